@@ -1,0 +1,87 @@
+"""What every data set gives, and how it is found.
+
+A data set is one module in `transferscope.datasets` with
+
+- `VERSION`: an int; raised whenever `load` gives other images or labels for the same options,
+- `Options`: a subclass of `DatasetOptions` with `dataset: Literal["<the module's name>"]`,
+- `describe(options) -> Description`: cheap, without torch; raises BadInput where the data can't be used,
+- `load(options) -> ImageData`: everything decoded, the same to the bit at every call.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from transferscope.options import DatasetOptions, load_plugin
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PACKAGE = "transferscope.datasets"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """What is known of a data set before it is decoded."""
+
+    class_names: tuple[str, ...]
+    """One name a class; for multi-label data one name a finding."""
+    image_size_px: int
+    """Side of the square images."""
+    multi_label: bool = False
+    """Several labels an image (metric: mean AUC) or one (metric: accuracy)."""
+    channels: int = 3
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def metric(self) -> str:
+        """Name of the metric of this kind of label."""
+        return "mean_auc" if self.multi_label else "accuracy"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSplit:
+    """One split in memory."""
+
+    images: Tensor
+    """(n, channels, size, size), uint8."""
+    labels: Tensor
+    """(n,) int64 class indices, or (n, num_classes) float32 of 0 and 1 where multi-label."""
+    ids: tuple[str, ...]
+    """A name for each image that is unique in the data set and stable: by it, images are matched."""
+
+    def __post_init__(self) -> None:
+        n = len(self.images)
+        if len(self.labels) != n or len(self.ids) != n:
+            raise ValueError(f"{n} images, {len(self.labels)} labels, {len(self.ids)} ids: must be as many of each")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageData:
+    """A decoded data set."""
+
+    train: ImageSplit
+    test: ImageSplit
+
+
+def dataset_module(name: str) -> ModuleType:
+    """The data set's module. Raises BadInput for an unknown name, with the nearest one."""
+    return load_plugin(PACKAGE, name, "data set")
+
+
+def describe(options: DatasetOptions) -> Description:
+    """What the data set of these options is, without decoding it."""
+    return dataset_module(options.dataset).describe(options)
+
+
+def load(options: DatasetOptions) -> ImageData:
+    """The data set of these options, decoded."""
+    return dataset_module(options.dataset).load(options)
