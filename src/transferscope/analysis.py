@@ -1,0 +1,176 @@
+"""The one shape of every analysis, and how it is found.
+
+An analysis is one module in `transferscope.analyses`, importable without torch, with
+
+- `TITLE`, `SHOWS`, `HOW_TO_READ`, `CAVEATS`, `SOURCE`: texts of its section in the report,
+- `VERSION`: an int, raised whenever the same inputs give other rows; a part of the cache key,
+- `Settings`: what `measure` may know (all of it in the cache key), and `Config(AnalysisConfig, Settings)`:
+  the same with the choice of cells,
+- `TABLES`: the columns of each table it makes; the first has the analysis's own name,
+- `check(study, config)`: what is wrong with this configuration in this study, in words, with its key,
+- `cells(study, config)`: which weights, on which images; an analysis never trains,
+- `measure(subjects, data, settings, generator)`: rows for each table; pure, never touches the disk,
+- `panels(tables)`: its figure as named charts, from its tables and nothing else,
+- `findings(tables, study)`: the paper's claims tested on its tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from transferscope.config import AnalysisConfig, Study
+from transferscope.options import DatasetOptions, Frozen, load_plugin, plugin_names
+from transferscope.runs import UNSHUFFLED, Point, View
+
+if TYPE_CHECKING:
+    import polars as pl
+    import torch
+    from torch import Tensor, nn
+
+    from transferscope.data.base import Description
+
+PACKAGE = "transferscope.analyses"
+
+Row = dict[str, Any]
+Key = str | int | float | bool | None
+
+
+@dataclass(frozen=True)
+class Column:
+    """One documented column of a table."""
+
+    name: str
+    dtype: Literal["str", "int", "float", "bool"]
+    meaning: str
+    unit: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One unit of measuring: some weights on one view of one data set."""
+
+    keys: Mapping[str, Key]
+    """Key columns put in front of every row; names for display, not in the cache key."""
+    subjects: Mapping[str, Point]
+    """The weights by their role."""
+    data: DatasetOptions
+    """The data set measured on."""
+    view: View = UNSHUFFLED
+    """How its images are shown."""
+    cost: float = 1.0
+    """Rough number of passes of all subjects over the test images, for the planner's estimate."""
+
+
+class Subject(Protocol):
+    """One set of weights, as `measure` sees it."""
+
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """Parameters and buffers by name."""
+        ...
+
+    @property
+    def history(self) -> pl.DataFrame:
+        """One row an epoch of the Run: epoch, train_loss, train_metric, test_loss, test_metric.
+
+        Test columns are null at epochs without a kept checkpoint; epoch 0 is the init."""
+        ...
+
+    @property
+    def test_logits(self) -> Tensor:
+        """(n_test, num_classes) float32, of the Run's final network on the Run's own view of the test images."""
+        ...
+
+    def model(self) -> nn.Module:
+        """A new network with these weights, in evaluation mode."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Images ready for a network, with their labels."""
+
+    inputs: Tensor
+    """(n, channels, size, size) float32, shuffled as the cell asks, normalised."""
+    labels: Tensor
+    """(n,) int64 or (n, num_classes) float32."""
+    ids: tuple[str, ...]
+
+    def first(self, count: int) -> Split:
+        """The first `count` images, or all where there are fewer: splits come in random order."""
+        return Split(inputs=self.inputs[:count], labels=self.labels[:count], ids=self.ids[:count])
+
+
+class CellData(Protocol):
+    """The images a cell is measured on."""
+
+    @property
+    def description(self) -> Description: ...
+    @property
+    def train(self) -> Split: ...
+    @property
+    def test(self) -> Split: ...
+
+
+class Analysis(Protocol):
+    """A module of `transferscope.analyses`, for the type checker."""
+
+    TITLE: str
+    SHOWS: str
+    HOW_TO_READ: str
+    CAVEATS: str
+    SOURCE: str
+    VERSION: int
+    Settings: type[Frozen]
+    Config: type[AnalysisConfig]
+    TABLES: Mapping[str, Sequence[Column]]
+
+    def check(self, study: Study, config: Any) -> Iterator[ConfigProblem]: ...
+    def cells(self, study: Study, config: Any) -> Iterator[Cell]: ...
+    def measure(
+        self, subjects: Mapping[str, Subject], data: CellData, settings: Any, generator: torch.Generator
+    ) -> Mapping[str, Sequence[Row]]: ...
+    def panels(self, tables: Mapping[str, pl.DataFrame]) -> Sequence[Panel]: ...
+    def findings(self, tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Any]: ...
+
+
+@dataclass(frozen=True)
+class ConfigProblem:
+    """Something wrong in an analysis's configuration: which key, and what to do."""
+
+    key: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """One chart of an analysis's figure, about as wide as a phone."""
+
+    name: str
+    """Part of the file name: figures/<analysis>-<name>.svg."""
+    title: str
+    """Heading, in words."""
+    chart: Any
+    """An Altair chart."""
+    summary: str = field(default="")
+    """What the chart shows, in a sentence, for those who can't see it."""
+
+
+def analysis_names() -> list[str]:
+    """The analyses that there are."""
+    return plugin_names(PACKAGE)
+
+
+def analysis_module(name: str) -> Any:
+    """The analysis's module. Raises BadInput for an unknown name, with the nearest one."""
+    module: ModuleType = load_plugin(PACKAGE, name, "analysis")
+    return module
+
+
+def measured_settings(name: str, config: AnalysisConfig) -> Frozen:
+    """The part of the configuration that decides the numbers, without the choice of cells."""
+    settings = analysis_module(name).Settings
+    return settings(**{field: getattr(config, field) for field in settings.model_fields})

@@ -1,0 +1,153 @@
+"""The study: what is pre-trained on what, which targets, which recipes, which analyses.
+
+All models are frozen and refuse unknown keys. The options of a data set, a network or an analysis are
+models of their own plug-in; `transferscope.study_file` puts the parts together and says where in the file
+a mistake stands.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, SerializeAsAny, model_validator
+
+from transferscope.options import DatasetOptions, Frozen, NetworkOptions
+
+PositiveInt = Annotated[int, Field(ge=1)]
+NaturalInt = Annotated[int, Field(ge=0)]
+Rate = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Schedule(Frozen):
+    """How a network is trained, apart from the learning rate."""
+
+    epochs: PositiveInt
+    """Passes over the training data."""
+    batch_size: PositiveInt = 32
+    """Images a step; a last, smaller batch is left out unless it is the only one."""
+    optimizer: Literal["sgd"] = "sgd"
+    """SGD with momentum, as in the paper."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Momentum of SGD."""
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    """L2 penalty of the weights; not of single-number parameters (Fixup's biases and scales)."""
+    scalar_rate_factor: Annotated[float, Field(ge=0)] = 0.1
+    """Learning rate of single-number parameters over the base rate (Zhang, Dauphin, Ma 2019)."""
+    schedule: Literal["multistep", "cosine", "constant"] = "multistep"
+    """How the learning rate falls over the steps."""
+    milestones: tuple[Fraction, ...] = (0.3, 0.6, 0.9)
+    """Where a multistep schedule drops, as fractions of all steps (the paper: 30, 60, 90 of 100 epochs)."""
+    drop_factor: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """What a multistep schedule multiplies the rate with at each milestone."""
+    warmup_steps: NaturalInt = 0
+    """Steps of linear warm-up from 0."""
+    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    """Largest gradient norm, or none."""
+    keep_epochs: Literal["all"] | tuple[NaturalInt, ...] = ()
+    """Epochs whose checkpoint is kept besides 0 (the init) and the last."""
+
+    @model_validator(mode="after")
+    def _kept_epochs_exist(self) -> Schedule:
+        if self.keep_epochs != "all" and any(epoch > self.epochs for epoch in self.keep_epochs):
+            raise ValueError(f"keep_epochs {list(self.keep_epochs)} lie beyond the last epoch, {self.epochs}")
+        return self
+
+    @property
+    def kept_epochs(self) -> tuple[int, ...]:
+        """Epochs with a checkpoint, in order: 0 is the init, the last is the final."""
+        if self.keep_epochs == "all":
+            return tuple(range(self.epochs + 1))
+        return tuple(sorted({0, self.epochs, *self.keep_epochs}))
+
+
+class Recipe(Schedule):
+    """All of what one training run needs to know."""
+
+    learning_rate: Rate
+    """Base learning rate."""
+
+
+class Pretraining(Recipe):
+    """The one pre-training run on the source."""
+
+    seed: NaturalInt = 0
+    """Seed of the initialization and of the order of the batches."""
+
+
+class LearningRates(Frozen):
+    """A rate for each kind, so that neither kind is tuned better than the other."""
+
+    p_t: Rate
+    """Base learning rate of P-T."""
+    ri_t: Rate
+    """Base learning rate of RI-T."""
+
+
+class Training(Schedule):
+    """How P-T and RI-T instances are trained on a target."""
+
+    learning_rate: LearningRates
+    """The base rate of each kind."""
+    rates_chosen_by: str = "not said"
+    """How the rates were chosen; the report repeats it."""
+
+
+class Source(Frozen):
+    """Where the pre-trained network comes from."""
+
+    data: SerializeAsAny[DatasetOptions]
+    """The data pre-trained on."""
+    pretraining: Pretraining
+    """The recipe of the pre-training."""
+
+
+class Target(Frozen):
+    """A data set one cares about."""
+
+    data: SerializeAsAny[DatasetOptions]
+    """Its images and labels."""
+    likeness_rank: PositiveInt | None = None
+    """1 for the target that looks most like the source, 2 for the next; a judgement of the study's author."""
+    learning_rate: LearningRates | None = None
+    """Rates for this target alone, where those of `training` don't suit it."""
+
+
+class AnalysisConfig(Frozen):
+    """What every analysis can be told: which cells to measure."""
+
+    targets: tuple[str, ...] | None = None
+    """Names of the targets to look at; all of them by default."""
+    seeds: tuple[NaturalInt, ...] | None = None
+    """Seeds of the instances to look at; all of the study's by default."""
+
+
+class Study(Frozen):
+    """A whole study. See `transferscope init` for a commented file."""
+
+    name: str
+    """Short name, printed in the report."""
+    description: str = ""
+    """What the study asks, in a sentence or two; printed in the report."""
+    variant: str | None = None
+    """Name of the variant that was asked for, printed in the report; set by `--variant`."""
+    network: SerializeAsAny[NetworkOptions]
+    """The architecture, the same for P-T and RI-T."""
+    normalization: Literal["per_image", "unit", "imagenet"] = "per_image"
+    """How pixels become the network's input; see `transferscope.data.normalize`."""
+    source: Source
+    """What P was trained on, and how."""
+    targets: dict[str, Target] = Field(min_length=1)
+    """The targets by name."""
+    training: Training
+    """How every P-T and RI-T is trained."""
+    seeds: tuple[NaturalInt, ...] = Field(min_length=1)
+    """One instance of each kind per target and seed."""
+    analyses: dict[str, SerializeAsAny[AnalysisConfig]] = Field(min_length=1)
+    """The analyses to run, each with its own options."""
+
+    @model_validator(mode="after")
+    def _seeds_differ(self) -> Study:
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError(f"seeds {list(self.seeds)} must differ from each other")
+        return self

@@ -1,0 +1,1 @@
+"""Networks: how they are built, initialized, and divided in named modules."""

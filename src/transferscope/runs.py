@@ -1,0 +1,162 @@
+"""Runs and Points: which weights an analysis may ask for.
+
+A Run is one training run; a Point is a Run's network at one epoch. P and RI are no extra models: they are
+the Points at epoch 0 of P-T and RI-T. Pre-training is a Run like any other, from a random initialization
+on the source.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Literal
+
+from pydantic import SerializeAsAny
+
+from transferscope.config import AnalysisConfig, LearningRates, Recipe, Schedule, Study
+from transferscope.data.base import describe
+from transferscope.options import DatasetOptions, Frozen, NetworkOptions
+
+SHUFFLE_SEED_OFFSET = 1234
+"""A run's seed s shuffles with seed 1234 + s, as the paper's released code does."""
+
+Kind = Literal["p_t", "ri_t"]
+KINDS: tuple[Kind, ...] = ("p_t", "ri_t")
+
+
+class View(Frozen):
+    """How a data set's images are shown, train and test alike."""
+
+    kind: Literal["unshuffled", "blocks", "pixels_and_channels"] = "unshuffled"
+    """As they are, square blocks shuffled, or all pixels and channels shuffled."""
+    block_size_px: int | None = None
+    """Side of a block; only for blocks."""
+    seed: int | None = None
+    """Seed of the one permutation for all images, given to numpy's RandomState; only where shuffled."""
+
+
+UNSHUFFLED = View()
+
+
+def shuffled_view(data: DatasetOptions, block_size_px: int | Literal["pixels_and_channels"], seed: int) -> View:
+    """The view for a block size; the whole image's size means unshuffled.
+
+    Args:
+        data: the data set, for its image size.
+        block_size_px: side of a block in pixels, or "pixels_and_channels".
+        seed: the run's seed s; the permutation is drawn with 1234 + s.
+    """
+    if block_size_px == "pixels_and_channels":
+        return View(kind="pixels_and_channels", seed=SHUFFLE_SEED_OFFSET + seed)
+    if block_size_px == describe(data).image_size_px:
+        return UNSHUFFLED
+    return View(kind="blocks", block_size_px=block_size_px, seed=SHUFFLE_SEED_OFFSET + seed)
+
+
+class Run(Frozen):
+    """One training run: all that decides its numbers, and nothing else."""
+
+    network: SerializeAsAny[NetworkOptions]
+    normalization: str
+    data: SerializeAsAny[DatasetOptions]
+    view: View = UNSHUFFLED
+    initialization: Literal["random", "pretrained"]
+    """Drawn at random, or the body of `source` under a head drawn at random."""
+    source: Point | None = None
+    """The pre-trained network; only where pretrained."""
+    init_seed: int
+    """Seed of what is drawn at random in the initialization."""
+    seed: int
+    """Seed of the order of the batches."""
+    recipe: Recipe
+
+    @cached_property
+    def final(self) -> Point:
+        """The network at the end of the training."""
+        return Point(run=self, epoch=self.recipe.epochs)
+
+    @cached_property
+    def init(self) -> Point:
+        """The network before the training: P under a new head, or RI."""
+        return Point(run=self, epoch=0)
+
+
+class Point(Frozen):
+    """The network of a Run after so many epochs."""
+
+    run: Run
+    epoch: int
+
+
+Run.model_rebuild()
+
+
+def pretraining_run(study: Study) -> Run:
+    """The Run that makes P."""
+    recipe = study.source.pretraining
+    return Run(
+        network=study.network,
+        normalization=study.normalization,
+        data=study.source.data,
+        initialization="random",
+        init_seed=recipe.seed,
+        seed=recipe.seed,
+        recipe=_recipe(recipe, recipe.learning_rate),
+    )
+
+
+def target_run(
+    study: Study,
+    kind: Kind,
+    target: str,
+    seed: int,
+    *,
+    view: View = UNSHUFFLED,
+    pretrain_epoch: int | None = None,
+    init_seed: int | None = None,
+) -> Run:
+    """The Run of one instance of P-T or RI-T.
+
+    Args:
+        study: the study.
+        kind: "p_t" or "ri_t".
+        target: name of the target.
+        seed: the instance's seed.
+        view: how the images are shown.
+        pretrain_epoch: P-T only: the pre-training epoch to start from; the last by default.
+        init_seed: seed of what is drawn at random; the instance's seed by default.
+    """
+    source: Point | None = None
+    if kind == "p_t":
+        pretraining = pretraining_run(study)
+        source = pretraining.final if pretrain_epoch is None else Point(run=pretraining, epoch=pretrain_epoch)
+    return Run(
+        network=study.network,
+        normalization=study.normalization,
+        data=study.targets[target].data,
+        view=view,
+        initialization="random" if source is None else "pretrained",
+        source=source,
+        init_seed=seed if init_seed is None else init_seed,
+        seed=seed,
+        recipe=_recipe(study.training, getattr(learning_rates(study, target), kind)),
+    )
+
+
+def learning_rates(study: Study, target: str) -> LearningRates:
+    """The rates of P-T and RI-T on this target."""
+    return study.targets[target].learning_rate or study.training.learning_rate
+
+
+def chosen_targets(study: Study, config: AnalysisConfig) -> tuple[str, ...]:
+    """The targets an analysis looks at, in the study's order."""
+    return tuple(study.targets) if config.targets is None else config.targets
+
+
+def chosen_seeds(study: Study, config: AnalysisConfig) -> tuple[int, ...]:
+    """The seeds an analysis looks at."""
+    return study.seeds if config.seeds is None else config.seeds
+
+
+def _recipe(schedule: Schedule, learning_rate: float) -> Recipe:
+    fields = {name: getattr(schedule, name) for name in Schedule.model_fields}
+    return Recipe(**fields, learning_rate=learning_rate)
