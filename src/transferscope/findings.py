@@ -1,0 +1,139 @@
+"""The paper's claims, and how a claim is tested on the tables of a study.
+
+A claim's statistic is a number computed from one table restricted to some seeds. Its interval comes from
+leaving out one seed at a time: the pseudo-values of the jackknife get a Student t interval. That holds for
+means over instances as well as for means over pairs of instances, which share seeds and are not
+independent. With fewer than three seeds nothing can be said, and the verdict is "undecided".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Verdict = Literal["holds", "does not hold", "undecided"]
+
+MIN_SEEDS = 3
+"""Fewest seeds that can decide a claim: with two, an interval over pairs has nothing left to compare."""
+LEVEL = 0.95
+"""Level of all intervals over seeds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """One claim of the paper, and the number that decides it."""
+
+    id: str
+    analysis: str
+    """The analysis whose section it rests on."""
+    statement: str
+    """The claim in the paper's terms."""
+    statistic: str
+    """The number, in words."""
+    threshold: float
+    """The claim holds if the interval lies on the right side of this."""
+    side: Literal["above", "below"] = "above"
+    """Which side is the right one."""
+    reason: str
+    """Why this threshold."""
+    unit: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What this study says about one claim."""
+
+    claim: Claim
+    verdict: Verdict
+    effect: float
+    """The statistic over all seeds; NaN where it could not be computed."""
+    low: float
+    """Lower end of the 95 % interval over seeds; NaN where there is none."""
+    high: float
+    num_seeds: int
+    num_images: int
+    """Test images behind each instance's number."""
+    note: str = ""
+    """What a reader must know: why undecided, what was compared."""
+
+
+def test_claim(
+    claim: Claim,
+    table: pl.DataFrame,
+    statistic: Callable[[pl.DataFrame], float],
+    *,
+    num_images: int = 0,
+    note: str = "",
+) -> Finding:
+    """The verdict on one claim.
+
+    Args:
+        claim: what is claimed.
+        table: rows with one or more columns whose name starts with "seed"; a row is kept while all its
+            seeds are (null means that no seed is involved).
+        statistic: from such rows to the number; NaN where the rows don't suffice.
+        num_images: test images behind each row.
+        note: shown beside the verdict.
+    """
+    from transferscope.metrics.intervals import t_interval
+
+    seed_columns = [name for name in table.columns if name.startswith("seed")]
+    seeds = sorted({seed for name in seed_columns for seed in table[name].drop_nulls().to_list()})
+    effect = statistic(table)
+    low = high = math.nan
+    if len(seeds) >= MIN_SEEDS and math.isfinite(effect):
+        left_out = [statistic(_without_seed(table, seed_columns, seed)) for seed in seeds]
+        pseudo_values = [len(seeds) * effect - (len(seeds) - 1) * value for value in left_out]
+        if all(math.isfinite(value) for value in pseudo_values):
+            interval = t_interval(pseudo_values, level=LEVEL)
+            low, high = interval.low, interval.high
+    if len(seeds) < MIN_SEEDS:
+        note = f"{note} {len(seeds)} seeds; at least {MIN_SEEDS} are needed to decide.".strip()
+    elif not math.isfinite(low):
+        note = f"{note} The statistic could not be computed on every subset of the seeds.".strip()
+    return Finding(
+        claim=claim,
+        verdict=verdict(claim, low, high),
+        effect=effect,
+        low=low,
+        high=high,
+        num_seeds=len(seeds),
+        num_images=num_images,
+        note=note,
+    )
+
+
+def verdict(claim: Claim, low: float, high: float) -> Verdict:
+    """Holds or not where the whole interval lies on one side of the threshold, else undecided."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return "undecided"
+    above, below = low > claim.threshold, high < claim.threshold
+    if not (above or below):
+        return "undecided"
+    return "holds" if above == (claim.side == "above") else "does not hold"
+
+
+def not_measured(claim: Claim, why: str) -> Finding:
+    """The finding on a claim that this study can't speak of."""
+    return Finding(
+        claim=claim,
+        verdict="undecided",
+        effect=math.nan,
+        low=math.nan,
+        high=math.nan,
+        num_seeds=0,
+        num_images=0,
+        note=why,
+    )
+
+
+def _without_seed(table: pl.DataFrame, seed_columns: Sequence[str], seed: int) -> pl.DataFrame:
+    import polars as pl
+
+    keep = pl.all_horizontal([pl.col(name).ne_missing(seed) for name in seed_columns])
+    return table.filter(keep)

@@ -1,0 +1,1 @@
+"""Tables, findings and figures -> one self-contained HTML file."""

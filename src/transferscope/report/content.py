@@ -1,0 +1,86 @@
+"""What a report holds, before it is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from transferscope.analysis import Column
+from transferscope.findings import Finding
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnPanel:
+    """One chart, drawn."""
+
+    name: str
+    title: str
+    summary: str
+    svg: str
+    """A standalone SVG in the light theme, as written to figures/."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportTable:
+    """One table of an analysis, with its documentation."""
+
+    name: str
+    """Its file is tables/<name>.csv and .parquet."""
+    columns: Sequence[Column]
+    """All columns in order, the key columns included."""
+    frame: pl.DataFrame
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """One analysis in the report."""
+
+    name: str
+    title: str
+    shows: str
+    how_to_read: str
+    caveats: str
+    source: str
+    panels: Sequence[DrawnPanel]
+    tables: Sequence[ReportTable]
+    findings: Sequence[Finding]
+    gap: str = ""
+    """Why (part of) it is missing, where tasks failed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Headline:
+    """One of the numbers that carry the answer."""
+
+    value: str
+    label: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """The first page in plain words."""
+
+    paragraphs: Sequence[str]
+    headlines: Sequence[Headline]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportContent:
+    """All of a report."""
+
+    title: str
+    description: str
+    variant: str | None
+    """Where set, the report says on its first page that this is a reduced variant of the study."""
+    answer: Answer
+    findings: Sequence[Finding]
+    sections: Sequence[Section]
+    study_yaml: str
+    """The study as resolved."""
+    provenance: Mapping[str, Any]
+    """versions, hardware, seeds, command, and `tasks`: a list of {title, kind, seconds, cached}."""
