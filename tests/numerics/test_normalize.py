@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+from types import ModuleType
 from typing import cast
 
 import numpy as np
@@ -98,7 +99,7 @@ def test_wrong_input_is_refused() -> None:
 
 
 @pytest.mark.parametrize("module", [normalize_module, shuffle_module])
-def test_doctests(module: object) -> None:
-    results = doctest.testmod(cast("type", module))
+def test_doctests(module: ModuleType) -> None:
+    results = doctest.testmod(module)
     assert results.attempted > 0
     assert results.failed == 0

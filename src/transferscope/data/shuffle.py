@@ -112,7 +112,7 @@ def _check_block_size(block_size: int, height: int, width: int) -> None:
     if block_size not in valid:
         raise BadInput(
             f"blocks of {block_size} px do not fill images of {height} x {width} px: the block size must "
-            f"divide both sides. Valid: {', '.join(map(str, valid))}. Choose one of these, or another image size."
+            f"divide both sides. Valid: {', '.join(map(str, valid))}. Choose one of these."
         )
 
 
