@@ -1,0 +1,91 @@
+"""From a network's options to the network. Importable without torch: the planner reads the options."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, model_validator
+
+from transferscope.errors import BadInput, did_you_mean
+from transferscope.options import NetworkOptions
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class FixupResNet(NetworkOptions):
+    """A Fixup ResNet of any size: residual, without normalisation layers (Zhang, Dauphin, Ma, ICLR 2019)."""
+
+    name: Literal["fixup_resnet"] = "fixup_resnet"
+    """Name of the network."""
+    block: Literal["basic", "bottleneck"] = "basic"
+    """Two 3 x 3 convolutions, or 1 x 1, 3 x 3, 1 x 1 with four times the width at the end."""
+    depths: tuple[int, ...] = Field(default=(1, 1, 1, 1), min_length=1)
+    """Residual blocks in each stage."""
+    widths: tuple[int, ...] = Field(default=(8, 16, 32, 64), min_length=1)
+    """Channels of each stage (of its 3 x 3 convolutions)."""
+    stem: Literal["small", "imagenet"] = "small"
+    """3 x 3 convolution of stride 2, or 7 x 7 of stride 2 and a pooling of stride 2."""
+    zero_head: bool = False
+    """Start from a head of zeros as in the Fixup paper; drawn at random by default, as in the released code."""
+
+    @model_validator(mode="after")
+    def _stages_agree(self) -> FixupResNet:
+        if len(self.depths) != len(self.widths):
+            raise ValueError(f"depths has {len(self.depths)} stages and widths {len(self.widths)}: must be as many")
+        if min(*self.depths, *self.widths) < 1:
+            raise ValueError("depths and widths must all be at least 1")
+        return self
+
+
+class FixupResNetPreset(NetworkOptions):
+    """A Fixup ResNet with the depths and widths of He et al. (2016)."""
+
+    name: Literal["fixup_resnet18", "fixup_resnet34", "fixup_resnet50", "fixup_resnet101"]
+    """Name of the network."""
+    zero_head: bool = False
+    """Start from a head of zeros as in the Fixup paper; drawn at random by default."""
+
+    def expanded(self) -> FixupResNet:
+        """The same network, spelt out."""
+        block, depths = _PRESETS[self.name]
+        return FixupResNet(
+            block=block, depths=depths, widths=(64, 128, 256, 512), stem="imagenet", zero_head=self.zero_head
+        )
+
+
+_PRESETS: dict[str, tuple[Literal["basic", "bottleneck"], tuple[int, ...]]] = {
+    "fixup_resnet18": ("basic", (2, 2, 2, 2)),
+    "fixup_resnet34": ("basic", (3, 4, 6, 3)),
+    "fixup_resnet50": ("bottleneck", (3, 4, 6, 3)),
+    "fixup_resnet101": ("bottleneck", (3, 4, 23, 3)),
+}
+_NETWORKS: dict[str, type[NetworkOptions]] = {
+    "fixup_resnet": FixupResNet,
+    **dict.fromkeys(_PRESETS, FixupResNetPreset),
+}
+
+
+def network_options(name: str) -> type[NetworkOptions]:
+    """The options model of the network of this name.
+
+    Raises:
+        BadInput: unknown name; the message has the nearest one.
+    """
+    if name not in _NETWORKS:
+        raise BadInput(f"unknown network '{name}'.{did_you_mean(name, _NETWORKS)}")
+    return _NETWORKS[name]
+
+
+def build(options: NetworkOptions, num_classes: int, channels: int = 3) -> nn.Module:
+    """A new network, its weights drawn from torch's global generator.
+
+    Its top-level children are the named modules of the analyses, from the stem to the `head`.
+    """
+    from transferscope.models import fixup_resnet
+
+    if isinstance(options, FixupResNetPreset):
+        options = options.expanded()
+    if isinstance(options, FixupResNet):
+        return fixup_resnet.FixupResNet(options, num_classes, channels)
+    raise BadInput(f"no network is known for {type(options).__name__}")
