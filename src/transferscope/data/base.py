@@ -33,6 +33,10 @@ class Description:
     multi_label: bool = False
     """Several labels an image (metric: mean AUC) or one (metric: accuracy)."""
     channels: int = 3
+    num_train: int | None = None
+    """Training images, where that is known without decoding."""
+    num_test: int | None = None
+    """Test images, where that is known without decoding."""
 
     @property
     def num_classes(self) -> int:

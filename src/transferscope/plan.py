@@ -1,0 +1,179 @@
+"""From a study to a graph of tasks: asks each analysis what weights it needs, and merges what is the same.
+
+Imports no torch: planning, `plan` and `status` are quick.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from transferscope.analysis import Cell, analysis_module, measured_settings
+from transferscope.config import Study
+from transferscope.data.base import dataset_module, describe
+from transferscope.errors import BadInput
+from transferscope.options import DatasetOptions, Frozen
+from transferscope.runs import Point, Run, View
+from transferscope.task import Graph, Measurement, Task, canonical_key
+
+TRAIN_VERSION = 1
+"""Raised when the training loop, a network or an initialization gives other numbers."""
+UNKNOWN_SIZE = 1000
+"""Images assumed for a data set that doesn't say how many it has, for the estimate of cost only."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedCell:
+    """A cell of an analysis and the task that measures it; cells that ask for the same share a task."""
+
+    analysis: str
+    cell: Cell
+    task_key: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a study comes down to."""
+
+    study: Study
+    graph: Graph
+    cells: tuple[PlannedCell, ...]
+
+
+def plan(study: Study) -> Plan:
+    """The graph of the study.
+
+    Raises:
+        BadInput: an analysis asks for a checkpoint that the recipe doesn't keep.
+    """
+    planner = _Planner()
+    cells: list[PlannedCell] = []
+    problems: list[str] = []
+    for name, config in study.analyses.items():
+        settings = measured_settings(name, config)
+        for cell in analysis_module(name).cells(study, config):
+            missing = [point for point in cell.subjects.values() if not _is_kept(point)]
+            if missing:
+                problems += [_not_kept(name, point) for point in missing]
+                continue
+            key = planner.measure(name, settings, cell)
+            cells.append(PlannedCell(analysis=name, cell=cell, task_key=key))
+    if problems:
+        raise BadInput(list(dict.fromkeys(problems)))
+    return Plan(study=study, graph=Graph(planner.tasks.values()), cells=tuple(cells))
+
+
+class _Planner:
+    """Collects tasks, inputs before what reads them, each key once."""
+
+    def __init__(self) -> None:
+        self.tasks: dict[str, Task] = {}
+        self._data_keys: dict[DatasetOptions, str] = {}
+        self._run_keys: dict[Run, str] = {}
+
+    def data(self, options: DatasetOptions) -> str:
+        if options not in self._data_keys:
+            key = canonical_key(
+                "data", dataset_module(options.dataset).VERSION, options.model_dump(mode="json")
+            )
+            self._data_keys[options] = key
+            self._add(
+                Task(
+                    kind="data",
+                    key=key,
+                    inputs=(),
+                    title=f"data {options.dataset}",
+                    payload=options,
+                    cost=0.1 * sum(_sizes(options)),
+                )
+            )
+        return self._data_keys[options]
+
+    def train(self, run: Run) -> str:
+        if run not in self._run_keys:
+            inputs = [self.data(run.data)]
+            spec: dict[str, Any] = {
+                **run.model_dump(mode="json", exclude={"data", "source"}),
+                "data": inputs[0],
+                "source": None,
+            }
+            if run.source is not None:
+                inputs.append(self.train(run.source.run))
+                spec["source"] = {"run": inputs[1], "epoch": run.source.epoch}
+            key = canonical_key("train", TRAIN_VERSION, spec)
+            self._run_keys[run] = key
+            train_size, test_size = _sizes(run.data)
+            self._add(
+                Task(
+                    kind="train",
+                    key=key,
+                    inputs=tuple(inputs),
+                    title=f"train {title_of(run)}",
+                    payload=run,
+                    cost=3.0 * run.recipe.epochs * train_size + test_size * len(run.recipe.kept_epochs),
+                )
+            )
+        return self._run_keys[run]
+
+    def measure(self, analysis: str, settings: Frozen, cell: Cell) -> str:
+        data = self.data(cell.data)
+        weights = {role: self.train(point.run) for role, point in cell.subjects.items()}
+        spec = {
+            "analysis": analysis,
+            "settings": settings.model_dump(mode="json"),
+            "data": data,
+            "view": cell.view.model_dump(mode="json"),
+            "subjects": {role: [key, cell.subjects[role].epoch] for role, key in weights.items()},
+        }
+        key = canonical_key("measure", analysis_module(analysis).VERSION, spec)
+        where = ", ".join(str(value) for value in cell.keys.values() if value is not None)
+        self._add(
+            Task(
+                kind="measure",
+                key=key,
+                inputs=tuple(dict.fromkeys([data, *weights.values()])),
+                title=f"{analysis} {where}",
+                payload=Measurement(analysis=analysis, settings=settings, cell=cell),
+                cost=cell.cost * len(cell.subjects) * _sizes(cell.data)[1],
+            )
+        )
+        return key
+
+    def _add(self, task: Task) -> None:
+        self.tasks.setdefault(task.key, task)
+
+
+def title_of(run: Run) -> str:
+    """A run's name for people: kind, data, view and seeds."""
+    kind = "P-T" if run.source is not None else "RI-T"
+    parts = [kind, run.data.dataset]
+    if run.view.kind != "unshuffled":
+        parts.append(_view_title(run.view))
+    if run.source is not None and run.source.epoch != run.source.run.recipe.epochs:
+        parts.append(f"from epoch {run.source.epoch}")
+    parts.append(f"seed {run.seed}")
+    if run.init_seed != run.seed:
+        parts.append(f"init seed {run.init_seed}")
+    return " ".join(parts)
+
+
+def _view_title(view: View) -> str:
+    return "pixels and channels shuffled" if view.block_size_px is None else f"blocks {view.block_size_px} px"
+
+
+def _is_kept(point: Point) -> bool:
+    return point.epoch in point.run.recipe.kept_epochs
+
+
+def _not_kept(analysis: str, point: Point) -> str:
+    kept = ", ".join(str(epoch) for epoch in point.run.recipe.kept_epochs)
+    return (
+        f"analyses.{analysis} needs the checkpoint of epoch {point.epoch} of {title_of(point.run)}, "
+        f"but its recipe keeps only {kept}. Add {point.epoch} to its keep_epochs."
+    )
+
+
+def _sizes(options: DatasetOptions) -> tuple[int, int]:
+    """Training and test images, as far as they can be known without decoding."""
+    about = describe(options)
+    return about.num_train or UNKNOWN_SIZE, about.num_test or UNKNOWN_SIZE

@@ -1,0 +1,139 @@
+"""Results on disk, by key.
+
+A result is a folder of files. It is written under another name, its marker `done.json` last, flushed, and
+renamed in one step: a result that can be seen is whole, whenever the writer was killed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from transferscope.errors import BadInput
+
+MARKER = "done.json"
+
+
+class Store:
+    """Results under one folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def prepare(self) -> None:
+        """Make the folder, or raise BadInput where nothing can be written."""
+        try:
+            (self.root / "objects").mkdir(parents=True, exist_ok=True)
+            probe = self.root / f".writable-{uuid.uuid4().hex}"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise BadInput(
+                f"can't write results to {self.root}: {error.strerror or error}. "
+                "Choose another place with --out, or make this one writable."
+            ) from None
+
+    def path(self, key: str) -> Path:
+        """The folder of a result."""
+        return self.root / "objects" / key[:2] / key
+
+    def has(self, key: str) -> bool:
+        """Whether the result is there and each of its files has the size it was written with."""
+        info = self._read_marker(key)
+        if info is None:
+            return False
+        folder = self.path(key)
+        try:
+            return all((folder / name).stat().st_size == size for name, size in info["files"].items())
+        except OSError:
+            return False
+
+    def info(self, key: str) -> dict[str, Any]:
+        """What was noted with a result: title, seconds, when and where it was made, sizes of its files."""
+        info = self._read_marker(key)
+        if info is None:
+            raise KeyError(key)
+        return info
+
+    def commit(self, key: str, write: Callable[[Path], None], info: dict[str, Any]) -> None:
+        """Store a result: `write` fills a folder, which then appears under the key in one step.
+
+        A result that is already whole is left as it is; a damaged one is replaced.
+        """
+        folder = self.path(key)
+        scratch = self.root / "unfinished" / f"{key[:16]}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        scratch.mkdir(parents=True)
+        try:
+            write(scratch)
+            sizes = {
+                str(path.relative_to(scratch)): _flush(path)
+                for path in sorted(scratch.rglob("*"))
+                if path.is_file()
+            }
+            marker = scratch / MARKER
+            marker.write_text(json.dumps({**info, "files": sizes}, indent=1, sort_keys=True))
+            _flush(marker)
+            if not self.has(key):
+                if folder.exists():
+                    shutil.rmtree(folder)
+                folder.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    scratch.rename(folder)
+                except OSError:
+                    # another process was faster: its result is as good
+                    if not self.has(key):
+                        raise
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Remove what killed writers of this folder left behind, unless its writer still lives."""
+        for scratch in (self.root / "unfinished").glob("*-*-*"):
+            pid = scratch.name.split("-")[1]
+            if not (pid.isdigit() and _alive(int(pid))):
+                shutil.rmtree(scratch, ignore_errors=True)
+
+    def _read_marker(self, key: str) -> dict[str, Any] | None:
+        try:
+            info = json.loads((self.path(key) / MARKER).read_text())
+        except (OSError, ValueError):
+            return None
+        return info if isinstance(info, dict) and isinstance(info.get("files"), dict) else None
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Replace a file in one step: readers see the old content or the new, never a part."""
+    data = content.encode() if isinstance(content, str) else content
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        scratch.write_bytes(data)
+        _flush(scratch)
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> int:
+    """Bring a file to the disk; its size in bytes."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+        return os.fstat(descriptor).st_size
+    finally:
+        os.close(descriptor)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
