@@ -1,0 +1,255 @@
+"""The look of every figure, and how one is drawn; what a figure shows is the analysis's own affair.
+
+Two surfaces must carry the same drawing: a white page and a near-black one. So the colours of data have a
+contrast of at least 3 on both and stay apart under the common colour-vision deficiencies, and the colours
+of text, axes and grids are given to the page when a drawing is placed in it (`inline_svg`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+from xml.etree import ElementTree
+
+KIND_COLORS: Mapping[str, str] = {"P-T": "#2467b8", "RI-T": "#d95f14", "P": "#0fa39a", "RI": "#94603a"}
+"""One colour a kind of network."""
+PAIR_COLORS: Mapping[str, str] = {
+    "P-T & P-T": "#2467b8",
+    "P-T & RI-T": "#9443f0",
+    "RI-T & RI-T": "#d95f14",
+    "RI-T & RI-T, same init": "#e046d8",
+    "P-T & P": "#0fa39a",
+    "RI-T & RI": "#94603a",
+}
+"""One colour a kind of pair; two of a kind have the kind's colour."""
+OTHER_COLOR = "#7b8490"
+"""For whatever has no colour of its own."""
+CATEGORY_COLORS: tuple[str, ...] = (*PAIR_COLORS.values(), OTHER_COLOR)
+"""For targets, modules and other names, in order of appearance; Altair's default here."""
+KIND_DASHES: Mapping[str, tuple[int, ...]] = {"P-T": (1, 0), "RI-T": (6, 3), "P": (2, 2), "RI": (8, 3, 2, 3)}
+"""One dash pattern a kind, for those who print in grey."""
+PAIR_DASHES: Mapping[str, tuple[int, ...]] = {
+    "P-T & P-T": (1, 0),
+    "P-T & RI-T": (4, 2),
+    "RI-T & RI-T": (6, 3),
+    "RI-T & RI-T, same init": (8, 3, 2, 3),
+    "P-T & P": (2, 2),
+    "RI-T & RI": (10, 3),
+}
+"""One dash pattern a kind of pair."""
+SEQUENTIAL_SCHEME = "viridis"
+"""Vega's scheme for heat maps of amounts."""
+DIVERGING_SCHEME = "blueorange"
+"""Vega's scheme for heat maps of differences; set the domain's middle to 0."""
+
+INK = "#1d2127"
+"""Text, and lines that are not data; follows the page's theme."""
+MUTED = "#59626d"
+"""Titles of axes and other secondary text; follows the page's theme."""
+AXIS = "#8d96a1"
+"""Axis lines and ticks; follows the page's theme."""
+GRID = "#e3e7eb"
+"""Grid lines; follows the page's theme."""
+ON_DARK, ON_LIGHT = "#fdfdfd", "#101010"
+"""Text on dark and on light cells of a heat map, the same in both themes."""
+
+PANEL_WIDTH_PX = 340
+"""Width of a whole panel, axes and legend included: a phone's screen less its margins."""
+PANEL_HEIGHT_PX = 270
+"""Height of a whole panel."""
+
+FONT = "Arial, Helvetica, Liberation Sans, sans-serif"
+"""Fonts of equal metrics, so that a drawing measured with one fits when shown with another."""
+
+_PAGE_COLORS: Mapping[str, str] = {
+    INK: "currentColor",
+    MUTED: "var(--muted, #59626d)",
+    AXIS: "var(--axis, #8d96a1)",
+    GRID: "var(--grid, #e3e7eb)",
+}
+_NEEDLESS = frozenset({"class", "role", "font-family", "pointer-events"})
+_GEOMETRY = frozenset({"d", "transform", "x", "y", "x1", "x2", "y1", "y2", "width", "height", "offset"})
+_LONG_NUMBER = re.compile(r"-?\d+\.\d{3,}")
+_ID = re.compile(r'\bid="([^"]+)"')
+
+
+def color_scale(names: Iterable[str], colors: Mapping[str, str] = PAIR_COLORS) -> Any:
+    """An Altair scale for `names`, in the order of `colors`; what has none of its own comes last, in grey."""
+    import altair as alt
+
+    present = set(names)
+    known = [name for name in colors if name in present]
+    domain = known + sorted(present.difference(known))
+    return alt.Scale(domain=domain, range=[colors.get(name, OTHER_COLOR) for name in domain])
+
+
+def dash_scale(names: Iterable[str], dashes: Mapping[str, tuple[int, ...]] = PAIR_DASHES) -> Any:
+    """An Altair scale of dash patterns, in the same order as `color_scale`, so that the legends merge."""
+    import altair as alt
+
+    present = set(names)
+    known = [name for name in dashes if name in present]
+    domain = known + sorted(present.difference(known))
+    return alt.Scale(domain=domain, range=[list(dashes.get(name, (1, 2))) for name in domain])
+
+
+def themed(chart: Any) -> Any:
+    """The chart with the theme laid under its own configuration; the chart given is left as it is.
+
+    Only for a whole chart, never for a layer or a part of one: Altair refuses those. `draw` does it by
+    itself.
+    """
+    import altair as alt
+
+    own = {} if chart.config is alt.Undefined else chart.config.to_dict()
+    with_theme = chart.copy(deep=False)
+    with_theme.config = alt.Config.from_dict(_merged(_theme(), own))
+    return with_theme
+
+
+def draw(chart: Any) -> str:
+    """The chart as a standalone SVG in the light theme; the same chart gives the same bytes."""
+    import altair as alt
+    import vl_convert
+
+    with alt.data_transformers.enable("default", max_rows=None):
+        spec = themed(chart).to_dict()
+    # An empty list of allowed addresses: a drawing reads its data from the spec and from nowhere else.
+    svg = vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
+    return _with_ids(svg, "")
+
+
+def inline_svg(svg: str, prefix: str, *, title: str = "", summary: str = "") -> str:
+    """The drawing made fit to stand in an HTML page, beside others and under either theme.
+
+    Args:
+        svg: a drawing by `draw`.
+        prefix: put in front of every id; unique in the page.
+        title, summary: what a screen reader says in place of the drawing.
+    """
+    root = ElementTree.fromstring(_with_ids(svg, f"{prefix}-"))
+    width, height = root.get("width", ""), root.get("height", "")
+    for parent in root.iter():
+        for child in [child for child in parent if _is_idle(child, width, height)]:
+            parent.remove(child)
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+        _suit_page(element)
+    root.attrib.clear()
+    spoken = ". ".join(part.rstrip(". ") for part in (title, summary) if part)
+    root.attrib.update(
+        {"class": "drawing", "role": "img", "viewBox": f"0 0 {width} {height}", "width": "100%"}
+        | ({"aria-label": spoken} if spoken else {})
+        | {"font-family": FONT, "style": f"--natural-width:{width}px"}
+    )
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _theme() -> dict[str, Any]:
+    """The configuration of Vega-Lite that all figures share."""
+    text = {"font": FONT}
+    label = {"labelColor": INK, "labelFontSize": 11, "labelFont": FONT}
+    title = {"titleColor": MUTED, "titleFontSize": 11, "titleFont": FONT, "titleFontWeight": "normal"}
+    return {
+        "aria": False,
+        "autosize": {"type": "fit", "contains": "padding"},
+        "background": "white",
+        "padding": 6,
+        "font": FONT,
+        "view": {
+            "continuousWidth": PANEL_WIDTH_PX,
+            "continuousHeight": PANEL_HEIGHT_PX,
+            "discreteWidth": PANEL_WIDTH_PX,
+            "discreteHeight": PANEL_HEIGHT_PX,
+            "stroke": None,
+        },
+        "axis": {
+            **label,
+            **title,
+            "domainColor": AXIS,
+            "tickColor": AXIS,
+            "gridColor": GRID,
+            "tickSize": 4,
+            "titlePadding": 8,
+            "labelOverlap": "greedy",
+            "labelLimit": 150,
+        },
+        "axisQuantitative": {"tickCount": 5},
+        "axisX": {"labelFlush": True},
+        "axisDiscrete": {"grid": False},
+        "axisXDiscrete": {"labelAngle": 0},
+        "legend": {
+            **label,
+            **title,
+            "orient": "top",
+            "direction": "horizontal",
+            "columns": 2,
+            "columnPadding": 14,
+            "rowPadding": 3,
+            "symbolSize": 80,
+            "symbolStrokeWidth": 2,
+            "symbolOpacity": 1,
+            "labelLimit": 160,
+            "titleOrient": "top",
+            "titleLimit": PANEL_WIDTH_PX - 20,
+            "gradientLength": 180,
+            "gradientThickness": 10,
+        },
+        "header": {**label, **title},
+        "title": {**text, "color": INK, "fontSize": 12, "fontWeight": "bold", "anchor": "start", "offset": 8},
+        "text": {**text, "color": INK, "fontSize": 11},
+        "line": {"strokeWidth": 2},
+        "point": {"filled": True, "size": 40},
+        "rule": {"color": AXIS},
+        "tick": {"color": INK},
+        "errorbar": {"ticks": False},
+        "range": {
+            "category": list(CATEGORY_COLORS),
+            "heatmap": {"scheme": SEQUENTIAL_SCHEME},
+            "ramp": {"scheme": SEQUENTIAL_SCHEME},
+            "ordinal": {"scheme": SEQUENTIAL_SCHEME},
+            "diverging": {"scheme": DIVERGING_SCHEME},
+        },
+    }
+
+
+def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`over` laid on `under`, mapping by mapping."""
+    both = {
+        key: _merged(under[key], value)
+        if isinstance(value, Mapping) and isinstance(under.get(key), Mapping)
+        else value
+        for key, value in over.items()
+    }
+    return {**under, **both}
+
+
+def _with_ids(svg: str, prefix: str) -> str:
+    """Ids counted anew in order of appearance: the renderer counts on from one drawing to the next."""
+    new_ids = {old: f"{prefix}{count}" for count, old in enumerate(dict.fromkeys(_ID.findall(svg)))}
+    svg = _ID.sub(lambda match: f'id="{new_ids[match[1]]}"', svg)
+    return re.sub(r"url\(#([^)]+)\)", lambda match: f"url(#{new_ids.get(match[1], match[1])})", svg)
+
+
+def _is_idle(element: ElementTree.Element, width: str, height: str) -> bool:
+    """Draws nothing, or only paints the page white behind the drawing."""
+    is_backdrop = (
+        element.get("fill") == "white" and element.get("width") == width and element.get("height") == height
+    )
+    draws_nothing = element.tag.endswith("path") and (
+        element.get("display") == "none" or element.get("d") in ("", "M0,0h0v0h0Z")
+    )
+    return is_backdrop or draws_nothing
+
+
+def _suit_page(element: ElementTree.Element) -> None:
+    """Gives colours to the page, and drops what a page does not need: links, roles, needless digits."""
+    for name, value in list(element.attrib.items()):
+        is_link = name.endswith("href") and not value.startswith("data:")
+        if is_link or name in _NEEDLESS or name.startswith("aria-"):
+            del element.attrib[name]
+        elif name in ("fill", "stroke"):
+            element.set(name, _PAGE_COLORS.get(value, value))
+        elif name in _GEOMETRY:
+            element.set(name, _LONG_NUMBER.sub(lambda match: f"{float(match[0]):.2f}", value))
