@@ -133,7 +133,7 @@ class _Planner:
                 key=key,
                 inputs=tuple(dict.fromkeys([data, *weights.values()])),
                 title=f"{analysis} {where}",
-                payload=Measurement(analysis=analysis, settings=settings, cell=cell),
+                payload=Measurement(analysis=analysis, settings=settings, cell=cell, run_keys=weights),
                 cost=cell.cost * len(cell.subjects) * _sizes(cell.data)[1],
             )
         )

@@ -39,6 +39,8 @@ class Measurement:
     analysis: str
     settings: Frozen
     cell: Cell
+    run_keys: Mapping[str, str]
+    """Key of the training run of each subject, by role."""
 
 
 @dataclass(frozen=True, kw_only=True)

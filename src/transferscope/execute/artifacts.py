@@ -1,0 +1,155 @@
+"""How results look on disk: read and written here and nowhere else.
+
+data:    train.safetensors, test.safetensors (images, labels), ids.json
+train:   checkpoint-<epoch>.safetensors, history.parquet, test_logits.safetensors
+measure: <table>.parquet
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import polars as pl
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from transferscope.analysis import Column, Row, Split
+from transferscope.data.base import Description, ImageData, ImageSplit
+from transferscope.data.normalize import normalize
+from transferscope.data.shuffle import block_shuffle, pixel_channel_shuffle
+from transferscope.models.build import build
+from transferscope.runs import Run, View
+from transferscope.train.loop import Trained
+
+DTYPES = {"str": pl.String, "int": pl.Int64, "float": pl.Float64, "bool": pl.Boolean}
+SPLITS = ("train", "test")
+
+
+def write_data(folder: Path, data: ImageData) -> None:
+    """Store a decoded data set."""
+    for name in SPLITS:
+        split: ImageSplit = getattr(data, name)
+        tensors = {"images": split.images.contiguous(), "labels": split.labels.contiguous()}
+        save_file(tensors, folder / f"{name}.safetensors")
+    ids = {name: list(getattr(data, name).ids) for name in SPLITS}
+    (folder / "ids.json").write_text(json.dumps(ids))
+
+
+def read_data(folder: Path, view: View) -> ImageData:
+    """A decoded data set under a view: train and test are shuffled by the same permutation."""
+    ids = json.loads((folder / "ids.json").read_text())
+    splits = {}
+    for name in SPLITS:
+        tensors = load_file(folder / f"{name}.safetensors")
+        splits[name] = ImageSplit(
+            images=show(tensors["images"], view), labels=tensors["labels"], ids=tuple(ids[name])
+        )
+    return ImageData(**splits)
+
+
+def show(images: Tensor, view: View) -> Tensor:
+    """Images (n, c, h, w) as the view shows them."""
+    if view.kind == "unshuffled":
+        return images
+    if view.seed is None:
+        raise ValueError(f"a shuffled view needs a seed, got {view!r}")
+    if view.kind == "pixels_and_channels":
+        return pixel_channel_shuffle(images, seed=view.seed)
+    if view.block_size_px is None:
+        raise ValueError(f"a view of blocks needs their size, got {view!r}")
+    return block_shuffle(images, view.block_size_px, seed=view.seed)
+
+
+def write_trained(folder: Path, trained: Trained) -> None:
+    """Store a training run."""
+    for epoch, state in trained.checkpoints.items():
+        save_file(state, folder / f"checkpoint-{epoch}.safetensors")
+    trained.history.write_parquet(folder / "history.parquet")
+    save_file({"logits": trained.test_logits}, folder / "test_logits.safetensors")
+
+
+def read_state(folder: Path, epoch: int) -> dict[str, Tensor]:
+    """The checkpoint of an epoch."""
+    return load_file(folder / f"checkpoint-{epoch}.safetensors")
+
+
+def write_rows(
+    folder: Path, tables: Mapping[str, Sequence[Column]], rows: Mapping[str, Sequence[Row]]
+) -> None:
+    """Store the rows of a cell, one file a table.
+
+    Raises:
+        ValueError: other tables or columns than documented.
+    """
+    if set(rows) != set(tables):
+        raise ValueError(f"measure gave the tables {sorted(rows)}, documented are {sorted(tables)}")
+    for name, columns in tables.items():
+        names = {column.name for column in columns}
+        for row in rows[name]:
+            if set(row) != names:
+                raise ValueError(f"table {name}: a row has {sorted(row)}, documented are {sorted(names)}")
+        schema = {column.name: DTYPES[column.dtype] for column in columns}
+        pl.DataFrame(list(rows[name]), schema=schema).write_parquet(folder / f"{name}.parquet")
+
+
+class StoredSubject:
+    """One set of weights in the store; read when asked for."""
+
+    def __init__(self, folder: Path, run: Run, epoch: int, about: Description, device: torch.device) -> None:
+        self._folder, self._run, self._epoch, self._about = folder, run, epoch, about
+        self._device = device
+
+    @cached_property
+    def state(self) -> dict[str, Tensor]:
+        return read_state(self._folder, self._epoch)
+
+    @cached_property
+    def history(self) -> pl.DataFrame:
+        return pl.read_parquet(self._folder / "history.parquet")
+
+    @cached_property
+    def test_logits(self) -> Tensor:
+        return load_file(self._folder / "test_logits.safetensors")["logits"]
+
+    def model(self) -> nn.Module:
+        with torch.random.fork_rng(devices=[]):
+            model = build(self._run.network, self._about.num_classes, self._about.channels)
+        model.load_state_dict(self.state)
+        # the memory format of the training, so that outputs are the same to the bit
+        model = model.to(device=self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return model.eval()
+
+
+class StoredCellData:
+    """The images of a cell, read and normalised when asked for."""
+
+    def __init__(
+        self, folder: Path, view: View, normalization: str, about: Description, device: torch.device
+    ) -> None:
+        self._folder, self._view, self._normalization = folder, view, normalization
+        self._device = device
+        self.description = about
+
+    @cached_property
+    def _data(self) -> ImageData:
+        return read_data(self._folder, self._view)
+
+    @cached_property
+    def train(self) -> Split:
+        return self._split(self._data.train)
+
+    @cached_property
+    def test(self) -> Split:
+        return self._split(self._data.test)
+
+    def _split(self, split: ImageSplit) -> Split:
+        inputs = normalize(split.images.to(self._device), self._normalization)
+        return Split(
+            inputs=inputs.contiguous(memory_format=torch.channels_last),
+            labels=split.labels.to(self._device),
+            ids=split.ids,
+        )

@@ -1,0 +1,104 @@
+"""What each kind of task does, in whatever process it runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from transferscope.analysis import analysis_module
+from transferscope.data.base import dataset_module, describe
+from transferscope.execute.artifacts import (
+    StoredCellData,
+    StoredSubject,
+    read_data,
+    read_state,
+    write_data,
+    write_rows,
+    write_trained,
+)
+from transferscope.models.init import pretrained_init, random_init
+from transferscope.options import DatasetOptions
+from transferscope.runs import Run
+from transferscope.store import Store
+from transferscope.task import Measurement, Task
+from transferscope.train.loop import train
+
+Progress = Callable[[float], None]
+
+
+def run_task(task: Task, store: Store, device: torch.device, on_progress: Progress = lambda _: None) -> float:
+    """Compute a task whose inputs are in the store, and store its result.
+
+    Returns:
+        Seconds it took, the writing included.
+    """
+    started = time.perf_counter()
+    payload = task.payload
+    if isinstance(payload, Run):
+        write = _train(task, payload, store, device, on_progress)
+    elif isinstance(payload, Measurement):
+        write = _measure(task, payload, store, device)
+    else:
+        write = _data(payload)
+    seconds = time.perf_counter() - started
+    info = {
+        "kind": task.kind,
+        "title": task.title,
+        "seconds": round(seconds, 3),
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "device": str(device),
+        "torch": torch.__version__,
+    }
+    store.commit(task.key, write, info)
+    return time.perf_counter() - started
+
+
+def _data(options: DatasetOptions) -> Callable[[Path], None]:
+    data = dataset_module(options.dataset).load(options)
+    return lambda folder: write_data(folder, data)
+
+
+def _train(
+    task: Task, run: Run, store: Store, device: torch.device, on_progress: Progress
+) -> Callable[[Path], None]:
+    about = describe(run.data)
+    data = read_data(store.path(task.inputs[0]), run.view)
+    if run.source is None:
+        model = random_init(run.network, about.num_classes, about.channels, run.init_seed)
+    else:
+        pretrained = read_state(store.path(task.inputs[1]), run.source.epoch)
+        model = pretrained_init(run.network, about.num_classes, about.channels, run.init_seed, pretrained)
+    trained = train(
+        model,
+        data.train,
+        data.test,
+        run.recipe,
+        normalization=run.normalization,
+        seed=run.seed,
+        device=device,
+        on_progress=on_progress,
+    )
+    return lambda folder: write_trained(folder, trained)
+
+
+def _measure(
+    task: Task, measurement: Measurement, store: Store, device: torch.device
+) -> Callable[[Path], None]:
+    module, cell = analysis_module(measurement.analysis), measurement.cell
+    subjects = {
+        role: StoredSubject(
+            store.path(measurement.run_keys[role]), point.run, point.epoch, describe(point.run.data), device
+        )
+        for role, point in cell.subjects.items()
+    }
+    normalization = next(iter(cell.subjects.values())).run.normalization
+    data = StoredCellData(
+        store.path(task.inputs[0]), cell.view, normalization, describe(cell.data), device
+    )
+    # seeded by the key: the same draws whenever and wherever the cell is measured
+    generator = torch.Generator().manual_seed(int(task.key[:15], 16))
+    rows = module.measure(subjects, data, measurement.settings, generator)
+    return lambda folder: write_rows(folder, module.TABLES, rows)

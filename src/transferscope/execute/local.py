@@ -1,0 +1,197 @@
+"""Executors on one machine: in this process, or in a pool of spawned ones.
+
+Both give the same results to the bit: every task computes with one torch thread, seeded by what it is.
+The pool is our own because the standard one breaks for all pending tasks when one worker is killed.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import Literal
+
+from transferscope.errors import BadInput, TaskFailed
+from transferscope.store import Store
+from transferscope.task import Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Something that happened to a task."""
+
+    key: str
+    what: Literal["progress", "done", "failed", "died"]
+    """died: its process was killed from outside; the task may be run again."""
+    share: float = 0.0
+    """Share that is done; only for progress."""
+    seconds: float = 0.0
+    """How long it took; only for done."""
+    reason: str = ""
+    """One line; only for failed and died."""
+    details: str = ""
+    """The traceback; only for failed."""
+
+
+class InProcess:
+    """One task at a time, here."""
+
+    slots = 1
+
+    def __init__(self, store: Store, device: str) -> None:
+        self._store, self._device = store, device
+        self._next: Task | None = None
+
+    def submit(self, task: Task) -> None:
+        """Take a task; it is computed by the next `events`."""
+        self._next = task
+
+    def events(self) -> Iterator[Event]:
+        """Compute the task that was submitted."""
+        task, self._next = self._next, None
+        if task is not None:
+            yield _attempt(task, self._store, self._device, lambda share: None)
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+class Pool:
+    """Spawned processes, one task each at a time; a process that dies is replaced."""
+
+    def __init__(self, store: Store, device: str, num_workers: int) -> None:
+        self.slots = num_workers
+        self._context = multiprocessing.get_context("spawn")
+        self._arguments = (str(store.root), device)
+        self._workers: list[_Worker] = []
+
+    def submit(self, task: Task) -> None:
+        """Give a task to an idle worker, or to a new one."""
+        worker = next((worker for worker in self._workers if worker.task is None), None)
+        if worker is None:
+            worker = _Worker(self._context, self._arguments)
+            self._workers.append(worker)
+        worker.task = task
+        try:
+            worker.pipe.send(task)
+        except OSError:
+            pass  # the worker died while idle: events() sees it and reports the task
+
+    def events(self) -> Iterator[Event]:
+        """Wait until something happens, and say what."""
+        busy = [worker for worker in self._workers if worker.task is not None]
+        handles = [handle for worker in busy for handle in (worker.pipe, worker.process.sentinel)]
+        ready = wait(handles)
+        for worker in busy:
+            if worker.pipe in ready:
+                try:
+                    event = worker.pipe.recv()
+                except (EOFError, OSError):
+                    yield self._bury(worker)
+                    continue
+                if event.what != "progress":
+                    worker.task = None
+                yield event
+            elif worker.process.sentinel in ready:
+                yield self._bury(worker)
+
+    def close(self) -> None:
+        """End all workers, whatever they are at: an unfinished result is never seen."""
+        for worker in self._workers:
+            worker.process.terminate()
+        for worker in self._workers:
+            worker.process.join(timeout=5)
+            if worker.process.is_alive():
+                worker.process.kill()
+                worker.process.join()
+            worker.pipe.close()
+        self._workers.clear()
+
+    def _bury(self, worker: _Worker) -> Event:
+        worker.process.join()
+        worker.pipe.close()
+        self._workers.remove(worker)
+        if worker.task is None:
+            raise AssertionError("an idle worker is not waited for")
+        return Event(key=worker.task.key, what="died", reason=_how_it_died(worker.process.exitcode))
+
+
+class _Worker:
+    def __init__(self, context: multiprocessing.context.SpawnContext, arguments: tuple[str, str]) -> None:
+        self.pipe, theirs = context.Pipe()
+        self.process: SpawnProcess = context.Process(
+            target=_worker_main, args=(theirs, *arguments), daemon=True, name="transferscope-worker"
+        )
+        with _one_thread_environment():
+            self.process.start()
+        theirs.close()
+        self.task: Task | None = None
+
+
+def _worker_main(pipe: Connection, root: str, device: str) -> None:
+    """A worker's life: tasks in, events out, until the pipe closes or the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    store = Store(Path(root))
+    while True:
+        try:
+            task: Task = pipe.recv()
+        except (EOFError, OSError):
+            return
+        key = task.key
+        event = _attempt(
+            task, store, device, lambda share, key=key: pipe.send(Event(key=key, what="progress", share=share))
+        )
+        pipe.send(event)
+
+
+def _attempt(task: Task, store: Store, device: str, on_progress) -> Event:
+    try:
+        import torch
+
+        from transferscope.execute.jobs import run_task
+
+        # tiny networks are up to ten times slower with two threads under load; and one thread
+        # gives the same bits on every machine of a kind
+        torch.set_num_threads(1)
+        seconds = run_task(task, store, torch.device(device), on_progress)
+    except (TaskFailed, BadInput) as error:
+        return Event(key=task.key, what="failed", reason=str(error), details=str(error))
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".strip().splitlines()[0]
+        return Event(key=task.key, what="failed", reason=reason, details=traceback.format_exc())
+    return Event(key=task.key, what="done", seconds=seconds)
+
+
+def _die_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _how_it_died(exitcode: int | None) -> str:
+    if exitcode is not None and exitcode < 0:
+        return f"its process was killed by {signal.Signals(-exitcode).name}"
+    return f"its process ended with exit code {exitcode}"
+
+
+class _one_thread_environment:
+    """OpenMP reads its number of threads when a process starts."""
+
+    def __enter__(self) -> None:
+        self._before = os.environ.get("OMP_NUM_THREADS")
+        os.environ["OMP_NUM_THREADS"] = "1"
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is None:
+            os.environ.pop("OMP_NUM_THREADS", None)
+        else:
+            os.environ["OMP_NUM_THREADS"] = self._before

@@ -1,0 +1,140 @@
+"""The one loop that runs a graph, whatever executes the tasks."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from transferscope.execute.local import Event
+from transferscope.store import Store
+from transferscope.task import Graph, Task
+
+MAX_ATTEMPTS = 3
+"""How often a task is started whose process is killed from outside."""
+
+
+class Executor(Protocol):
+    """Where tasks are computed."""
+
+    slots: int
+
+    def submit(self, task: Task) -> None: ...
+    def events(self) -> Iterator[Event]: ...
+    def close(self) -> None: ...
+
+
+class Reporter(Protocol):
+    """Who is told how it goes."""
+
+    def begin(self, to_do: list[Task], num_cached: int) -> None: ...
+    def started(self, task: Task) -> None: ...
+    def progressed(self, task: Task, share: float) -> None: ...
+    def ended(self, task: Task, event: Event) -> None: ...
+    def finish(self) -> None: ...
+
+
+@dataclass(kw_only=True)
+class Failure:
+    """Why a task failed."""
+
+    task: Task
+    reason: str
+    details: str
+
+
+@dataclass(kw_only=True)
+class Outcome:
+    """How it ended."""
+
+    cached: list[Task] = field(default_factory=list)
+    """Found in the store."""
+    succeeded: list[Task] = field(default_factory=list)
+    """Computed now."""
+    failed: list[Failure] = field(default_factory=list)
+    not_run: list[Task] = field(default_factory=list)
+    """Tasks that need the result of a failed one."""
+
+    @property
+    def complete(self) -> bool:
+        return not self.failed and not self.not_run
+
+
+def execute(graph: Graph, store: Store, executor: Executor, reporter: Reporter) -> Outcome:
+    """Run what the store doesn't have, longest chain first; a failure blocks only what depends on it.
+
+    A KeyboardInterrupt ends the executor and goes on to the caller; what is finished stays in the store.
+    """
+    done = {task.key for task in graph if store.has(task.key)}
+    to_do = graph.needed(done)
+    state = _State(graph, to_do, done)
+    outcome = state.outcome
+    reporter.begin(to_do, len(outcome.cached))
+    running: dict[str, Task] = {}
+    try:
+        while state.ready or running:
+            while state.ready and len(running) < executor.slots:
+                task = state.pop()
+                running[task.key] = task
+                reporter.started(task)
+                executor.submit(task)
+            for event in executor.events():
+                task = running[event.key]
+                if event.what == "progress":
+                    reporter.progressed(task, event.share)
+                    continue
+                del running[event.key]
+                state.settle(task, event)
+                reporter.ended(task, event)
+    finally:
+        executor.close()
+        reporter.finish()
+    outcome.not_run = [task for task in to_do if task.key not in state.settled]
+    return outcome
+
+
+class _State:
+    """Which tasks wait for what."""
+
+    def __init__(self, graph: Graph, to_do: list[Task], done: set[str]) -> None:
+        self._to_do = {task.key: task for task in to_do}
+        self._readers = graph.dependants()
+        self._lengths = graph.critical_paths()
+        self._waits_for = {
+            task.key: {key for key in task.inputs if key in self._to_do} for task in to_do
+        }
+        self._attempts: dict[str, int] = {}
+        self.settled: set[str] = set()
+        self.ready: list[tuple[float, str]] = []
+        self.outcome = Outcome(cached=[task for task in graph if task.key in done])
+        for key, inputs in self._waits_for.items():
+            if not inputs:
+                self._push(key)
+
+    def pop(self) -> Task:
+        _, key = heapq.heappop(self.ready)
+        self._attempts[key] = self._attempts.get(key, 0) + 1
+        return self._to_do[key]
+
+    def settle(self, task: Task, event: Event) -> None:
+        if event.what == "died" and self._attempts[task.key] < MAX_ATTEMPTS:
+            self._push(task.key)
+            return
+        self.settled.add(task.key)
+        if event.what == "done":
+            self.outcome.succeeded.append(task)
+            for key in self._readers[task.key]:
+                if key in self._waits_for:
+                    self._waits_for[key].discard(task.key)
+                    if not self._waits_for[key]:
+                        self._push(key)
+            return
+        reason = event.reason
+        if event.what == "died":
+            reason = f"{reason}, {MAX_ATTEMPTS} times; is there enough memory for so many workers?"
+        self.outcome.failed.append(Failure(task=task, reason=reason, details=event.details or reason))
+
+    def _push(self, key: str) -> None:
+        # the key breaks ties, so that the order never depends on hashing
+        heapq.heappush(self.ready, (-self._lengths[key], key))
