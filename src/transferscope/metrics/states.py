@@ -1,0 +1,204 @@
+"""State dicts and networks as named tensors: reading, matching, grouping by module, writing in place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from transferscope.errors import BadInput, did_you_mean
+
+State = Mapping[str, Tensor] | nn.Module
+"""A network, or its state dict."""
+Modules = Mapping[str, Sequence[str]]
+"""Module name -> prefixes of the names of its tensors."""
+
+RUNNING_STATISTICS = ("running_mean", "running_var")
+SHOWN = 5
+"""How many offending names an error lists."""
+
+
+def tensors_of(state: State) -> dict[str, Tensor]:
+    """Parameters and persistent buffers by name, sharing their memory with the network.
+
+    Raises:
+        BadInput: no tensor in it, as in a checkpoint whose state dict sits one level deeper.
+    """
+    entries = state.state_dict() if isinstance(state, nn.Module) else state
+    tensors = {name: value.detach() for name, value in entries.items() if isinstance(value, Tensor)}
+    if not tensors:
+        raise BadInput(
+            f"Expected a network or a state dict of named tensors, got {type(state).__name__} with the keys "
+            f"{list(entries)[:SHOWN]}. Give the state dict itself, such as checkpoint['state_dict']."
+        )
+    return tensors
+
+
+def is_weight(name: str, tensor: Tensor) -> bool:
+    """Whether an entry of a state dict is a weight: no integer, not BatchNorm's running statistics."""
+    return is_continuous(tensor) and name.rpartition(".")[2] not in RUNNING_STATISTICS
+
+
+def is_continuous(tensor: Tensor) -> bool:
+    """Whether a tensor holds numbers that can lie between two others."""
+    return tensor.is_floating_point() or tensor.is_complex()
+
+
+def is_under(name: str, prefixes: Iterable[str]) -> bool:
+    """Whether a dotted name equals one of the prefixes or lies below it.
+
+    >>> is_under("layer1.0.weight", ["layer1"]), is_under("layer10.weight", ["layer1"])
+    (True, False)
+    """
+    return any(name == prefix.rstrip(".") or name.startswith(prefix.rstrip(".") + ".") for prefix in prefixes)
+
+
+def check_match(a: Mapping[str, Tensor], b: Mapping[str, Tensor], a_name: str, b_name: str) -> None:
+    """Raises BadInput that names every kind of mismatch of keys and shapes."""
+    problems = []
+    for extra, owner, other in ((a.keys() - b.keys(), a_name, b_name), (b.keys() - a.keys(), b_name, a_name)):
+        if extra:
+            names = shorten(sorted(extra))
+            problems.append(
+                f"{owner} has tensors that {other} lacks: {names}. Compare the same architecture."
+            )
+    shapes = [
+        f"{name} {tuple(a[name].shape)} and {tuple(b[name].shape)}"
+        for name in a
+        if name in b and a[name].shape != b[name].shape
+    ]
+    if shapes:
+        problems.append(
+            f"Shapes differ between {a_name} and {b_name}: {shorten(shapes)}. Compare the same architecture; "
+            "leave out a head with other classes."
+        )
+    if problems:
+        raise BadInput(problems)
+
+
+def shorten(names: Sequence[str]) -> str:
+    """The first few names, and how many more there are."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def group_by_module(names: Sequence[str], modules: Modules | None) -> dict[str, list[str]]:
+    """The names of each module, modules in the mapping's order; by the first dotted component by default.
+
+    Raises:
+        BadInput: a module without a tensor, or a tensor in two modules.
+    """
+    if modules is None:
+        groups: dict[str, list[str]] = {}
+        for name in names:
+            groups.setdefault(name.partition(".")[0], []).append(name)
+        return groups
+    groups = {module: [n for n in names if is_under(n, prefixes)] for module, prefixes in modules.items()}
+    tops = {name.rpartition(".")[0] or name for name in names}
+    problems = [
+        f"Module '{module}' has no weights under {list(modules[module])}.{did_you_mean(module, tops)}"
+        for module, found in groups.items()
+        if not found
+    ]
+    owners: dict[str, str] = {}
+    for module, found in groups.items():
+        for name in found:
+            if owners.setdefault(name, module) != module:
+                problems.append(
+                    f"'{name}' lies in the modules '{owners[name]}' and '{module}'; give it to one."
+                )
+    if problems:
+        raise BadInput(problems)
+    return groups
+
+
+def aligned(
+    state: State, live: Mapping[str, Tensor], what: str, *, names: Iterable[str] | None = None
+) -> dict[str, Tensor]:
+    """The tensors ready to be copied into `live`: its names, shapes, device, dtype; no shared memory.
+
+    Args:
+        state: a network or a state dict.
+        live: the network's own tensors.
+        what: how errors call the state.
+        names: which entries are needed; all of `live` by default, and then no others may be there.
+
+    Raises:
+        BadInput: names or shapes don't match.
+    """
+    tensors = tensors_of(state)
+    wanted = dict(live) if names is None else {name: live[name] for name in names}
+    given = tensors if names is None else {name: tensors[name] for name in wanted if name in tensors}
+    check_match(given, wanted, what, "the model")
+    ready = {}
+    for name, own in wanted.items():
+        tensor = given[name].to(own.device, own.dtype)
+        shared = tensor.untyped_storage().data_ptr() == own.untyped_storage().data_ptr()
+        ready[name] = tensor.clone() if shared else tensor
+    return ready
+
+
+@contextmanager
+def borrowed(model: nn.Module) -> Iterator[dict[str, Tensor]]:
+    """Lends a network's own tensors for writing in place, in evaluation mode and without gradients.
+
+    Weights, buffers and each module's training mode are put back at the end, also after an exception.
+    """
+    live = tensors_of(model)
+    saved = {name: tensor.clone() for name, tensor in live.items()}
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        with torch.no_grad():
+            model.eval()
+            yield live
+    finally:
+        with torch.no_grad():
+            for name, tensor in live.items():
+                tensor.copy_(saved[name])
+        for module, training in modes:
+            module.training = training
+
+
+def batch_norms(model: nn.Module) -> list[tuple[str, _BatchNorm]]:
+    """The BatchNorm modules that keep running statistics, by name."""
+    return [
+        (name, module)
+        for name, module in model.named_modules()
+        if isinstance(module, _BatchNorm) and module.running_mean is not None
+    ]
+
+
+def re_estimate_batch_norm(model: nn.Module, inputs: Tensor, batch_size: int) -> None:
+    """Replaces BatchNorm's running statistics by their plain average over the batches of `inputs`.
+
+    Everything else stays in evaluation mode. Batches are of nearly equal size, so that none weighs too much.
+
+    Args:
+        model: inside `borrowed`, which puts the old statistics back.
+        inputs: (n, ...), training inputs as a rule.
+        batch_size: largest batch.
+    """
+    norms = [module for _, module in batch_norms(model)]
+    momenta = [module.momentum for module in norms]
+    device = device_of(model)
+    try:
+        for module in norms:
+            module.reset_running_stats()
+            module.momentum = None  # PyTorch's way of saying: cumulative average
+            module.train()
+        for batch in inputs.tensor_split(-(-len(inputs) // batch_size)):
+            model(batch.to(device))
+    finally:
+        for module, momentum in zip(norms, momenta, strict=True):
+            module.momentum = momentum
+            module.eval()
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """The device of the network's first tensor; the CPU where it has none."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        return tensor.device
+    return torch.device("cpu")
