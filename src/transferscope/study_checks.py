@@ -1,0 +1,87 @@
+"""What no single model can see: whether the parts of a study fit each other and the data on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from transferscope.analysis import analysis_module
+from transferscope.config import AnalysisConfig, Study
+from transferscope.data.base import Description, describe
+from transferscope.errors import BadInput, did_you_mean
+from transferscope.model_errors import Problem
+from transferscope.options import DatasetOptions
+from transferscope.yaml_positions import KeyPath
+
+
+def study_problems(study: Study) -> list[Problem]:
+    """All that can be found without decoding an image or importing torch."""
+    problems: list[Problem] = []
+    source = _described(study.source.data, ("source", "data"), problems)
+    for name, target in study.targets.items():
+        path: KeyPath = ("targets", name, "data")
+        description = _described(target.data, path, problems)
+        if source is not None and description is not None:
+            problems.extend(_misfits(source, description, path))
+    data_are_fine = not problems
+    for name, config in study.analyses.items():
+        path = ("analyses", name)
+        wrong_choice = list(_wrong_choices(study, config, path))
+        problems.extend(wrong_choice)
+        # The analysis's own check may ask for any target's description.
+        if data_are_fine and not wrong_choice:
+            problems.extend(_own_check(study, name, config, path))
+    return problems
+
+
+def _described(options: DatasetOptions, path: KeyPath, problems: list[Problem]) -> Description | None:
+    try:
+        description = describe(options)
+    except BadInput as error:
+        problems.extend(Problem(path, message) for message in error.problems)
+        return None
+    except OSError as error:
+        problems.append(Problem(path, f"cannot be read: {error}"))
+        return None
+    fewest = 1 if description.multi_label else 2
+    if description.num_classes < fewest:
+        found = f"{description.num_classes} ({', '.join(description.class_names)})"
+        problems.append(Problem(path, f"expected at least {fewest} classes, found {found}"))
+    return description
+
+
+def _misfits(source: Description, target: Description, path: KeyPath) -> Iterator[Problem]:
+    """The same network sees both, so both must have its input's shape."""
+    if target.image_size_px != source.image_size_px:
+        sizes = f"{target.image_size_px} px here, {source.image_size_px} px in the source"
+        yield Problem(path, f"images must be of one size in source and target: {sizes}")
+    if target.channels != source.channels:
+        channels = f"{target.channels} here, {source.channels} in the source"
+        yield Problem(path, f"images must have as many channels in source and target: {channels}")
+
+
+def _wrong_choices(study: Study, config: AnalysisConfig, path: KeyPath) -> Iterator[Problem]:
+    for key, chosen in (("targets", config.targets), ("seeds", config.seeds)):
+        if chosen is None:
+            continue
+        if not chosen:
+            yield Problem((*path, key), f"nothing is chosen; leave the key out for all {key}")
+        for index, choice in enumerate(chosen):
+            if choice in chosen[:index]:
+                yield Problem((*path, key, index), f"{choice} stands here twice")
+    for index, target in enumerate(config.targets or ()):
+        if target not in study.targets:
+            hint = did_you_mean(target, study.targets)
+            yield Problem((*path, "targets", index), f"the study has no target '{target}'.{hint}")
+    for index, seed in enumerate(config.seeds or ()):
+        if seed not in study.seeds:
+            seeds = ", ".join(map(str, study.seeds))
+            yield Problem((*path, "seeds", index), f"the study has no seed {seed}. Valid: {seeds}.")
+
+
+def _own_check(study: Study, name: str, config: AnalysisConfig, path: KeyPath) -> Iterator[Problem]:
+    try:
+        for problem in analysis_module(name).check(study, config):
+            yield Problem((*path, *filter(None, problem.key.split("."))), problem.message)
+    except BadInput as error:
+        for message in error.problems:
+            yield Problem(path, message)
