@@ -1,0 +1,54 @@
+"""Textures and colours of the drawn images."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+MIN_CONTRAST = 1.2
+"""Least sum over the channels of |ink - ground|, of at most 3."""
+COLOUR_TRIES = 16
+
+
+def octave_noise(count: int, channels: int, size_px: int, generator: torch.Generator) -> Tensor:
+    """Smooth noise of four octaves, the coarsest of cells of a sixteenth... a half of the side.
+
+    Returns:
+        (count, channels, size_px, size_px), float32, mean 0, from about -1 to 1.
+    """
+    noise = torch.zeros(count, channels, 1, 1)
+    for octave, weight in enumerate((0.45, 0.3, 0.15, 0.1)):
+        side = max(2, size_px * 2**octave // 16)
+        cells = torch.rand(count, channels, side, side, generator=generator).sub_(0.5).mul_(2 * weight)
+        # Each octave is added at its own resolution and enlarged with the coarser ones: one enlargement
+        # to full size instead of four.
+        noise = interpolate(noise, size=(side, side), mode="bilinear", align_corners=False).add_(cells)
+    return interpolate(noise, size=(size_px, size_px), mode="bilinear", align_corners=False)
+
+
+def contrasting_colours(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Colours of ink and ground, each (count, 3, 1, 1), 0 to 1, nearly always `MIN_CONTRAST` apart."""
+    tries = torch.rand(count, COLOUR_TRIES, 2, 3, generator=generator)
+    contrast = (tries[:, :, 0] - tries[:, :, 1]).abs().sum(dim=2)
+    # The first try with enough contrast, or else the one with the most.
+    order = torch.arange(COLOUR_TRIES, 0, -1)
+    score = torch.where(contrast >= MIN_CONTRAST, 3 + order, contrast)
+    chosen = tries[torch.arange(count), score.argmax(dim=1)]
+    ink, ground = chosen.view(count, 2, 3, 1, 1).unbind(dim=1)
+    return ink, ground
+
+
+def paint(ground: Tensor, mask: Tensor, ink: Tensor) -> Tensor:
+    """`ink` (n, c, 1, 1) laid over `ground` (n, c, h, w or 1, 1) where `mask` (n, 1, h, w) is 1."""
+    return torch.lerp(ground, ink, mask)
+
+
+def textured(images: Tensor, generator: torch.Generator) -> Tensor:
+    """The images (n, c, size, size) with texture and a little sensor noise, as letters and digits have it."""
+    images = images + octave_noise(len(images), images.shape[1], images.shape[-1], generator).mul_(TEXTURE)
+    return images.add_(torch.randn(images.shape, generator=generator), alpha=NOISE)
+
+
+TEXTURE = 0.45
+NOISE = 0.04
