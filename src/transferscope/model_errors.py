@@ -38,10 +38,10 @@ _EXPECTED = {
     "greater_than_equal": "at least {ge:g}",
     "less_than": "less than {lt:g}",
     "less_than_equal": "at most {le:g}",
-    "too_short": "at least {min_length} of them",
-    "too_long": "at most {max_length} of them",
-    "string_too_short": "at least {min_length} characters",
-    "string_too_long": "at most {max_length} characters",
+    "too_short": "{min_length} or more entries",
+    "too_long": "{max_length} entries at most",
+    "string_too_short": "{min_length} or more characters",
+    "string_too_long": "{max_length} characters at most",
     "string_pattern_mismatch": "text of the form {pattern}",
 }
 """What each of pydantic's kinds of error expected."""
@@ -87,7 +87,7 @@ def shown(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Mapping):
-        return "a mapping"
+        return "a mapping" if value else "an empty mapping"
     if isinstance(value, Sequence) and not isinstance(value, str):
         return "a list" if value else "an empty list"
     text = repr(value)

@@ -1,0 +1,41 @@
+# make install | demo | test | check | clean. Needs a Python from 3.11 to 3.13 with venv, nothing else.
+PYTHON ?= python3
+DEMO_FLAGS ?=
+PYTEST_FLAGS ?=
+
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PRECIOUS: $(INSTALLED)-%
+.PHONY: install demo test check clean
+
+install: $(INSTALLED)-base
+
+demo: $(INSTALLED)-base
+	$(BIN)/transferscope demo --out runs/demo $(DEMO_FLAGS)
+
+# One thread a process and a process a core: small networks are slower with more threads than one.
+test: $(INSTALLED)-test
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 8 --dist loadfile $(PYTEST_FLAGS)
+
+check: $(INSTALLED)-check
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf .venv build dist runs/demo .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find src tests tools benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The file says that the installation is newer than what it was made from.
+$(INSTALLED)-%: pyproject.toml constraints.txt tools/install.py | .venv/pyvenv.cfg
+	$(BIN)/python tools/install.py $(filter-out base,$*)
+	@touch $@
+
+# The version of Python is read first, so that the message is ours; half an environment is not left behind.
+.venv/pyvenv.cfg:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+	  echo "transferscope needs Python 3.11, 3.12 or 3.13, and '$(PYTHON)' is:" >&2; \
+	  $(PYTHON) --version >&2; echo "Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
