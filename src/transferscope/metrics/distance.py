@@ -62,7 +62,7 @@ def l2_distance(
     other they share it too or hold equal numbers. It is no distance of functions: a network with its channels
     permuted computes the same and lies far away.
 
-    Source: Neyshabur, Sedghi, Zhang 2020, section 3.3.
+    Source: Neyshabur, Sedghi, Zhang 2020, on distance in parameter space.
 
     Args:
         a, b: networks or state dicts of the same architecture.

@@ -36,7 +36,7 @@ def mistakes(
     c_obs is the share of decisions on which both are right or both are wrong, and c_exp = p_a p_b +
     (1 - p_a)(1 - p_b) what two independent models of these accuracies would give. Given the accuracies, c_obs
     lies between |p_a + p_b - 1| and 1 - |p_a - p_b|: these are kappa_min and kappa_max. Counts are those of
-    Neyshabur, Sedghi, Zhang 2020, section 3.2. Difficulty that both models share inflates all of them: put
+    Neyshabur, Sedghi, Zhang 2020, on mistakes. Difficulty that both models share inflates all of them: put
     them beside a pair of another seed.
 
     Args:

@@ -58,11 +58,10 @@ def score(logits: Tensor, labels: Tensor) -> float:
     """
     if is_multi_label(labels):
         aucs = auc_per_finding(logits, labels)
-        if usable(logits) and not aucs.isnan().all():
-            return float(aucs.nanmean())
-        return math.nan
+        unknown = unranked(logits).any() or aucs.isnan().all()
+        return math.nan if unknown else float(aucs.nanmean())
     check_labels(logits, labels)
-    if not len(labels) or not usable(logits):
+    if not len(labels) or unranked(logits).any():
         return math.nan
     return float(is_correct(logits, labels).double().mean())
 
@@ -120,9 +119,9 @@ def is_correct(logits: Tensor, labels: Tensor) -> Tensor:
     return logits.argmax(1) == labels.to(logits.device)
 
 
-def usable(logits: Tensor) -> bool:
-    """Whether logits can be ranked: no NaN and no +inf (-inf is how a class is masked)."""
-    return not bool((logits.isnan() | logits.isposinf()).any())
+def unranked(logits: Tensor) -> Tensor:
+    """(n,) bool: examples whose logits can't be ranked: NaN or +inf (-inf is how a class is masked)."""
+    return (logits.isnan() | logits.isposinf()).any(1)
 
 
 def check_labels(logits: Tensor, labels: Tensor) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -162,13 +163,14 @@ def borrowed(model: nn.Module) -> Iterator[dict[str, Tensor]]:
             module.training = training
 
 
-def batch_norms(model: nn.Module) -> list[tuple[str, _BatchNorm]]:
-    """The BatchNorm modules that keep running statistics, by name."""
-    return [
-        (name, module)
+def batch_norm_statistics(model: nn.Module) -> set[str]:
+    """Names of the running means and variances of the network's BatchNorm modules."""
+    return {
+        f"{name}.{kind}" if name else kind
         for name, module in model.named_modules()
-        if isinstance(module, _BatchNorm) and module.running_mean is not None
-    ]
+        if _keeps_statistics(module)
+        for kind in RUNNING_STATISTICS
+    }
 
 
 def re_estimate_batch_norm(model: nn.Module, inputs: Tensor, batch_size: int) -> None:
@@ -181,7 +183,7 @@ def re_estimate_batch_norm(model: nn.Module, inputs: Tensor, batch_size: int) ->
         inputs: (n, ...), training inputs as a rule.
         batch_size: largest batch.
     """
-    norms = [module for _, module in batch_norms(model)]
+    norms = [module for module in model.modules() if _keeps_statistics(module)]
     momenta = [module.momentum for module in norms]
     device = device_of(model)
     try:
@@ -202,3 +204,7 @@ def device_of(model: nn.Module) -> torch.device:
     for tensor in (*model.parameters(), *model.buffers()):
         return tensor.device
     return torch.device("cpu")
+
+
+def _keeps_statistics(module: nn.Module) -> TypeGuard[_BatchNorm]:
+    return isinstance(module, _BatchNorm) and module.running_mean is not None
