@@ -173,6 +173,7 @@ def _theme() -> dict[str, Any]:
             "tickSize": 4,
             "titlePadding": 8,
             "labelOverlap": "greedy",
+            "labelSeparation": 5,
             "labelLimit": 150,
         },
         "axisQuantitative": {"tickCount": 5},
