@@ -102,17 +102,19 @@ def _soft_tissue_and_bone(thorax: Thorax, generator: torch.Generator) -> Tensor:
     """Everything but the heart and the findings: (n, 1, size, size)."""
     count, size_px = len(thorax.x), thorax.x.shape[-1]
     x, y, width = thorax.x, thorax.y, thorax.half_width
-    shoulders = -0.85 + 0.7 * x.abs().pow(1.5)
-    body = _inside(width + 0.22 + 0.25 * (y < -0.3) - x.abs()) * _inside(y - shoulders)
-    neck = _inside(0.2 - x.abs()) * _inside(-0.5 - y)
+    shoulders = -0.9 + 0.38 * x.abs().pow(2)
+    arms = 0.6 * _inside(-0.35 - y, 0.12)
+    body = _inside(width + 0.2 + arms - x.abs()) * _inside(y - shoulders)
+    neck = _inside(0.24 - x.abs(), 0.06) * _inside(-0.5 - y)
     film = 0.58 * torch.maximum(body, neck)
     air = thorax.lungs.sum(dim=1, keepdim=True)
     film = film - _each(0.36, 0.46, count, generator) * air
-    film = film + 0.16 * _inside(0.15 - x.abs())
-    film = film + 0.08 * _inside(0.07 - x.abs(), 0.02) * (1 + 0.4 * torch.sin(22 * y))
+    # The windpipe is a dark stripe in the bright middle, down to where it forks.
+    film = film + 0.1 * _inside(0.15 - x.abs()) - 0.07 * _inside(0.04 - x.abs(), 0.02) * _inside(-0.3 - y)
+    film = film + 0.05 * _inside(0.08 - x.abs(), 0.02) * (1 + 0.5 * torch.sin(24 * y))
     film = film + _ribs(thorax, generator)
-    clavicle = (y + 0.66 + 0.18 * x.abs()).abs()
-    film = film + 0.1 * _inside(0.035 - clavicle, 0.015) * _inside(0.62 - x.abs()) * _inside(x.abs() - 0.1)
+    clavicle = (y + 0.56 + 0.22 * x.abs()).abs()
+    film = film + 0.1 * _inside(0.035 - clavicle, 0.012) * _inside(0.75 - x.abs()) * _inside(x.abs() - 0.1)
     # Vessels around the hila, and overlying soft tissue: what findings are mistaken for.
     near_hilum = torch.exp(-((thorax.u - 0.24).square() + (y + 0.02).square()) / 0.05).sum(
         dim=1, keepdim=True
@@ -128,7 +130,9 @@ def _ribs(thorax: Thorax, generator: torch.Generator) -> Tensor:
     ribs_per_unit = _each(3.6, 4.6, count, generator)
     phase = ribs_per_unit * (thorax.y - 0.45 * u + 0.8 * u.square()) + _each(0, 1, count, generator)
     bands = _inside(torch.cos(2 * math.pi * phase) - 0.45, 0.25)
-    inside = _inside(thorax.half_width + 0.04 - u) * _inside(u - 0.1) * _inside(0.75 - thorax.y)
+    inside = (
+        _inside(thorax.half_width + 0.04 - u) * _inside(u - 0.1) * _inside(0.82 - (thorax.y + 0.07).abs())
+    )
     return _each(0.05, 0.11, count, generator) * bands * inside
 
 
@@ -138,10 +142,15 @@ def _heart(film: Tensor, thorax: Thorax, severity: Tensor, generator: torch.Gene
     ratio = _each(0.36, 0.5, count, generator) + 0.05 * (severity > 0) + 0.12 * severity
     across = ratio * thorax.half_width
     down = 0.75 * across + _each(0.06, 0.12, count, generator)
-    x = thorax.x - 0.38 * across - _each(-0.03, 0.03, count, generator)
+    x = thorax.x - 0.36 * across - _each(-0.03, 0.03, count, generator)
     y = thorax.y - 0.3
-    rim = ((x + 0.35 * y) / across).square() + ((y - 0.35 * x) / down).square()
-    return torch.lerp(film, torch.maximum(film, torch.tensor(0.66)), _inside(1 - rim, 0.12))
+    # An egg that leans to the patient's left, and the great vessels that lead up from it.
+    along, over = 0.86 * x + 0.5 * y, 0.86 * y - 0.5 * x
+    rim = (along / (1.08 * across)).square() + (over / (down * (1 + 0.35 * along))).square()
+    vessels = 0.19 + 0.14 * thorax.y + 0.03 * torch.sin(9 * thorax.y) - (x + 0.04).abs()
+    upper = _inside(thorax.y + 0.45) * _inside(0.3 - thorax.y)
+    shadow = torch.maximum(_inside(1 - rim, 0.12), _inside(vessels, 0.03) * upper)
+    return torch.lerp(film, torch.maximum(film, torch.tensor(0.64)), shadow)
 
 
 def _edema(thorax: Thorax, severity: Tensor, generator: torch.Generator) -> Tensor:
@@ -157,11 +166,11 @@ def _edema(thorax: Thorax, severity: Tensor, generator: torch.Generator) -> Tens
 def _consolidation(thorax: Thorax, severity: Tensor, generator: torch.Generator) -> Tensor:
     """A ragged dense patch in one lung, seldom in both."""
     count, size_px = len(thorax.x), thorax.x.shape[-1]
-    du = (thorax.u - _each(0.24, 0.55, count, generator)) / _each(0.13, 0.26, count, generator)
-    dy = (thorax.y - _each(-0.5, 0.35, count, generator)) / _each(0.13, 0.26, count, generator)
+    du = (thorax.u - _each(0.24, 0.55, count, generator)) / _each(0.15, 0.3, count, generator)
+    dy = (thorax.y - _each(-0.5, 0.35, count, generator)) / _each(0.15, 0.3, count, generator)
     ragged = 1 - du.square() - dy.square() + 2 * octave_noise(count, 1, size_px, generator)
     patch = _inside(ragged, 0.25) * thorax.lungs * _sides(count, 0.15, generator)
-    return patch.sum(dim=1, keepdim=True) * (0.1 * (severity > 0) + 0.2 * severity)
+    return patch.sum(dim=1, keepdim=True) * (0.14 * (severity > 0) + 0.22 * severity)
 
 
 def _atelectasis(thorax: Thorax, collapsed: Tensor, generator: torch.Generator) -> Tensor:
@@ -178,7 +187,7 @@ def _effusion(film: Tensor, thorax: Thorax, severity: Tensor, generator: torch.G
     """Fluid over the diaphragm, with a surface that rises toward the side."""
     count = len(film)
     outward = (thorax.u / thorax.half_width).clamp(0, 1)
-    depth = 0.05 + severity * _each(0.2, 0.4, count, generator, sides=2)
+    depth = 0.12 + severity * _each(0.2, 0.4, count, generator, sides=2)
     surface = thorax.diaphragm.amin(dim=(2, 3), keepdim=True) + 0.12 - depth * (0.3 + 1.3 * outward.square())
     within = _inside(thorax.half_width * 0.95 - thorax.u) * _inside(thorax.u - 0.05)
     fluid = (_inside(thorax.y - surface) * within * (severity > 0)).amax(dim=1, keepdim=True)
@@ -192,4 +201,4 @@ def _expose(film: Tensor, generator: torch.Generator) -> Tensor:
     film = film.clamp(0, 1).pow(torch.exp(_each(-0.35, 0.35, count, generator)))
     film = film * _each(0.75, 1.15, count, generator) + _each(0, 0.08, count, generator)
     noise = torch.randn(film.shape, generator=generator)
-    return film + noise * _each(0.02, 0.05, count, generator)
+    return film + noise * _each(0.015, 0.04, count, generator)

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 VERSION = 1
 
 NUM_FRAGMENTS = 2
-NUM_STROKES = 2
-DISTRACTOR_SHARE = 0.6
+NUM_STROKES = 1
+DISTRACTOR_SHARE = 0.4
 """How likely each of them is in an image."""
 
 
@@ -46,13 +46,20 @@ def _draw_images(labels: Tensor, size_px: int, generator: torch.Generator) -> Te
 
     from transferscope.data.printed import warped_glyphs
     from transferscope.data.texture import contrasting_colours, paint, textured
+    from transferscope.data.warp import WarpRange
 
     count = len(labels)
     ink, images = contrasting_colours(count, generator)
     for distractor in _fragments(count, size_px, generator) + _strokes(count, size_px, generator):
         shown = torch.rand(count, 1, 1, 1, generator=generator) < DISTRACTOR_SHARE
         images = paint(images, distractor * shown, torch.rand(count, 3, 1, 1, generator=generator))
-    mask = warped_glyphs(string.digits, labels, size_px, generator)
+    mask = warped_glyphs(
+        string.digits,
+        labels,
+        size_px,
+        generator,
+        WarpRange(rotation_degrees=20, scale=(0.85, 1.3), shear=0.25, shift=0.15),
+    )
     return textured(paint(images, mask, ink), generator)
 
 
@@ -69,7 +76,7 @@ def _fragments(count: int, size_px: int, generator: torch.Generator) -> list[Ten
     fragments = []
     for _ in range(NUM_FRAGMENTS):
         direction = uniform(0, 2 * torch.pi, (count, 1), generator)
-        distance = uniform(0.7, 1.0, (count, 1), generator)
+        distance = uniform(0.85, 1.05, (count, 1), generator)
         shift = torch.stack((torch.cos(direction), torch.sin(direction)), dim=1) * distance[:, None]
         matrices = affine_matrices(
             uniform(-0.8, 0.8, (count,), generator),
@@ -91,7 +98,7 @@ def _strokes(count: int, size_px: int, generator: torch.Generator) -> list[Tenso
     strokes = []
     for _ in range(NUM_STROKES):
         x0, y0, x1, y1 = uniform(-1.1, 1.1, (4, count, 1, 1, 1), generator)
-        half_width = uniform(0.03, 0.09, (count, 1, 1, 1), generator)
+        half_width = uniform(0.03, 0.07, (count, 1, 1, 1), generator)
         dx, dy = x1 - x0, y1 - y0
         along = ((x - x0) * dx + (y - y0) * dy).div_(dx * dx + dy * dy + 1e-6).clamp_(0, 1)
         squared = (x - x0 - along * dx).square_().add_((y - y0 - along * dy).square_())

@@ -65,7 +65,7 @@ def _draw_images(labels: Tensor, size_px: int, generator: torch.Generator) -> Te
     masks = glyph_masks("".join(GLYPHS.values()), FACES, size_px, 50 / 64, (0.0, OUTLINE))
     face = torch.randint(len(FACES), (count,), generator=generator)
     drawing = 2 * labels + torch.randint(2, (count,), generator=generator)
-    warps = WarpRange(rotation_degrees=12, scale=(0.65, 1.05), shear=0.1, shift=0.15)
+    warps = WarpRange(rotation_degrees=15, scale=(0.6, 1.05), shear=0.1, shift=0.15)
     pair = warp(masks[:, face, drawing].transpose(0, 1), random_warps(count, warps, generator), size_px)
     body, outline = pair.split(1, dim=1)
     ink, ground = contrasting_colours(count, generator)
