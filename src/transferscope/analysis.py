@@ -2,11 +2,12 @@
 
 An analysis is one module in `transferscope.analyses`, importable without torch, with
 
-- `TITLE`, `SHOWS`, `HOW_TO_READ`, `CAVEATS`, `SOURCE`: texts of its section in the report,
+- `ORDER`, `TITLE`, `SHOWS`, `HOW_TO_READ`, `CAVEATS`, `SOURCE`: place and texts of its section in the report,
 - `VERSION`: an int, raised whenever the same inputs give other rows; a part of the cache key,
 - `Settings`: what `measure` may know (all of it in the cache key), and `Config(AnalysisConfig, Settings)`:
   the same with the choice of cells,
-- `TABLES`: the columns of each table it makes; the first has the analysis's own name,
+- `KEYS`: the key columns that every row begins with; `TABLES`: the further columns of each table it
+  makes; the first has the analysis's own name,
 - `check(study, config)`: what is wrong with this configuration in this study, in words, with its key,
 - `cells(study, config)`: which weights, on which images; an analysis never trains,
 - `measure(subjects, data, settings, generator)`: rows for each table; pure, never touches the disk,
@@ -68,6 +69,11 @@ class Subject(Protocol):
     """One set of weights, as `measure` sees it."""
 
     @property
+    def epoch(self) -> int:
+        """Epochs of its Run that it has been through; 0 is the init."""
+        ...
+
+    @property
     def state(self) -> dict[str, Tensor]:
         """Parameters and buffers by name."""
         ...
@@ -118,6 +124,7 @@ class CellData(Protocol):
 class Analysis(Protocol):
     """A module of `transferscope.analyses`, for the type checker."""
 
+    ORDER: int
     TITLE: str
     SHOWS: str
     HOW_TO_READ: str
@@ -126,6 +133,7 @@ class Analysis(Protocol):
     VERSION: int
     Settings: type[Frozen]
     Config: type[AnalysisConfig]
+    KEYS: Sequence[Column]
     TABLES: Mapping[str, Sequence[Column]]
 
     def check(self, study: Study, config: Any) -> Iterator[ConfigProblem]: ...

@@ -23,7 +23,7 @@ class TaskFailed(Exception):
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """" Did you mean 'x'?" with the nearest of `choices`, or all of them where none is near."""
+    """ " Did you mean 'x'?" with the nearest of `choices`, or all of them where none is near."""
     known = sorted(choices)
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     if near:

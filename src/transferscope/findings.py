@@ -137,3 +137,29 @@ def _without_seed(table: pl.DataFrame, seed_columns: Sequence[str], seed: int) -
 
     keep = pl.all_horizontal([pl.col(name).ne_missing(seed) for name in seed_columns])
     return table.filter(keep)
+
+
+def mean_over_targets(rows: pl.DataFrame, value: pl.Expr | str) -> float:
+    """Mean of a column (or expression) within each target, then over the targets; NaN without rows.
+
+    Each target weighs the same, however many rows it has. A NaN among the values gives NaN.
+    """
+    import polars as pl
+
+    expression = pl.col(value) if isinstance(value, str) else value
+    means = rows.group_by("target", maintain_order=True).agg(expression.mean().alias("mean"))["mean"].to_list()
+    if not means or any(mean is None for mean in means):
+        return math.nan
+    return sum(means) / len(means)
+
+
+def rank_correlation(rows: pl.DataFrame, x: str, y: str) -> float:
+    """Spearman's rank correlation of two columns; NaN where one of them is constant or fewer than 3 rows."""
+    from scipy.stats import rankdata
+
+    if rows.height < 3 or rows[x].n_unique() < 2 or rows[y].n_unique() < 2 or rows[y].is_nan().any():
+        return math.nan
+    import numpy as np
+
+    ranks = [rankdata(rows[name].to_numpy()) for name in (x, y)]
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])

@@ -37,7 +37,9 @@ class View(Frozen):
 UNSHUFFLED = View()
 
 
-def shuffled_view(data: DatasetOptions, block_size_px: int | Literal["pixels_and_channels"], seed: int) -> View:
+def shuffled_view(
+    data: DatasetOptions, block_size_px: int | Literal["pixels_and_channels"], seed: int
+) -> View:
     """The view for a block size; the whole image's size means unshuffled.
 
     Args:
@@ -128,6 +130,8 @@ def target_run(
     source: Point | None = None
     if kind == "p_t":
         pretraining = pretraining_run(study)
+        if pretrain_epoch == pretraining.recipe.epochs:
+            pretrain_epoch = None  # the P-T that every analysis means
         source = pretraining.final if pretrain_epoch is None else Point(run=pretraining, epoch=pretrain_epoch)
     return Run(
         network=study.network,
@@ -138,7 +142,12 @@ def target_run(
         source=source,
         init_seed=seed if init_seed is None else init_seed,
         seed=seed,
-        recipe=_recipe(study.training, getattr(learning_rates(study, target), kind)),
+        recipe=_recipe(
+            study.training,
+            getattr(learning_rates(study, target), kind),
+            # nobody looks inside a network of shuffled images, or of another checkpoint
+            keep_epochs=view == UNSHUFFLED and pretrain_epoch is None,
+        ),
     )
 
 
@@ -157,6 +166,8 @@ def chosen_seeds(study: Study, config: AnalysisConfig) -> tuple[int, ...]:
     return study.seeds if config.seeds is None else config.seeds
 
 
-def _recipe(schedule: Schedule, learning_rate: float) -> Recipe:
+def _recipe(schedule: Schedule, learning_rate: float, *, keep_epochs: bool = True) -> Recipe:
     fields = {name: getattr(schedule, name) for name in Schedule.model_fields}
+    if not keep_epochs:
+        fields["keep_epochs"] = ()
     return Recipe(**fields, learning_rate=learning_rate)

@@ -62,7 +62,9 @@ class ImageSplit:
     def __post_init__(self) -> None:
         n = len(self.images)
         if len(self.labels) != n or len(self.ids) != n:
-            raise ValueError(f"{n} images, {len(self.labels)} labels, {len(self.ids)} ids: must be as many of each")
+            raise ValueError(
+                f"{n} images, {len(self.labels)} labels, {len(self.ids)} ids: must be as many of each"
+            )
 
     def __len__(self) -> int:
         return len(self.images)

@@ -100,12 +100,13 @@ class StoredSubject:
     """One set of weights in the store; read when asked for."""
 
     def __init__(self, folder: Path, run: Run, epoch: int, about: Description, device: torch.device) -> None:
-        self._folder, self._run, self._epoch, self._about = folder, run, epoch, about
+        self._folder, self._run, self._about = folder, run, about
         self._device = device
+        self.epoch = epoch
 
     @cached_property
     def state(self) -> dict[str, Tensor]:
-        return read_state(self._folder, self._epoch)
+        return read_state(self._folder, self.epoch)
 
     @cached_property
     def history(self) -> pl.DataFrame:

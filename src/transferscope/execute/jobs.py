@@ -95,9 +95,7 @@ def _measure(
         for role, point in cell.subjects.items()
     }
     normalization = next(iter(cell.subjects.values())).run.normalization
-    data = StoredCellData(
-        store.path(task.inputs[0]), cell.view, normalization, describe(cell.data), device
-    )
+    data = StoredCellData(store.path(task.inputs[0]), cell.view, normalization, describe(cell.data), device)
     # seeded by the key: the same draws whenever and wherever the cell is measured
     generator = torch.Generator().manual_seed(int(task.key[:15], 16))
     rows = module.measure(subjects, data, measurement.settings, generator)

@@ -147,7 +147,10 @@ def _worker_main(pipe: Connection, root: str, device: str) -> None:
             return
         key = task.key
         event = _attempt(
-            task, store, device, lambda share, key=key: pipe.send(Event(key=key, what="progress", share=share))
+            task,
+            store,
+            device,
+            lambda share, key=key: pipe.send(Event(key=key, what="progress", share=share)),
         )
         pipe.send(event)
 

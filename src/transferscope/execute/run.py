@@ -101,9 +101,7 @@ class _State:
         self._to_do = {task.key: task for task in to_do}
         self._readers = graph.dependants()
         self._lengths = graph.critical_paths()
-        self._waits_for = {
-            task.key: {key for key in task.inputs if key in self._to_do} for task in to_do
-        }
+        self._waits_for = {task.key: {key for key in task.inputs if key in self._to_do} for task in to_do}
         self._attempts: dict[str, int] = {}
         self.settled: set[str] = set()
         self.ready: list[tuple[float, str]] = []

@@ -32,7 +32,9 @@ class FixupResNet(NetworkOptions):
     @model_validator(mode="after")
     def _stages_agree(self) -> FixupResNet:
         if len(self.depths) != len(self.widths):
-            raise ValueError(f"depths has {len(self.depths)} stages and widths {len(self.widths)}: must be as many")
+            raise ValueError(
+                f"depths has {len(self.depths)} stages and widths {len(self.widths)}: must be as many"
+            )
         if min(*self.depths, *self.widths) < 1:
             raise ValueError("depths and widths must all be at least 1")
         return self

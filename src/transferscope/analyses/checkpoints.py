@@ -1,0 +1,211 @@
+"""Experiment 7: which pre-training checkpoint to start from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from transferscope.analysis import Cell, CellData, Column, ConfigProblem, Panel, Row, Subject
+from transferscope.claims import BY_ID
+from transferscope.config import AnalysisConfig, NaturalInt, Study
+from transferscope.findings import Finding, mean_over_targets, not_measured, test_claim
+from transferscope.options import Frozen
+from transferscope.runs import Point, chosen_seeds, chosen_targets, pretraining_run, target_run
+
+if TYPE_CHECKING:
+    import polars as pl
+    import torch
+
+ORDER = 7
+VERSION = 1
+TITLE = "Choice of the checkpoint"
+SHOWS = (
+    "P-T is trained from checkpoints along the pre-training. Source metric, target metric and optimization speed "
+    "are set side by side by pre-training epoch."
+)
+HOW_TO_READ = (
+    "Where the target's curve flattens before the source's, a shorter pre-training would have done. Epoch 0 is a "
+    "pre-trained network that has learned nothing: the same as RI up to its seed."
+)
+CAVEATS = (
+    "There is one pre-training run, so its own chance is not in the intervals. Where the rate of the pre-training "
+    "never drops at once, nothing can be said of sudden jumps."
+)
+SOURCE = "Neyshabur, Sedghi, Zhang (2020), section 4.3 and figure 8"
+
+KEYS = (
+    Column("target", "str", "Name of the target"),
+    Column("pretrain_epoch", "int", "Epochs of pre-training before the fine-tuning"),
+    Column("seed", "int", "Seed of the P-T"),
+)
+TABLES = {
+    "checkpoints": (
+        Column("source_metric", "float", "Test metric of the checkpoint on the source", "0 to 1"),
+        Column("target_metric", "float", "Final test metric of the P-T on the target", "0 to 1"),
+        Column("speed", "float", "Optimization speed: training metric of the P-T, mean over epochs", "0 to 1"),
+        Column("distance", "float", "L2 distance that the P-T travelled from the checkpoint, without the head"),
+        Column("after_rate_drop", "bool", "Whether the pre-training rate dropped since the checkpoint before"),
+        Column("n_test", "int", "Test images of the target"),
+    )
+}
+
+
+class Settings(Frozen):
+    """What decides the numbers of a cell: nothing to choose."""
+
+
+class Config(AnalysisConfig, Settings):
+    """Options of checkpoints."""
+
+    pretrain_epochs: tuple[NaturalInt, ...] | None = None
+    """Pre-training epochs to start from; all that the pre-training keeps by default."""
+
+
+def check(study: Study, config: Config) -> Iterator[ConfigProblem]:
+    """Epochs that the pre-training doesn't keep."""
+    kept = study.source.pretraining.kept_epochs
+    for epoch in config.pretrain_epochs or ():
+        if epoch not in kept:
+            yield ConfigProblem(
+                "pretrain_epochs",
+                f"the pre-training keeps no checkpoint of epoch {epoch}, only of {', '.join(map(str, kept))}. "
+                "Add it to source.pretraining.keep_epochs.",
+            )
+
+
+def cells(study: Study, config: Config) -> Iterator[Cell]:
+    """One cell a target, pre-training epoch and seed."""
+    pretraining = pretraining_run(study)
+    epochs = config.pretrain_epochs or pretraining.recipe.kept_epochs
+    for target in chosen_targets(study, config):
+        for epoch in sorted(epochs):
+            for seed in chosen_seeds(study, config):
+                run = target_run(study, "p_t", target, seed, pretrain_epoch=epoch)
+                before = [e for e in pretraining.recipe.kept_epochs if e < epoch]
+                subjects = {"p_t": run.final, "init": run.init, "source": Point(run=pretraining, epoch=epoch)}
+                if before:
+                    subjects["source_before"] = Point(run=pretraining, epoch=before[-1])
+                yield Cell(
+                    keys={"target": target, "pretrain_epoch": epoch, "seed": seed},
+                    subjects=subjects,
+                    data=study.targets[target].data,
+                    cost=0.05,
+                )
+
+
+def measure(
+    subjects: Mapping[str, Subject], data: CellData, settings: Settings, generator: torch.Generator
+) -> dict[str, list[Row]]:
+    """Source and target metric of one checkpoint."""
+    import polars as pl
+
+    from transferscope.metrics.distance import l2_distance
+    from transferscope.metrics.scores import score
+    from transferscope.models.init import HEAD
+
+    p_t, source = subjects["p_t"], subjects["source"]
+    at_epoch = source.history.row(by_predicate=pl.col("epoch") == source.epoch, named=True)
+    before = subjects.get("source_before")
+    row: Row = {
+        "source_metric": at_epoch["test_metric"],
+        "target_metric": score(p_t.test_logits, data.test.labels),
+        "speed": p_t.history["train_metric"].mean(),
+        "distance": l2_distance(p_t.state, subjects["init"].state, exclude=(HEAD,)),
+        "after_rate_drop": before is not None and _rate_dropped(source.history, before.epoch, source.epoch),
+        "n_test": len(data.test.labels),
+    }
+    return {"checkpoints": [row]}
+
+
+def _rate_dropped(history: pl.DataFrame, before: int, epoch: int) -> bool:
+    """Whether the rate fell to less than half at once in the epochs after `before`, up to `epoch`."""
+    rates = dict(zip(history["epoch"], history["learning_rate"], strict=True))
+    return any(
+        rates[e] < rates[e - 1] / 2 for e in range(max(before, 1) + 1, epoch + 1) if rates[e] and rates[e - 1]
+    )
+
+
+def panels(tables: Mapping[str, pl.DataFrame]) -> Sequence[Panel]:
+    """For each target: source and target metric, and speed, by pre-training epoch."""
+    import altair as alt
+    import polars as pl
+
+    table = tables["checkpoints"]
+    names = {"source_metric": "source metric", "target_metric": "target metric", "speed": "optimization speed"}
+    drawn = []
+    for target in table["target"].unique(maintain_order=True):
+        part = table.filter(pl.col("target") == target).rename(names)
+        tidy = part.unpivot(on=list(names.values()), index=["pretrain_epoch", "seed"], variable_name="what")
+        base = alt.Chart(tidy).encode(
+            x=alt.X("pretrain_epoch:Q", title="pre-training epoch"),
+            color=alt.Color("what:N", title=None, sort=None),
+        )
+        scale = alt.Scale(zero=False)
+        chart = alt.layer(
+            base.mark_line().encode(y=alt.Y("mean(value):Q", title="metric or speed", scale=scale)),
+            base.mark_point(opacity=0.6).encode(y=alt.Y("value:Q", title="metric or speed", scale=scale)),
+        )
+        drawn.append(
+            Panel(
+                name=target,
+                title=f"{target}: by pre-training epoch",
+                chart=chart,
+                summary=f"Source metric, target metric and optimization speed on {target} by pre-training epoch.",
+            )
+        )
+    return drawn
+
+
+def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Finding]:
+    """The three claims about checkpoints."""
+    import polars as pl
+
+    table = tables["checkpoints"]
+    n = int(table["n_test"].max() or 0)
+    trained = sorted(set(table["pretrain_epoch"].to_list()) - {0})
+    names = ("later_checkpoints_are_better", "late_checkpoints_differ_little", "source_jumps_do_not_carry_over")
+    if len(trained) < 3:
+        return [not_measured(BY_ID[name], "Fewer than three trained checkpoints.") for name in names]
+    last = trained[-1]
+    middle = min(trained, key=lambda epoch: (abs(epoch - last / 2), epoch))
+
+    def at(rows: pl.DataFrame, epoch: int) -> float:
+        return mean_over_targets(rows.filter(pl.col("pretrain_epoch") == epoch), "target_metric")
+
+    found = [
+        test_claim(BY_ID[names[0]], table, lambda rows: at(rows, last) - at(rows, trained[0]), num_images=n),
+        test_claim(
+            BY_ID[names[1]],
+            table,
+            lambda rows: at(rows, last) - at(rows, middle),
+            num_images=n,
+            note=f"Middle: epoch {middle} of {last}.",
+        ),
+    ]
+    drops = sorted(set(table.filter("after_rate_drop")["pretrain_epoch"].to_list()))
+    if not drops:
+        found.append(not_measured(BY_ID[names[2]], "The rate of the pre-training never drops at once."))
+    else:
+        note = f"Drops before epoch {', '.join(map(str, drops))}."
+        found.append(
+            test_claim(
+                BY_ID[names[2]], table, lambda rows: _carried_over(rows, drops), num_images=n, note=note
+            )
+        )
+    return found
+
+
+def _carried_over(rows: pl.DataFrame, drops: Sequence[Any]) -> float:
+    """Change of the target over change of the source across the rate drops, mean over targets."""
+    import polars as pl
+
+    epochs = sorted(set(rows["pretrain_epoch"].to_list()))
+    changes = {"source_metric": 0.0, "target_metric": 0.0}
+    for epoch in drops:
+        before = epochs[epochs.index(epoch) - 1]
+        for name in changes:
+            after_before = [
+                mean_over_targets(rows.filter(pl.col("pretrain_epoch") == e), name) for e in (epoch, before)
+            ]
+            changes[name] += after_before[0] - after_before[1]
+    return changes["target_metric"] / changes["source_metric"] if changes["source_metric"] > 0 else float("nan")

@@ -1,0 +1,113 @@
+"""From a finished graph to what people read: tables, findings, figures, report."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from transferscope.analysis import analysis_module, analysis_names
+from transferscope.claims import CLAIMS
+from transferscope.figures import draw
+from transferscope.findings import Finding, not_measured
+from transferscope.plan import Plan
+from transferscope.report.answer import answer
+from transferscope.report.content import DrawnPanel, ReportContent, ReportTable, Section
+from transferscope.report.render import render
+from transferscope.results import AnalysisResult, collect
+from transferscope.store import write_atomically
+from transferscope.study_file import resolved_yaml
+from transferscope.workspace import Workspace, findings_document
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outputs:
+    """What was written."""
+
+    findings: Sequence[Finding]
+
+
+def write_outputs(plan: Plan, workspace: Workspace, provenance: Mapping[str, Any]) -> Outputs:
+    """Write everything that is drawn from the stored results; each file in one step."""
+    results = collect(plan, workspace.store)
+    findings = all_findings(plan, results)
+    _write_tables(workspace, results)
+    sections = [
+        _section(name, results[name], [f for f in findings if f.claim.analysis == name], workspace)
+        for name in analysis_names()
+        if name in results
+    ]
+    content = ReportContent(
+        title=plan.study.name,
+        description=plan.study.description,
+        variant=plan.study.variant,
+        answer=answer(plan.study, {name: result.tables for name, result in results.items()}, findings),
+        findings=findings,
+        sections=sorted(sections, key=lambda section: analysis_module(section.name).ORDER),
+        study_yaml=resolved_yaml(plan.study),
+        provenance=provenance,
+    )
+    write_atomically(workspace.findings_file, findings_document(findings, plan))
+    write_atomically(workspace.report, render(content))
+    return Outputs(findings=findings)
+
+
+def all_findings(plan: Plan, results: Mapping[str, AnalysisResult]) -> list[Finding]:
+    """One finding for every claim of the paper, in the paper's order."""
+    found: dict[str, Finding] = {}
+    for name, result in results.items():
+        if any(not table.is_empty() for table in result.tables.values()):
+            for finding in analysis_module(name).findings(result.tables, plan.study):
+                found[finding.claim.id] = finding
+    findings = []
+    for claim in CLAIMS:
+        if claim.id in found:
+            findings.append(found[claim.id])
+        elif claim.analysis not in results:
+            findings.append(not_measured(claim, f"The study does not run {claim.analysis}."))
+        else:
+            findings.append(not_measured(claim, "The measurements that it rests on failed."))
+    return findings
+
+
+def _write_tables(workspace: Workspace, results: Mapping[str, AnalysisResult]) -> None:
+    for result in results.values():
+        for name, table in result.tables.items():
+            buffer = io.BytesIO()
+            table.write_parquet(buffer)
+            write_atomically(workspace.root / "tables" / f"{name}.parquet", buffer.getvalue())
+            write_atomically(workspace.root / "tables" / f"{name}.csv", table.write_csv())
+
+
+def _section(
+    name: str, result: AnalysisResult, findings: Sequence[Finding], workspace: Workspace
+) -> Section:
+    module = analysis_module(name)
+    gap = ""
+    if result.missing:
+        total = len(result.missing)
+        gap = f"{total} measurement{'s' if total > 1 else ''} of this analysis failed or could not run; see the summary of the run."
+    panels = []
+    if all(isinstance(table, pl.DataFrame) and not table.is_empty() for table in result.tables.values()):
+        for panel in module.panels(result.tables):
+            svg = draw(panel.chart)
+            write_atomically(workspace.root / "figures" / f"{name}-{panel.name}.svg", svg)
+            panels.append(DrawnPanel(name=panel.name, title=panel.title, summary=panel.summary, svg=svg))
+    return Section(
+        name=name,
+        title=module.TITLE,
+        shows=module.SHOWS,
+        how_to_read=module.HOW_TO_READ,
+        caveats=module.CAVEATS,
+        source=module.SOURCE,
+        panels=panels,
+        tables=[
+            ReportTable(name=table, columns=result.columns[table], frame=frame)
+            for table, frame in result.tables.items()
+        ],
+        findings=findings,
+        gap=gap,
+    )

@@ -1,0 +1,147 @@
+"""Instances and pairs of them: the names that tables and figures use.
+
+An instance is called "P-T 0" (seed 0), "RI-T 1", "RI-T 1 from init 0" (its own order of batches, the
+initialization of seed 0), "P" or "RI 1".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import combinations
+
+from transferscope.analysis import Column
+from transferscope.config import AnalysisConfig, Study
+from transferscope.runs import Point, chosen_seeds, target_run
+
+SAME_INIT = "RI-T & RI-T, same init"
+PAIR_KINDS: tuple[str, ...] = (
+    "P-T & P-T",
+    "P-T & RI-T",
+    "RI-T & RI-T",
+    SAME_INIT,
+    "P-T & P",
+    "RI-T & RI",
+    "RI & RI",
+)
+"""Kinds of pairs, in the order of legends."""
+
+PAIR_COLUMNS: tuple[Column, ...] = (
+    Column("pair", "str", "Kind of pair"),
+    Column("a", "str", "First instance: kind and seed"),
+    Column("b", "str", "Second instance: kind and seed"),
+    Column("seed_a", "int", "Seed of the first instance; null for P"),
+    Column("seed_b", "int", "Seed of the second instance; null for P"),
+)
+"""Columns that say which pair a row is about."""
+
+_NAME = re.compile(r"(P-T|RI-T|RI|P)(?: (\d+))?(?: from init (\d+))?")
+
+
+@dataclass(frozen=True, order=True)
+class Instance:
+    """One network of a kind."""
+
+    kind: str
+    """P-T, RI-T, P or RI."""
+    seed: int | None = None
+    init_seed: int | None = None
+    """Only where it isn't the seed."""
+
+    @property
+    def name(self) -> str:
+        """Its name in tables."""
+        seed = "" if self.seed is None else f" {self.seed}"
+        return f"{self.kind}{seed}" + ("" if self.init_seed is None else f" from init {self.init_seed}")
+
+    @property
+    def init(self) -> int | None:
+        """Seed of its initialization."""
+        return self.seed if self.init_seed is None else self.init_seed
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two instances."""
+
+    kind: str
+    a: str
+    b: str
+    seed_a: int | None
+    seed_b: int | None
+
+    @property
+    def columns(self) -> dict[str, str | int | None]:
+        """The pair's part of a row."""
+        return {"pair": self.kind, "a": self.a, "b": self.b, "seed_a": self.seed_a, "seed_b": self.seed_b}
+
+
+def instances(
+    study: Study, config: AnalysisConfig, target: str, *, same_init: bool = False, untrained: bool = False
+) -> dict[str, Point]:
+    """The instances of a target by name: a P-T and an RI-T a seed.
+
+    Args:
+        study, config: which seeds.
+        target: name of the target.
+        same_init: also RI-T with the first seed's initialization and each other seed's order of batches.
+        untrained: also P, and an RI a seed.
+    """
+    seeds = chosen_seeds(study, config)
+    found: dict[str, Point] = {}
+    for seed in seeds:
+        found[Instance("P-T", seed).name] = target_run(study, "p_t", target, seed).final
+    for seed in seeds:
+        found[Instance("RI-T", seed).name] = target_run(study, "ri_t", target, seed).final
+    if same_init:
+        for seed in seeds[1:]:
+            run = target_run(study, "ri_t", target, seed, init_seed=seeds[0])
+            found[Instance("RI-T", seed, seeds[0]).name] = run.final
+    if untrained:
+        found[Instance("P").name] = target_run(study, "p_t", target, seeds[0]).init
+        for seed in seeds:
+            found[Instance("RI", seed).name] = target_run(study, "ri_t", target, seed).init
+    return found
+
+
+def pairs(names: Iterable[str]) -> list[Pair]:
+    """All pairs that the paper speaks of among these instances.
+
+    Two of a kind are paired at different seeds, and so are P-T and RI-T (the lower seed is the P-T's): as
+    many pairs of each kind, and none shares its head's draw or its order of batches.
+    """
+    known = [parse(name) for name in names]
+    found = []
+    for a, b in combinations(known, 2):
+        kind = _kind(a, b)
+        if kind is not None:
+            found.append(Pair(kind, a.name, b.name, a.seed, b.seed))
+    order = {kind: i for i, kind in enumerate(PAIR_KINDS)}
+    return sorted(found, key=lambda pair: order[pair.kind])
+
+
+def parse(name: str) -> Instance:
+    """The instance of a name. Raises ValueError for another text."""
+    match = _NAME.fullmatch(name)
+    if match is None:
+        raise ValueError(f"'{name}' is not the name of an instance")
+    kind, seed, init_seed = match.groups()
+    return Instance(kind, None if seed is None else int(seed), None if init_seed is None else int(init_seed))
+
+
+def _kind(a: Instance, b: Instance) -> str | None:
+    kinds = (a.kind, b.kind)
+    if kinds in (("P-T", "P"), ("RI-T", "RI")):
+        return f"{a.kind} & {b.kind}" if b.kind == "P" or a.init == b.seed and a.init_seed is None else None
+    if a.seed is None or b.seed is None or a.seed == b.seed:
+        return None
+    if kinds == ("RI-T", "RI-T"):
+        if a.init == b.init:
+            return SAME_INIT
+        return None if a.init_seed is not None or b.init_seed is not None else "RI-T & RI-T"
+    if a.init_seed is not None or b.init_seed is not None:
+        return None
+    if kinds in (("P-T", "P-T"), ("RI", "RI")):
+        return f"{a.kind} & {b.kind}"
+    return "P-T & RI-T" if kinds == ("P-T", "RI-T") and a.seed < b.seed else None

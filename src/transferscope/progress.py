@@ -1,0 +1,150 @@
+"""Telling how a run goes: a live bar on a terminal, a line a task elsewhere, nothing where quiet."""
+
+from __future__ import annotations
+
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from transferscope.execute.local import Event
+from transferscope.task import Task
+
+
+class LiveProgress:
+    """A bar for the whole run with the time left, and a bar for each task under way."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=28),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
+            console=console,
+            transient=True,
+        )
+        self._clock = RemainingTime()
+        self._bars: dict[str, TaskID] = {}
+        self._done = 0
+        self._total = 0
+
+    def begin(self, to_do: list[Task], num_cached: int) -> None:
+        self._clock.begin(to_do)
+        self._total = len(to_do)
+        cached = f", {num_cached} cached" if num_cached else ""
+        self._cached = cached
+        self._whole = self._progress.add_task(f"0/{self._total} tasks{cached}", total=1.0, left="")
+        self._progress.start()
+
+    def started(self, task: Task) -> None:
+        self._clock.started(task)
+        self._bars[task.key] = self._progress.add_task(f"  {task.title}", total=1.0, left="")
+
+    def progressed(self, task: Task, share: float) -> None:
+        self._clock.progressed(task, share)
+        self._progress.update(self._bars[task.key], completed=share)
+        self._refresh()
+
+    def ended(self, task: Task, event: Event) -> None:
+        self._clock.ended(task, event)
+        self._progress.remove_task(self._bars.pop(task.key))
+        if event.what == "done":
+            self._done += 1
+        else:
+            self._progress.console.print(f"[red]{event.what}[/red] {task.title}: {event.reason}", highlight=False)
+        self._refresh()
+
+    def finish(self) -> None:
+        self._progress.stop()
+
+    def _refresh(self) -> None:
+        left = self._clock.seconds_left()
+        text = "" if left is None else f"about {duration(left)} left"
+        self._progress.update(
+            self._whole,
+            completed=self._clock.share,
+            description=f"{self._done}/{self._total} tasks{self._cached}",
+            left=text,
+        )
+
+
+class LineProgress:
+    """One line a finished task, for logs."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._clock = RemainingTime()
+        self._ended = 0
+        self._total = 0
+
+    def begin(self, to_do: list[Task], num_cached: int) -> None:
+        self._clock.begin(to_do)
+        self._total = len(to_do)
+        if to_do:
+            self._console.print(f"{len(to_do)} tasks to run, {num_cached} cached", highlight=False)
+
+    def started(self, task: Task) -> None:
+        self._clock.started(task)
+
+    def progressed(self, task: Task, share: float) -> None:
+        self._clock.progressed(task, share)
+
+    def ended(self, task: Task, event: Event) -> None:
+        self._clock.ended(task, event)
+        self._ended += event.what != "died"
+        left = self._clock.seconds_left()
+        end = f"{event.seconds:.1f} s" if event.what == "done" else f"{event.what}: {event.reason}"
+        tail = "" if left is None else f", about {duration(left)} left"
+        self._console.print(
+            f"[{self._ended}/{self._total}] {task.title}: {end}{tail}", highlight=False, markup=False
+        )
+
+    def finish(self) -> None:
+        pass
+
+
+class RemainingTime:
+    """How long it will take, from how long tasks took so far for their estimated cost."""
+
+    WARM_UP_SECONDS = 3.0
+    """Nothing is said before so much time has passed."""
+
+    def begin(self, to_do: list[Task]) -> None:
+        self._total = sum(task.cost for task in to_do)
+        self._done = 0.0
+        self._shares: dict[str, tuple[float, float]] = {}
+        self._since = time.monotonic()
+
+    def started(self, task: Task) -> None:
+        self._shares[task.key] = (task.cost, 0.0)
+
+    def progressed(self, task: Task, share: float) -> None:
+        self._shares[task.key] = (task.cost, share)
+
+    def ended(self, task: Task, event: Event) -> None:
+        del self._shares[task.key]
+        if event.what != "died":
+            self._done += task.cost
+
+    @property
+    def share(self) -> float:
+        """Share of the whole cost that is done, 0 to 1."""
+        under_way = sum(cost * share for cost, share in self._shares.values())
+        return (self._done + under_way) / self._total if self._total else 1.0
+
+    def seconds_left(self) -> float | None:
+        """Estimated seconds to the end, or None while nothing can be said."""
+        elapsed = time.monotonic() - self._since
+        if elapsed < self.WARM_UP_SECONDS or self.share <= 0:
+            return None
+        return elapsed * (1 - self.share) / self.share
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the words people use."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"

@@ -1,0 +1,52 @@
+"""From stored rows to the tables of a study."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from transferscope.analysis import Column, analysis_module
+from transferscope.execute.artifacts import DTYPES
+from transferscope.plan import Plan, PlannedCell
+from transferscope.store import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnalysisResult:
+    """All rows of one analysis."""
+
+    tables: Mapping[str, pl.DataFrame]
+    """By name; the rows in the order of the cells. Empty, but with all columns, where nothing was measured."""
+    columns: Mapping[str, tuple[Column, ...]]
+    """The documentation of each table's columns, in order."""
+    missing: tuple[PlannedCell, ...]
+    """Cells that have no result."""
+
+
+def collect(plan: Plan, store: Store) -> dict[str, AnalysisResult]:
+    """The tables of every analysis of the plan, from what the store has."""
+    return {name: _collect(name, plan, store) for name in plan.study.analyses}
+
+
+def _collect(name: str, plan: Plan, store: Store) -> AnalysisResult:
+    module = analysis_module(name)
+    cells = [planned for planned in plan.cells if planned.analysis == name]
+    present = [planned for planned in cells if store.has(planned.task_key)]
+    columns = {table: (*module.KEYS, *own) for table, own in module.TABLES.items()}
+    tables = {}
+    for table, documented in columns.items():
+        schema = {column.name: DTYPES[column.dtype] for column in documented}
+        parts = [pl.DataFrame(schema=schema)]
+        for planned in present:
+            rows = pl.read_parquet(store.path(planned.task_key) / f"{table}.parquet")
+            keys = [
+                pl.lit(planned.cell.keys[column.name], DTYPES[column.dtype]).alias(column.name)
+                for column in module.KEYS
+            ]
+            parts.append(rows.select(*keys, pl.all()))
+        tables[table] = pl.concat(parts)
+    done = {id(planned) for planned in present}
+    missing = tuple(planned for planned in cells if id(planned) not in done)
+    return AnalysisResult(tables=tables, columns=columns, missing=missing)

@@ -1,0 +1,153 @@
+"""The folder of a study: what lies where, and everything in it that people read.
+
+DIR/report.html, findings.json, tables/, figures/, study.yaml, provenance.json, logs/, and store/ with the
+results of the tasks.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import re
+import sys
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from transferscope.errors import BadInput
+from transferscope.execute.run import Failure, Outcome
+from transferscope.findings import Finding
+from transferscope.plan import Plan
+from transferscope.store import Store, write_atomically
+from transferscope.study_file import resolved_yaml
+
+LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "matplotlib", "polars", "altair", "vl-convert-python")
+"""Libraries whose version can change a number or a figure."""
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The folder that a study writes to."""
+
+    root: Path
+
+    @property
+    def store(self) -> Store:
+        return Store(self.root / "store")
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report.html"
+
+    @property
+    def study_file(self) -> Path:
+        return self.root / "study.yaml"
+
+    @property
+    def findings_file(self) -> Path:
+        return self.root / "findings.json"
+
+    @property
+    def provenance_file(self) -> Path:
+        return self.root / "provenance.json"
+
+    def prepare(self, plan: Plan) -> None:
+        """Make the folder and note the study in it; raises BadInput where nothing can be written."""
+        self.store.prepare()
+        self.store.sweep()
+        try:
+            write_atomically(self.study_file, resolved_yaml(plan.study))
+        except OSError as error:
+            raise BadInput(f"can't write to {self.root}: {error.strerror or error}.") from None
+
+    def write_logs(self, failures: list[Failure]) -> dict[str, Path]:
+        """Write why each failed task failed; the file's place by the task's key."""
+        places = {}
+        for failure in failures:
+            name = re.sub(r"[^A-Za-z0-9]+", "-", failure.task.title).strip("-")[:60]
+            path = self.root / "logs" / f"{name}-{failure.task.key[:8]}.log"
+            write_atomically(path, f"{failure.task.title}\nkey {failure.task.key}\n\n{failure.details}\n")
+            places[failure.task.key] = path
+        return places
+
+
+def findings_document(findings: list[Finding], plan: Plan) -> str:
+    """findings.json: one entry a claim; numbers that aren't finite are null."""
+    entries = [
+        {key: _plain(value) for key, value in {**asdict(finding.claim), **asdict(finding)}.items() if key != "claim"}
+        for finding in findings
+    ]
+    document = {"study": plan.study.name, "variant": plan.study.variant, "findings": entries}
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def provenance(plan: Plan, store: Store, outcome: Outcome, *, num_workers: int, device: str) -> dict[str, Any]:
+    """How the numbers came about: versions, hardware, seeds, and the duration of every task."""
+    computed = {task.key for task in outcome.succeeded}
+    tasks = []
+    for task in plan.graph:
+        if store.has(task.key):
+            info = store.info(task.key)
+            seconds, device_of_task = info["seconds"], info["device"]
+            state = "computed" if task.key in computed else "cached"
+        else:
+            seconds = device_of_task = None
+            state = "missing"
+        tasks.append(
+            {
+                "title": task.title,
+                "kind": task.kind,
+                "key": task.key,
+                "state": state,
+                "seconds": seconds,
+                "device": device_of_task,
+                "cached": state == "cached",
+            }
+        )
+    return {
+        "written": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": command(plan),
+        "versions": versions(),
+        "hardware": hardware(),
+        "seeds": list(plan.study.seeds),
+        "num_workers": num_workers,
+        "device": device,
+        "threads_per_task": 1,
+        "tasks": tasks,
+    }
+
+
+def command(plan: Plan) -> str:
+    """The one command that does it again from the study file beside the report."""
+    return "transferscope run study.yaml --out runs/again"
+
+
+def versions() -> dict[str, str]:
+    """Version of Python, of this package, and of the libraries that can change a number."""
+    found = {"python": platform.python_version(), "transferscope": metadata.version("transferscope")}
+    return found | {name: metadata.version(name) for name in LIBRARIES}
+
+
+def hardware() -> dict[str, Any]:
+    """The machine, as far as it says."""
+    import os
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {"system": platform.platform(), "processor": _processor(), "cores": cores, "byte_order": sys.byteorder}
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _plain(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
