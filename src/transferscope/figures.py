@@ -18,12 +18,12 @@ PAIR_COLORS: Mapping[str, str] = {
     "P-T & P-T": "#2467b8",
     "P-T & RI-T": "#9443f0",
     "RI-T & RI-T": "#d95f14",
-    "RI-T & RI-T, same init": "#e046d8",
+    "RI-T & RI-T, same init": "#6b665d",
     "P-T & P": "#0fa39a",
     "RI-T & RI": "#94603a",
 }
 """One colour a kind of pair; two of a kind have the kind's colour."""
-OTHER_COLOR = "#7b8490"
+OTHER_COLOR = "#848cc2"
 """For whatever has no colour of its own."""
 CATEGORY_COLORS: tuple[str, ...] = (*PAIR_COLORS.values(), OTHER_COLOR)
 """For targets, modules and other names, in order of appearance; Altair's default here."""
@@ -75,7 +75,7 @@ _ID = re.compile(r'\bid="([^"]+)"')
 
 
 def color_scale(names: Iterable[str], colors: Mapping[str, str] = PAIR_COLORS) -> Any:
-    """An Altair scale for `names`, in the order of `colors`; what has none of its own comes last, in grey."""
+    """An Altair scale for `names`, in the order of `colors`; what has none of its own comes last."""
     import altair as alt
 
     present = set(names)

@@ -57,7 +57,8 @@ def effect(value: float, low: float, high: float) -> tuple[str, str]:
     else:
         decimals = _decimals(largest, 3)
         written = [_fixed(part, decimals) for part in (value, low, high)]
-    signed = f"+{written[0]}" if value > 0 else written[0]
+    is_shown_as_zero = not any(digit in written[0] for digit in "123456789∞")
+    signed = f"+{written[0]}" if value > 0 and not is_shown_as_zero else written[0]
     return signed, "" if is_missing(low) or is_missing(high) else f"[{written[1]}, {written[2]}]"
 
 

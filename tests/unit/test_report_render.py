@@ -1,0 +1,263 @@
+"""The report's page as text: well-formed, escaped, complete, the same every time."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import importlib.util
+import io
+import math
+import re
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+from types import ModuleType
+
+import polars as pl
+import pytest
+
+from transferscope.analysis import Column
+from transferscope.report import numbers
+from transferscope.report.content import Answer, ReportContent, ReportTable, Section
+from transferscope.report.render import MAX_EMBEDDED_CSV_BYTES, SHOWN_ROWS, prose, render
+
+VOID = {"meta", "link", "input", "br", "img"}
+MAX_BYTES = 3_000_000
+
+
+class Page(HTMLParser):
+    """Checks that what is opened is closed, and collects ids, references and addresses."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.references: set[str] = set()
+        self.addresses: list[str] = []
+        self.tags: Counter[str] = Counter()
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.note(tag, dict(attrs))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.note(tag, dict(attrs))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def note(self, tag: str, attributes: dict[str, str | None]) -> None:
+        self.tags[tag] += 1
+        assert not any(name.startswith("on") for name in attributes), attributes
+        if "id" in attributes:
+            self.ids.append(attributes["id"] or "")
+        for name, value in attributes.items():
+            address = value or ""
+            if name == "aria-labelledby" or name == "data-table":
+                self.references.add(address)
+            if name in ("href", "src", "xlink:href", "action"):
+                self.addresses.append(address)
+            self.references.update(re.findall(r"url\(#([^)]+)\)", address))
+        self.references.update(address[1:] for address in self.addresses if address.startswith("#"))
+
+
+@pytest.fixture(scope="module")
+def synthetic() -> ModuleType:
+    file = Path(__file__).parents[1] / "browser" / "synthetic_report.py"
+    spec = importlib.util.spec_from_file_location("synthetic_report", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def content(synthetic: ModuleType) -> ReportContent:
+    return synthetic.synthetic_content()
+
+
+@pytest.fixture(scope="module")
+def html(content: ReportContent) -> str:
+    return render(content)
+
+
+@pytest.fixture
+def bare() -> ReportContent:
+    """A report of nothing but a title."""
+    return ReportContent(
+        title="Bare",
+        description="",
+        variant=None,
+        answer=Answer(paragraphs=["Nothing was measured."], headlines=[]),
+        findings=[],
+        sections=[],
+        study_yaml="",
+        provenance={},
+    )
+
+
+def with_table(bare: ReportContent, frame: pl.DataFrame) -> ReportContent:
+    columns = [Column(name, "float", "a number") for name in frame.columns]
+    section = Section(
+        name="x",
+        title="X",
+        shows="",
+        how_to_read="",
+        caveats="",
+        source="",
+        panels=[],
+        tables=[ReportTable(name="x", columns=columns, frame=frame)],
+        findings=[],
+    )
+    return dataclasses.replace(bare, sections=[section])
+
+
+def test_page_is_well_formed_and_its_references_lead_somewhere(html: str) -> None:
+    page = Page(html)
+    assert page.open == []
+    assert [id_ for id_, times in Counter(page.ids).items() if times > 1] == []
+    assert page.references <= set(page.ids)
+    assert page.tags["svg"] >= 45
+    assert page.tags["h1"] == page.tags["main"] == page.tags["nav"] == 1
+
+
+def test_page_points_nowhere_outside(html: str) -> None:
+    assert {re.split("[,#]", address)[0] for address in Page(html).addresses} == {
+        "",
+        "data:",
+        "data:text/csv;charset=utf-8;base64",
+    }
+    assert "default-src 'none'" in html
+
+
+def test_user_text_is_escaped(html: str, synthetic: ModuleType) -> None:
+    assert synthetic.HOSTILE not in html
+    assert "<script>alert" not in html
+    assert "<img" not in html
+    assert Page(html).tags["script"] == 1
+
+
+def test_two_renders_are_equal(synthetic: ModuleType, html: str) -> None:
+    assert render(synthetic.synthetic_content()) == html
+
+
+def test_page_is_small(html: str) -> None:
+    assert len(html.encode()) < MAX_BYTES
+
+
+def test_first_page_says_variant_gap_and_verdicts(html: str) -> None:
+    first_page = html.partition('class="analysis"')[0]
+    assert "Reduced variant “quick" in first_page
+    assert re.search(r'Something is missing in\s+<a href="#analysis-criticality">', first_page)
+    assert "5 hold</li>" in first_page
+    assert "1 does not hold</li>" in first_page
+    assert "4 undecided</li>" in first_page
+    assert "−0.196" in first_page
+    assert "[−0.310, −0.081]" in first_page
+
+
+def test_full_and_complete_study_has_no_notice(bare: ReportContent) -> None:
+    html = render(bare)
+    assert 'role="note"' not in html
+    assert "Nothing was measured." in html
+
+
+def test_missing_numbers_say_so(bare: ReportContent) -> None:
+    frame = pl.DataFrame({"value": [None, math.nan, 0.5]})
+    html = render(with_table(bare, frame))
+    assert html.count('data-missing><abbr title="not available">–</abbr>') == 2
+    assert ">0.500</td>" in html
+
+
+def test_small_table_is_embedded_whole(bare: ReportContent) -> None:
+    frame = pl.DataFrame({"value": [float(row) for row in range(SHOWN_ROWS + 5)]})
+    html = render(with_table(bare, frame))
+    assert embedded(html).equals(frame)
+    assert f"The first {SHOWN_ROWS} of {SHOWN_ROWS + 5} rows." in html
+    assert "<code>tables/x.csv</code>" in html
+
+
+def test_large_table_is_embedded_as_shown(bare: ReportContent) -> None:
+    frame = pl.DataFrame({"value": [row / 7 for row in range(MAX_EMBEDDED_CSV_BYTES)]})
+    html = render(with_table(bare, frame))
+    assert embedded(html).equals(frame.head(SHOWN_ROWS))
+    assert f"(first {SHOWN_ROWS} rows)" in html
+
+
+def embedded(html: str) -> pl.DataFrame:
+    found = re.search(r"base64,([A-Za-z0-9+/=]+)\"", html)
+    assert found is not None
+    return pl.read_csv(io.BytesIO(base64.b64decode(found[1])))
+
+
+def test_provenance_adds_up_tasks(bare: ReportContent) -> None:
+    tasks = [{"title": f"task {n}", "kind": "train", "seconds": float(n), "cached": n < 3} for n in range(12)]
+    html = render(dataclasses.replace(bare, provenance={"tasks": tasks, "command": "transferscope demo"}))
+    assert re.search(r'<th scope="row">train</th>(<td class="numeric">[^<]+</td>){3}', html)
+    assert "1 min 06 s" in html
+    assert "task 11</th>" in html
+    assert "task 1</th>" not in html
+    assert "<code>transferscope demo</code>" in html
+
+
+def test_prose_has_paragraphs_and_code_and_nothing_else() -> None:
+    assert str(prose("One\nline of `code`.\n\n<b>P-T</b>")) == (
+        '<p>One line of <code>code</code>.</p>\n<p>&lt;b&gt;<span class="whole">P-T</span>&lt;/b&gt;</p>'
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "–"),
+        (math.nan, "–"),
+        (0.0, "0"),
+        (3, "3"),
+        (-12, "−12"),
+        (0.12345, "0.123"),
+        (-0.9996, "−1.00"),
+        (9.996, "10.0"),
+        (12345.6, "12346"),
+        (1.2345e-7, "1.23×10⁻⁷"),
+        (-4e12, "−4.00×10¹²"),
+        (math.inf, "∞"),
+        (-math.inf, "−∞"),
+    ],
+)
+def test_number(value: float | None, text: str) -> None:
+    assert numbers.number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("interval", "texts"),
+    [
+        ((0.1234, 0.1, 0.2), ("+0.123", "[0.100, 0.200]")),
+        ((-0.00004, -0.05, 0.02), ("0.0000", "[−0.0500, 0.0200]")),
+        ((0.00004, -0.05, 0.02), ("0.0000", "[−0.0500, 0.0200]")),
+        ((2.5, math.nan, math.nan), ("+2.50", "")),
+        ((math.nan, math.nan, math.nan), ("–", "")),
+        ((0.0, 0.0, 0.0), ("0", "[0, 0]")),
+        ((3e-6, 1e-6, 5e-6), ("+3.00×10⁻⁶", "[1.00×10⁻⁶, 5.00×10⁻⁶]")),
+        ((1.0, 0.5, math.inf), ("+1.00", "[0.50, ∞]")),
+    ],
+)
+def test_effect(interval: tuple[float, float, float], texts: tuple[str, str]) -> None:
+    assert numbers.effect(*interval) == texts
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, "–"),
+        (0.1234, "0.123 s"),
+        (59.0, "59.0 s"),
+        (61.0, "1 min 01 s"),
+        (3600 * 1234.5, "1\u202f234 h 30 min"),
+    ],
+)
+def test_duration(seconds: float | None, text: str) -> None:
+    assert numbers.duration(seconds) == text
