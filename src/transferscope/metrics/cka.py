@@ -132,11 +132,10 @@ def cka(
 
     Returns:
         One row a pair of models (unordered, in the order given) and pair of layers. Columns: model_x,
-        layer_x, model_y, layer_y; linear_cka (at most 1; negative values are kept); low, high (95 % interval, not cut
-        at 1); null (NaN without permutations); n (samples); status: "ok", or
-        why linear_cka is NaN: "non-finite", "constant" (the same output for all samples of each batch),
-        "degenerate" (all samples equally far apart), "not called", "no tensor", "other batch size" (the first
-        axis isn't the batch).
+        layer_x, model_y, layer_y; linear_cka (at most 1; negative values are kept); low, high (95 % interval,
+        not cut at 1); null (NaN without permutations); n (samples); status: "ok", or why linear_cka is NaN:
+        "non-finite", "constant" (the same output for all samples of each batch), "degenerate" (all samples
+        equally far apart), "not called", "no tensor", "other batch size" (the first axis isn't the batch).
 
     Raises:
         BadInput: fewer than two models, unknown layers (all are named), too few samples.
