@@ -79,6 +79,8 @@ def test_text_is_legible(visit: Any, width: int, color_scheme: str) -> None:
     assert page.evaluate(CONTRASTS) == []
     smallest = page.evaluate(SMALLEST_TEXT)
     assert smallest >= SMALLEST_TEXT_PX
+    displays = page.locator(".whole").evaluate_all("all => all.map((name) => getComputedStyle(name).display)")
+    assert set(displays) == {"inline"}
 
 
 def test_hostile_text_is_only_text(visit: Any) -> None:
