@@ -89,7 +89,7 @@ class _Planner:
             )
         return self._data_keys[options]
 
-    def train(self, run: Run) -> str:
+    def train(self, run: Run, *, is_source: bool = False) -> str:
         if run not in self._run_keys:
             inputs = [self.data(run.data)]
             spec: dict[str, Any] = {
@@ -98,7 +98,7 @@ class _Planner:
                 "source": None,
             }
             if run.source is not None:
-                inputs.append(self.train(run.source.run))
+                inputs.append(self.train(run.source.run, is_source=True))
                 spec["source"] = {"run": inputs[1], "epoch": run.source.epoch}
             key = canonical_key("train", TRAIN_VERSION, spec)
             self._run_keys[run] = key
@@ -108,7 +108,7 @@ class _Planner:
                     kind="train",
                     key=key,
                     inputs=tuple(inputs),
-                    title=f"train {title_of(run)}",
+                    title=f"pre-train on {run.data.dataset}" if is_source else f"train {title_of(run)}",
                     payload=run,
                     cost=3.0 * run.recipe.epochs * train_size + test_size * len(run.recipe.kept_epochs),
                 )

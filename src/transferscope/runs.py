@@ -7,7 +7,6 @@ on the source.
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Literal
 
 from pydantic import SerializeAsAny
@@ -71,12 +70,12 @@ class Run(Frozen):
     """Seed of the order of the batches."""
     recipe: Recipe
 
-    @cached_property
+    @property
     def final(self) -> Point:
         """The network at the end of the training."""
         return Point(run=self, epoch=self.recipe.epochs)
 
-    @cached_property
+    @property
     def init(self) -> Point:
         """The network before the training: P under a new head, or RI."""
         return Point(run=self, epoch=0)

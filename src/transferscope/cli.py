@@ -1,0 +1,157 @@
+"""The command line: parses and calls. Everything heavy is imported when a command runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from transferscope import __version__
+from transferscope.errors import BadInput
+
+EXIT_BAD_INPUT, EXIT_INTERRUPTED = 2, 130
+
+app = typer.Typer(
+    name="transferscope",
+    help="What did the pre-trained weights give you, and where in the network does it sit?",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=True,
+    rich_markup_mode="rich",
+)
+
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The study file; see [b]init[/b].")]
+Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for results and report.")]
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The --out folder of a run.")]
+Set = Annotated[
+    Optional[list[str]],
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a value, e.g. training.epochs=5; repeatable."),
+]
+Variant = Annotated[
+    Optional[str], typer.Option("--variant", metavar="NAME", help="One of the study file's variants.")
+]
+Workers = Annotated[
+    Optional[int],
+    typer.Option("--workers", min=1, help="Processes; as many as cores by default. 1: in this process."),
+]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    study: StudyFile,
+    out: Out,
+    set_: Set = None,
+    variant: Variant = None,
+    workers: Workers = None,
+    device: Device = "auto",
+) -> None:
+    """Run a study and write its report; finished tasks are never run twice.
+
+    Example: transferscope run study.yaml --out runs/first --set seeds=[0,1,2]
+    """
+    from transferscope.commands import run_study
+    from transferscope.study_file import load_study
+
+    loaded = load_study(study, overrides=set_ or (), variant=variant)
+    raise typer.Exit(run_study(loaded, out, workers=workers, device=device, console=_console()))
+
+
+@app.command()
+def demo(
+    out: Out = Path("runs/demo"),
+    quick: Annotated[bool, typer.Option("--quick", help="A smaller variant, in about a minute.")] = False,
+    workers: Workers = None,
+    device: Device = "auto",
+) -> None:
+    """Run the embedded default study: offline, a few minutes on two cores.
+
+    Example: transferscope demo --quick --out runs/quick
+    """
+    from transferscope.commands import embedded_study, run_study
+    from transferscope.study_file import load_study
+
+    loaded = load_study(embedded_study(), variant="quick" if quick else None)
+    raise typer.Exit(run_study(loaded, out, workers=workers, device=device, console=_console()))
+
+
+@app.command()
+def plan(
+    study: StudyFile,
+    out: Annotated[Optional[Path], typer.Option("--out", metavar="DIR", help="Say what is cached there.")] = None,
+    set_: Set = None,
+    variant: Variant = None,
+) -> None:
+    """Show what a study would run: the task graph as a tree, what is cached, the estimated cost.
+
+    Example: transferscope plan study.yaml --out runs/first
+    """
+    from transferscope.commands import show_plan
+    from transferscope.study_file import load_study
+
+    show_plan(load_study(study, overrides=set_ or (), variant=variant), out, console=_console())
+
+
+@app.command()
+def status(folder: Folder) -> None:
+    """Show how far the study in a folder has come.
+
+    Example: transferscope status runs/first
+    """
+    from transferscope.commands import show_status
+
+    show_status(folder, console=_console())
+
+
+@app.command()
+def report(folder: Folder) -> None:
+    """Draw tables, findings, figures and report again from the results in a folder.
+
+    Example: transferscope report runs/first
+    """
+    from transferscope.commands import draw_report
+
+    raise typer.Exit(draw_report(folder, console=_console()))
+
+
+@app.command()
+def init(file: Annotated[Path, typer.Argument(metavar="FILE", help="The study file to write.")]) -> None:
+    """Write a commented study file to start from.
+
+    Example: transferscope init study.yaml
+    """
+    from transferscope.commands import write_starter
+
+    write_starter(file)
+    typer.echo(f"wrote {file}; edit it, then: transferscope run {file} --out runs/first")
+
+
+def main() -> None:
+    """Run the command line; the user's mistakes are told without a traceback."""
+    from transferscope.commands import unbuffer
+
+    unbuffer()
+    try:
+        app()
+    except BadInput as error:
+        for problem in error.problems:
+            print(f"error: {problem}", file=sys.stderr)
+        sys.exit(EXIT_BAD_INPUT)
+    except KeyboardInterrupt:
+        print("\nstopped; finished tasks are kept, and the same command goes on from here", file=sys.stderr)
+        sys.exit(EXIT_INTERRUPTED)
+
+
+def _console():
+    from rich.console import Console
+
+    return Console()

@@ -1,0 +1,174 @@
+"""What the commands do. `cli` parses and calls; nothing here knows of command-line syntax."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from transferscope.config import Study
+from transferscope.errors import BadInput
+from transferscope.plan import Plan, plan
+from transferscope.store import Store, write_atomically
+from transferscope.study_file import load_study
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from transferscope.execute.run import Outcome
+    from transferscope.workspace import Workspace
+
+EXIT_DONE, EXIT_FAILED = 0, 1
+
+
+def run_study(study: Study, out: Path, *, workers: int | None, device: str, console: Console) -> int:
+    """Run a study, then write its tables, findings, figures and report.
+
+    Returns:
+        The exit code: 0, or 1 where a task failed.
+
+    Raises:
+        BadInput: the study or the folder can't be used.
+    """
+    from transferscope.execute.run import Outcome
+    from transferscope.workspace import Workspace
+
+    the_plan = plan(study)
+    workspace = Workspace(out)
+    workspace.prepare(the_plan)
+    store = workspace.store
+    missing = _needed(the_plan, store)
+    num_workers = default_workers() if workers is None else workers
+    if missing:
+        device = _resolved(device)
+        outcome = _execute(the_plan, store, num_workers, device, console)
+    else:
+        outcome = Outcome(cached=list(the_plan.graph))
+    return _conclude(the_plan, workspace, outcome, num_workers, device, console)
+
+
+def draw_report(out: Path, *, console: Console) -> int:
+    """Draw tables, findings, figures and report again from the results that there are."""
+    from transferscope.execute.run import Outcome
+    from transferscope.workspace import Workspace
+
+    workspace = Workspace(out)
+    the_plan = plan(load_study(_study_file(out)))
+    cached = [task for task in the_plan.graph if workspace.store.has(task.key)]
+    outcome = Outcome(cached=cached, not_run=_needed(the_plan, workspace.store))
+    return _conclude(the_plan, workspace, outcome, default_workers(), "cpu", console)
+
+
+def show_plan(study: Study, out: Path | None, *, console: Console) -> None:
+    """The task graph as a tree: counts, how much is cached, estimated cost."""
+    from transferscope.plan_tree import plan_tree
+
+    console.print(plan_tree(plan(study), None if out is None else Store(out / "store")))
+
+
+def show_status(out: Path, *, console: Console) -> None:
+    """How far the study in a folder has come."""
+    from transferscope.plan_tree import plan_tree
+
+    the_plan = plan(load_study(_study_file(out)))
+    store = Store(out / "store")
+    console.print(plan_tree(the_plan, store))
+    left = len(_needed(the_plan, store))
+    report = out / "report.html"
+    if left:
+        console.print(f"{left} tasks to run; the command that started it goes on: transferscope run ... --out {out}")
+    elif report.exists():
+        console.print(f"complete: {report}")
+    else:
+        console.print(f"all tasks are done; draw the report with: transferscope report {out}")
+
+
+def write_starter(path: Path) -> None:
+    """Write a commented study file; an existing file is left alone."""
+    from transferscope.study_file import starter_study
+
+    if path.exists():
+        raise BadInput(f"{path} exists already; choose another name, or remove it first.")
+    try:
+        write_atomically(path, starter_study())
+    except OSError as error:
+        raise BadInput(f"can't write {path}: {error.strerror or error}.") from None
+
+
+def embedded_study() -> Path:
+    """The file of the embedded default study."""
+    return Path(__file__).parent / "studies" / "demo.yaml"
+
+
+def default_workers() -> int:
+    """As many processes as this one may use cores."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _execute(the_plan: Plan, store: Store, num_workers: int, device: str, console: Console) -> Outcome:
+    from transferscope.execute.local import InProcess, Pool
+    from transferscope.execute.run import execute
+    from transferscope.progress import LineProgress, LiveProgress
+
+    executor = InProcess(store, device) if num_workers == 1 else Pool(store, device, num_workers)
+    reporter = LiveProgress(console) if console.is_terminal else LineProgress(console)
+    return execute(the_plan.graph, store, executor, reporter)
+
+
+def _conclude(
+    the_plan: Plan, workspace: Workspace, outcome: Outcome, num_workers: int, device: str, console: Console
+) -> int:
+    import json
+
+    from transferscope.outputs import write_outputs
+    from transferscope.summary import print_findings, print_outcome
+    from transferscope.workspace import provenance
+
+    logs = workspace.write_logs(outcome.failed)
+    origin: dict[str, Any] = provenance(
+        the_plan, workspace.store, outcome, num_workers=num_workers, device=device
+    )
+    write_atomically(workspace.provenance_file, json.dumps(origin, indent=1) + "\n")
+    written = write_outputs(the_plan, workspace, origin)
+    print_findings(written.findings, console)
+    print_outcome(outcome, logs, console)
+    console.print(f"report: {workspace.report}", highlight=False, soft_wrap=True)
+    return EXIT_DONE if outcome.complete else EXIT_FAILED
+
+
+def _needed(the_plan: Plan, store: Store) -> list[Any]:
+    return the_plan.graph.needed(task.key for task in the_plan.graph if store.has(task.key))
+
+
+def _study_file(out: Path) -> Path:
+    path = out / "study.yaml"
+    if not path.exists():
+        raise BadInput(f"{out} holds no study: there is no study.yaml. Name the --out folder of a run.")
+    return path
+
+
+def _resolved(device: str) -> str:
+    """The device to compute on; torch is only asked where the choice is left open or may be wrong."""
+    if device == "cpu":
+        return device
+    import torch
+
+    available = torch.cuda.is_available()
+    if device == "auto":
+        return "cuda" if available else "cpu"
+    if device.startswith("cuda") and not available:
+        raise BadInput("--device cuda: torch sees no CUDA device here. Valid: cpu, auto.")
+    try:
+        return str(torch.device(device))
+    except RuntimeError:
+        raise BadInput(f"--device {device}: unknown. Valid: auto, cpu, cuda, cuda:0, ...") from None
+
+
+def unbuffer() -> None:
+    """Lines appear when they are printed, in a log too."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(line_buffering=True)

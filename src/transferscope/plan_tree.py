@@ -1,0 +1,67 @@
+"""A plan as a tree to print."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.tree import Tree
+
+from transferscope.plan import Plan
+from transferscope.progress import duration
+from transferscope.runs import Run
+from transferscope.store import Store
+from transferscope.task import Measurement, Task
+
+
+def plan_tree(plan: Plan, store: Store | None) -> Tree:
+    """Counts by kind, data set and analysis; cached or not, where there is a store; estimated cost."""
+    tasks = list(plan.graph)
+    seconds = {} if store is None else {t.key: store.info(t.key)["seconds"] for t in tasks if store.has(t.key)}
+    left = plan.graph.needed(seconds)
+    tree = Tree(f"[bold]{plan.study.name}[/bold]: {_counts(tasks, seconds)}; {_cost(tasks, left, seconds)}")
+    data = tree.add(f"data: {_counts([t for t in tasks if t.kind == 'data'], seconds)}")
+    for task in tasks:
+        if task.kind == "data":
+            data.add(_leaf(task, seconds))
+    trainings = [task for task in tasks if task.kind == "train"]
+    train = tree.add(f"train: {_counts(trainings, seconds)}")
+    for name, group in _grouped(trainings).items():
+        train.add(f"{name}: {_counts(group, seconds)}")
+    measures = [task for task in tasks if task.kind == "measure"]
+    measure = tree.add(f"measure: {_counts(measures, seconds)}")
+    for name in plan.study.analyses:
+        own = [t for t in measures if isinstance(t.payload, Measurement) and t.payload.analysis == name]
+        measure.add(f"{name}: {_counts(own, seconds)}")
+    return tree
+
+
+def _grouped(trainings: Sequence[Task]) -> dict[str, list[Task]]:
+    groups: dict[str, list[Task]] = {}
+    for task in trainings:
+        if isinstance(task.payload, Run):
+            shuffled = "" if task.payload.view.kind == "unshuffled" else ", shuffled"
+            kind = "RI-T" if task.payload.source is None else "P-T"
+            groups.setdefault(f"{kind} on {task.payload.data.dataset}{shuffled}", []).append(task)
+    return groups
+
+
+def _counts(tasks: Sequence[Task], seconds: dict[str, float]) -> str:
+    cached = sum(task.key in seconds for task in tasks)
+    text = f"{len(tasks)} task{'' if len(tasks) == 1 else 's'}"
+    return f"{text}, {cached} cached" if cached else text
+
+
+def _leaf(task: Task, seconds: dict[str, float]) -> str:
+    return f"{task.title}: {'cached' if task.key in seconds else 'to do'}"
+
+
+def _cost(tasks: Sequence[Task], left: Sequence[Task], seconds: dict[str, float]) -> str:
+    """Work that is left, in seconds of one process where finished tasks of this store tell the speed."""
+    cost = sum(task.cost for task in left)
+    if not left:
+        return "nothing left to compute"
+    text = f"about {cost:,.0f} image passes left"
+    done = sum(task.cost for task in tasks if task.key in seconds)
+    if done:
+        text += f", {duration(cost * sum(seconds.values()) / done)} of one process at the speed so far"
+    return text

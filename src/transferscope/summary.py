@@ -1,0 +1,48 @@
+"""What a run prints at its end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from transferscope.execute.run import Outcome
+from transferscope.findings import Finding
+
+_MARKS = {"holds": "[green]✓ holds[/green]", "does not hold": "[red]✗ does not hold[/red]", "undecided": "? undecided"}
+
+
+def print_findings(findings: Sequence[Finding], console: Console) -> None:
+    """The verdicts on the paper's claims as a table."""
+    table = Table(title="What the paper claims, and what this study says", title_justify="left")
+    table.add_column("claim", ratio=1)
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("effect", justify="right", no_wrap=True)
+    table.add_column("95 % interval", no_wrap=True)
+    table.add_column("seeds", justify="right")
+    for finding in findings:
+        interval = "–"
+        if math.isfinite(finding.low):
+            interval = f"{finding.low:+.3g} to {finding.high:+.3g}"
+        effect = f"{finding.effect:+.3g}" if math.isfinite(finding.effect) else "–"
+        table.add_row(
+            finding.claim.statement, _MARKS[finding.verdict], effect, interval, str(finding.num_seeds or "–")
+        )
+    console.print(table)
+
+
+def print_outcome(outcome: Outcome, logs: Mapping[str, Path], console: Console) -> None:
+    """How many tasks there were, and which failed or could not run, with the place of the log."""
+    for failure in outcome.failed:
+        console.print(f"failed: {failure.task.title}: {failure.reason}", style="red", highlight=False, markup=False)
+        console.print(f"  log: {logs[failure.task.key]}", highlight=False, markup=False, soft_wrap=True)
+    for task in outcome.not_run:
+        console.print(f"not run: {task.title}", highlight=False, markup=False)
+    console.print(
+        f"{len(outcome.succeeded)} tasks succeeded, {len(outcome.cached)} were cached, "
+        f"{len(outcome.failed)} failed, {len(outcome.not_run)} not run",
+        highlight=False,
+    )
