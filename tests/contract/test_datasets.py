@@ -1,9 +1,20 @@
-"""What every data set must do; a new one joins by being there (its small options, if any, in `SMALL`)."""
+"""What every data set must do; a new one joins by being there.
+
+One that is not drawn by the project is given something small to read in `WRITERS`.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from pydantic import ValidationError
 
 from transferscope.data import base
@@ -15,9 +26,42 @@ NAMES = plugin_names(PACKAGE)
 SMALL = {"train_size": 80, "test_size": 60}
 
 
+def write_folder(folder: Path) -> dict[str, object]:
+    """Three classes of noise, of several sizes and formats, of which more than are asked for."""
+    rng = np.random.Generator(np.random.PCG64(0))
+    for split in ("train", "test"):
+        for name in ("cat", "dog", "emu"):
+            for number, suffix in enumerate(("png", "jpg", "webp", "bmp", "jpeg", "PNG")):
+                shape = (int(rng.integers(20, 60)), int(rng.integers(20, 60)), 3)
+                path = folder / split / name / f"{number}.{suffix}"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)).save(path)
+    return {"root": folder, "image_size_px": 16, "max_train_size": 12, "max_test_size": 7}
+
+
+def write_arrays(folder: Path) -> dict[str, object]:
+    rng = np.random.Generator(np.random.PCG64(0))
+    np.savez(
+        folder / "images.npz",
+        train_images=rng.integers(0, 256, (20, 16, 16, 3), dtype=np.uint8),
+        train_labels=np.arange(20) % 4,
+        test_images=rng.integers(0, 256, (10, 16, 16, 3), dtype=np.uint8),
+        test_labels=np.arange(10) % 4,
+    )
+    return {"path": folder / "images.npz"}
+
+
+WRITERS: dict[str, Callable[[Path], dict[str, object]]] = {
+    "image_folder": write_folder,
+    "arrays": write_arrays,
+}
+
+
 @pytest.fixture(scope="module", params=NAMES)
 def options(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> DatasetOptions:
-    return dataset_module(request.param).Options(**SMALL)
+    writer = WRITERS.get(request.param)
+    small = SMALL if writer is None else writer(tmp_path_factory.mktemp(request.param))
+    return dataset_module(request.param).Options(**small)
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +146,82 @@ def test_every_option_is_described(options: DatasetOptions) -> None:
     undescribed = [name for name, field in type(options).model_fields.items() if not field.description]
     assert undescribed == []
     assert isinstance(dataset_module(options.dataset).VERSION, int)
+
+
+def test_describe_needs_no_torch(tmp_path: Path) -> None:
+    """The planner describes data sets; loading torch for it would take seconds."""
+    fields = {
+        name: {key: str(value) for key, value in WRITERS[name](tmp_path).items()} if name in WRITERS else {}
+        for name in NAMES
+    }
+    code = (
+        "import sys\n"
+        "from transferscope.data.base import dataset_module, describe\n"
+        f"for name, options in {fields!r}.items():\n"
+        "    describe(dataset_module(name).Options(**options))\n"
+        "heavy = {'torch', 'PIL', 'matplotlib', 'sklearn', 'scipy'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_another_process_draws_the_same_to_the_bit() -> None:
+    module = dataset_module("rendered_digits")
+    code = (
+        "import hashlib, torch\n"
+        "torch.set_num_threads(1)\n"
+        "from transferscope.datasets import rendered_digits as module\n"
+        f"data = module.load(module.Options(**{SMALL}))\n"
+        "print(hashlib.sha256(data.test.images.numpy().tobytes()).hexdigest())\n"
+    )
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    here = hashlib.sha256(module.load(module.Options(**SMALL)).test.images.numpy().tobytes()).hexdigest()
+    torch.set_num_threads(threads)
+    there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert there.stdout.strip() == here
+
+
+def test_the_two_sets_of_digits_have_the_same_classes() -> None:
+    modules = [dataset_module(name) for name in ("rendered_digits", "handwritten_digits")]
+    rendered, handwritten = (module.describe(module.Options()).class_names for module in modules)
+    assert rendered == handwritten
+
+
+def test_handwritten_digits_are_stratified_rows_of_the_original() -> None:
+    from sklearn.datasets import load_digits
+
+    module = dataset_module("handwritten_digits")
+    data = module.load(module.Options(train_size=600, test_size=1000))
+    _, original = load_digits(return_X_y=True)
+    for split in (data.train, data.test):
+        assert split.labels.tolist() == original[[int(row) for row in split.ids]].tolist()
+        expected = np.bincount(original) / len(original) * len(split)
+        assert (np.abs(np.bincount(split.labels) - expected) < 2).all()
+
+
+def test_more_handwritten_digits_than_there_are_is_refused() -> None:
+    with pytest.raises(ValidationError, match=r"there are 1797\. Lower one of them by 203"):
+        dataset_module("handwritten_digits").Options(train_size=1000, test_size=1000)
+
+
+def test_prevalences_of_the_findings() -> None:
+    module = dataset_module("radiographs")
+    labels = module.load(module.Options(train_size=1000, test_size=50, image_size_px=16)).train.labels
+    assert torch.allclose(labels.mean(dim=0), torch.tensor(module.PREVALENCES), atol=0.05)
+    correlation = torch.corrcoef(labels.T)
+    assert correlation[0, 1] > 0.1  # Cardiomegaly and Edema share a cause
+    assert (labels.sum(dim=1) > 1).any()
+
+
+@pytest.mark.parametrize(
+    "name", ["letters", "rendered_digits", "symbols", "radiographs", "handwritten_digits"]
+)
+def test_other_image_sizes(name: str) -> None:
+    module = dataset_module(name)
+    data = module.load(module.Options(train_size=50, test_size=50, image_size_px=19))
+    assert data.train.images.shape == (50, 3, 19, 19)
 
 
 def test_an_unknown_data_set_is_refused_with_the_nearest() -> None:
