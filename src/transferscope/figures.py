@@ -62,6 +62,9 @@ PANEL_HEIGHT_PX = 270
 FONT = "Arial, Helvetica, Liberation Sans, sans-serif"
 """Fonts of equal metrics, so that a drawing measured with one fits when shown with another."""
 
+_NAMES_ARE_LONG = "length(join(domain('x'), '')) > 40"
+"""Whether the names below an axis, by Vega's reckoning, don't fit side by side; false in a facet."""
+
 _PAGE_COLORS: Mapping[str, str] = {
     INK: "currentColor",
     MUTED: "var(--muted, #59626d)",
@@ -179,7 +182,13 @@ def _theme() -> dict[str, Any]:
         "axisQuantitative": {"tickCount": 5},
         "axisX": {"labelFlush": True},
         "axisDiscrete": {"grid": False},
-        "axisXDiscrete": {"labelAngle": 0},
+        "axisXDiscrete": {
+            "labelAngle": {"expr": f"{_NAMES_ARE_LONG} ? -45 : 0"},
+            "labelAlign": {"expr": f"{_NAMES_ARE_LONG} ? 'right' : 'center'"},
+            "labelBaseline": "top",
+            "labelOverlap": {"expr": f"{_NAMES_ARE_LONG} ? false : 'greedy'"},
+            "labelLimit": 90,
+        },
         "legend": {
             **label,
             **title,

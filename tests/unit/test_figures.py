@@ -88,6 +88,16 @@ def test_chart_may_be_large() -> None:
     figures.draw(alt.Chart(rows).mark_bar().encode(x="x:O", y="count()"))
 
 
+@pytest.mark.parametrize(("prefix", "tilted"), [("", 0), ("stage1.block", 10)])
+def test_no_name_below_an_axis_is_dropped(prefix: str, tilted: int) -> None:
+    names = [f"{prefix}{number}" for number in range(10)]
+    rows = pl.DataFrame({"module": names, "distance": range(10)})
+    svg = figures.draw(alt.Chart(rows).mark_bar().encode(x="module:N", y="distance:Q"))
+    shown = [text for text in re.findall(r">([^<]+)</text>", svg) if text in names]
+    assert set(shown) == set(names)
+    assert svg.count("rotate(-45)") == tilted
+
+
 def test_own_configuration_wins_and_chart_is_left_alone(chart: alt.Chart) -> None:
     own = chart.configure_axis(grid=False)
     axis = figures.themed(own).to_dict()["config"]["axis"]
