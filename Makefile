@@ -26,7 +26,7 @@ check: $(INSTALLED)-check
 
 clean:
 	rm -rf .venv build dist runs/demo .pytest_cache .ruff_cache .import_linter_cache .hypothesis
-	find src tests tools benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The file says that the installation is newer than what it was made from.
 $(INSTALLED)-%: pyproject.toml constraints.txt tools/install.py | .venv/pyvenv.cfg

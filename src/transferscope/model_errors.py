@@ -25,7 +25,7 @@ _EXPECTED = {
     "bool_type": "true or false",
     "bool_parsing": "true or false",
     "string_type": "text",
-    "path_type": "a path",
+    "is_instance_of": "a {class}",
     "tuple_type": "a list",
     "list_type": "a list",
     "dict_type": "a mapping",
@@ -78,6 +78,13 @@ def plain_problems(refused: ValidationError, model: type[BaseModel], data: Any) 
     for refusal in _deepest(refusals):
         groups.setdefault((refusal.path, refusal.error["type"] in _EXPECTED), []).append(refusal)
     return [_problem(path, [one.error for one in group], model, data) for (path, _), group in groups.items()]
+
+
+def paths_given_as_text(refused: ValidationError, data: Any) -> set[KeyPath]:
+    """Where the model wanted the path of a file and text came, which is how a path is written."""
+    errors = [error for error in refused.errors() if error.get("ctx", {}).get("class") == "Path"]
+    paths = {_refusal(error, data).path for error in errors}
+    return {path for path in paths if isinstance(_value(data, path), str)}
 
 
 def shown(value: Any) -> str:
@@ -143,11 +150,18 @@ def _problem(
     value = _value(data, path)
     if error["type"] not in _EXPECTED:
         return Problem(path, f"{error['msg']}; got {shown(value)}")
-    expected = [_EXPECTED[one["type"]].format(**one.get("ctx", {})) for one in errors]
+    expected = [_expected(one) for one in errors]
     message = f"expected {' or '.join(dict.fromkeys(expected))}, got {shown(value)}"
     choices = re.findall(r"'([^']*)'", " ".join(expected))
     hint = did_you_mean(value, choices) if isinstance(value, str) and choices else ""
     return Problem(path, message + ("." + hint if "Did you mean" in hint else ""))
+
+
+def _expected(error: Mapping[str, Any]) -> str:
+    context = error.get("ctx", {})
+    if context.get("class") == "Path":
+        return "a path"
+    return _EXPECTED[error["type"]].format(**context)
 
 
 def _named_key(message: str, value: Any) -> KeyPath:

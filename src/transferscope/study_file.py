@@ -7,8 +7,7 @@ the value came from, and reads like
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -21,7 +20,7 @@ from transferscope.analysis import analysis_module
 from transferscope.config import AnalysisConfig, Study
 from transferscope.data.base import dataset_module
 from transferscope.errors import BadInput
-from transferscope.model_errors import Problem, plain_problems, shown
+from transferscope.model_errors import Problem, paths_given_as_text, plain_problems, shown
 from transferscope.options import DatasetOptions, NetworkOptions
 from transferscope.study_checks import study_problems
 from transferscope.study_draft import Draft, apply_override, apply_variant
@@ -157,7 +156,7 @@ def _made(draft: Draft, section: _Section) -> BaseModel | None:
         draft.report(Problem(name_path, text))
         return None
     try:
-        return model.model_validate_json(json.dumps(data), strict=True)
+        return _strictly(model, data)
     except ValidationError as refused:
         for problem in plain_problems(refused, model, data):
             draft.report(Problem((*path, *problem.path), problem.message))
@@ -186,8 +185,21 @@ def _items(value: Any) -> Iterator[tuple[str, Any]]:
         yield from value.items()
 
 
-def _with_tuples(value: Any) -> Any:
-    """A copy with tuples for lists: the models are strict, and frozen."""
+def _strictly(model: type[BaseModel], data: Any) -> BaseModel:
+    """The model of plain data, where no text passes for a number, only for the path of a file."""
+    try:
+        return model.model_validate(_with_tuples(data), strict=True)
+    except ValidationError as refused:
+        paths = paths_given_as_text(refused, data)
+        if not paths:
+            raise
+        return model.model_validate(_with_tuples(data, paths), strict=True)
+
+
+def _with_tuples(value: Any, paths: Collection[KeyPath] = (), here: KeyPath = ()) -> Any:
+    """A copy with tuples for lists, since the models are strict and frozen, and with paths at `paths`."""
     if isinstance(value, dict):
-        return {key: _with_tuples(item) for key, item in value.items()}
-    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
+        return {key: _with_tuples(item, paths, (*here, key)) for key, item in value.items()}
+    if isinstance(value, list):
+        return tuple(_with_tuples(item, paths, (*here, index)) for index, item in enumerate(value))
+    return Path(value) if here in paths else value

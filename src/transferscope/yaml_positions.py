@@ -85,6 +85,13 @@ class Dumper(yaml.SafeDumper):
         return True
 
 
+def _written(dumper: Dumper, text: str) -> yaml.ScalarNode:
+    # PyYAML folds the rarer line breaks away unless they are escaped.
+    plain = all(character.isprintable() or character == "\n" for character in text)
+    return dumper.represent_scalar(_TAG + "str", text, style=None if plain else '"')
+
+
+Dumper.add_representer(str, _written)
 for _name, _pattern, _first in _SCALARS:
     for _class in (_Loader, Dumper):
         _class.add_implicit_resolver(_TAG + _name, re.compile(rf"(?:{_pattern})\Z"), _first)
@@ -114,7 +121,7 @@ def read_yaml(content: bytes | str, name: str) -> Document:
     except ReaderError as error:
         place = _place_after(content[: error.position])
         raise BadInput(
-            f"{name}:{place}: not YAML: a character that is not allowed, {error.character!r}"
+            f"{name}:{place}: not YAML: the character U+{int(error.character):04X} is not allowed"
         ) from None
     except yaml.MarkedYAMLError as error:
         raise BadInput(_syntax_problem(name, error)) from None
@@ -198,9 +205,7 @@ class _Reading:
         if not isinstance(key, str):
             return self.problem(node, path, f"a key must be text; quote it: '{node.value}'")
         if key == "<<":
-            return self.problem(
-                node, path, "merging with << is not supported; use an alias for the whole value"
-            )
+            return self.problem(node, path, "merging with << is not supported; write the keys out")
         return key
 
     def problem(self, node: yaml.Node, path: KeyPath, text: str) -> None:
@@ -211,8 +216,9 @@ def _scalar(node: yaml.ScalarNode) -> str | int | float | bool | None:
     """The value of a scalar; ValueError in words where it has none."""
     value: str = node.value
     if node.tag == _TAG + "str":
-        if any("\ud800" <= character <= "\udfff" for character in value):
-            raise ValueError("half of a surrogate pair is no character")
+        strange = next((one for one in value if one == "\0" or "\ud800" <= one <= "\udfff"), None)
+        if strange is not None:
+            raise ValueError(f"the character U+{ord(strange):04X} is not allowed")
         return value
     if not any(node.tag == _TAG + name and re.fullmatch(pattern, value) for name, pattern, _ in _SCALARS):
         raise ValueError(_tag_problem(node))

@@ -1,0 +1,64 @@
+"""Help, plans and study files answer at once: they import neither torch nor what tables and figures need."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = ("torch", "polars", "altair", "sklearn", "scipy", "matplotlib", "vl_convert", "jinja2")
+LIGHT = (
+    "transferscope",
+    "transferscope.cli",
+    "transferscope.plan",
+    "transferscope.study_file",
+    "transferscope.models.build",
+)
+
+STUDY = """
+name: light
+network: {name: fixup_resnet}
+source: {data: {dataset: letters}, pretraining: {epochs: 1, learning_rate: 0.1}}
+targets: {digits: {data: {dataset: handwritten_digits}}}
+training: {epochs: 1, learning_rate: {p_t: 0.1, ri_t: 0.1}}
+seeds: [0, 1]
+analyses: {%s}
+"""
+
+WITHOUT = """
+import sys
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {heavy!r}:
+            raise ImportError(name + " is imported")
+sys.meta_path.insert(0, Refuse())
+"""
+
+
+def run_without_heavy_imports(code: str) -> None:
+    """Run `code` in a new Python where importing a heavy library raises: the traceback says who did."""
+    script = WITHOUT.format(heavy=HEAVY) + code
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("module", LIGHT)
+def test_a_module_of_the_planning_side_is_light(module: str) -> None:
+    if importlib.util.find_spec(module) is None:
+        pytest.skip(f"{module} does not exist yet")
+    run_without_heavy_imports(f"import {module}")
+
+
+def test_a_study_is_loaded_and_planned_without_heavy_imports(tmp_path: Path) -> None:
+    from transferscope.analysis import analysis_names
+
+    path = tmp_path / "study.yaml"
+    path.write_text(STUDY % ", ".join(f"{name}: null" for name in analysis_names()))
+    run_without_heavy_imports(
+        "from transferscope.study_file import load_study\n"
+        "from transferscope.plan import plan\n"
+        f"plan(load_study({str(path)!r}))\n"
+    )
