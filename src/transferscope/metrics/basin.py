@@ -134,8 +134,8 @@ def basin(
     the head and without buffers. mu in (i) is its estimate. One pair (w1, w2) gives both a draw of (ii) and
     one of (iii). The conditions compare the estimates; the standard errors say how far to trust them. Without
     `epsilon` the deviation itself is taken: the smallest with which (i) holds, which makes (ii) and (iii) as
-    easy as they can be. Where the loss is the same on all of S that is 0, and (ii) and (iii) ask no more than that it
-    doesn't fall outside.
+    easy as they can be. Where the loss is the same on all of S that is 0, and (ii) and (iii) ask no more than
+    that it doesn't fall outside.
 
     Args:
         model: the architecture; its own weights and modes are put back at the end, also after an exception.

@@ -1,0 +1,39 @@
+"""The examples in the docstrings of the metrics run and give what they say."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+
+import pytest
+
+from transferscope import metrics
+
+MODULES = [module.name for module in pkgutil.iter_modules(metrics.__path__)]
+PUBLIC = {
+    "basin": ["basin"],
+    "cka": ["cka", "linear_cka"],
+    "criticality": ["module_criticality", "rewind"],
+    "distance": ["l2_distance"],
+    "interpolation": ["barrier", "barrier_interval", "interpolate"],
+    "intervals": ["bootstrap_interval", "t_interval"],
+    "mistakes": ["mistakes"],
+    "path": ["path_losses"],
+    "scores": ["auc_per_finding", "per_example_loss", "score"],
+    "spectrum": ["conv_singular_values"],
+}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_doctests(name):
+    results = doctest.testmod(importlib.import_module(f"transferscope.metrics.{name}"))
+    assert results.failed == 0
+
+
+@pytest.mark.parametrize(
+    ("module", "function"), [(m, f) for m, functions in PUBLIC.items() for f in functions]
+)
+def test_every_public_function_has_an_example(module, function):
+    docstring = getattr(importlib.import_module(f"transferscope.metrics.{module}"), function).__doc__
+    assert ">>> " in docstring
