@@ -29,7 +29,7 @@ class SyntheticOptions(DatasetOptions):
     train_size: int = Field(default=600, ge=50, le=1_000_000)
     """Number of training images."""
     test_size: int = Field(default=1_000, ge=50, le=1_000_000)
-    """Number of test images, drawn independently of the training images."""
+    """Number of test images; none of them is a training image."""
     seed: int = Field(default=0, ge=0)
     """Another seed gives other images of the same kind."""
 

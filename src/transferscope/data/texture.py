@@ -9,17 +9,22 @@ from torch.nn.functional import interpolate
 MIN_CONTRAST = 1.2
 """Least sum over the channels of |ink - ground|, of at most 3."""
 COLOUR_TRIES = 16
+OCTAVE_WEIGHTS = (0.45, 0.3, 0.15, 0.1)
+TEXTURE = 0.45
+"""Largest change of a pixel by texture."""
+NOISE = 0.04
+"""Standard deviation of the sensor noise."""
 
 
 def octave_noise(count: int, channels: int, size_px: int, generator: torch.Generator) -> Tensor:
-    """Smooth noise of four octaves, the coarsest of cells of a sixteenth... a half of the side.
+    """Smooth noise of four octaves, with cells of 1/2, 1/4, 1/8 and 1/16 of the side.
 
     Returns:
-        (count, channels, size_px, size_px), float32, mean 0, from about -1 to 1.
+        (count, channels, size_px, size_px), float32, mean 0, from -1 to 1.
     """
     noise = torch.zeros(count, channels, 1, 1)
-    for octave, weight in enumerate((0.45, 0.3, 0.15, 0.1)):
-        side = max(2, size_px * 2**octave // 16)
+    for octave, weight in enumerate(OCTAVE_WEIGHTS):
+        side = 2 ** (octave + 1)
         cells = torch.rand(count, channels, side, side, generator=generator).sub_(0.5).mul_(2 * weight)
         # Each octave is added at its own resolution and enlarged with the coarser ones: one enlargement
         # to full size instead of four.
@@ -48,7 +53,3 @@ def textured(images: Tensor, generator: torch.Generator) -> Tensor:
     """The images (n, c, size, size) with texture and a little sensor noise, as letters and digits have it."""
     images = images + octave_noise(len(images), images.shape[1], images.shape[-1], generator).mul_(TEXTURE)
     return images.add_(torch.randn(images.shape, generator=generator), alpha=NOISE)
-
-
-TEXTURE = 0.45
-NOISE = 0.04
