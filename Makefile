@@ -21,7 +21,7 @@ test: $(INSTALLED)-test
 check: $(INSTALLED)-check
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 
 clean:
