@@ -258,13 +258,11 @@ def _batches(
     data: Tensor | tuple[Tensor, Tensor] | Iterable[Batch], batch_size: int, generator: torch.Generator
 ) -> Iterator[Tensor]:
     """Batches of at least SMALLEST_BATCH samples."""
-    if (
-        isinstance(data, tuple)
-        and len(data) == 2
-        and isinstance(data[0], Tensor)
-        and isinstance(data[1], Tensor)
-    ):
-        data = data[0]
+    if isinstance(data, tuple) and len(data) == 2:
+        inputs, labels = data
+        # Two batches in a tuple look much the same; labels are as many as the inputs, with at most two axes.
+        if isinstance(inputs, Tensor) and isinstance(labels, Tensor) and len(labels) == len(inputs):
+            data = inputs if labels.ndim <= 2 else data
     if isinstance(data, Tensor):
         if min(len(data), batch_size) < SMALLEST_BATCH:
             raise BadInput(

@@ -1,0 +1,297 @@
+"""Criticality against a closed form and against a copy of the network per cell."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from transferscope.errors import BadInput
+from transferscope.metrics.criticality import module_criticality, rewind
+
+TOLERANCE = 1e-12
+
+
+class Quadratic(nn.Module):
+    """A network whose cross entropy with label 0 is 0.1 + |u|^2 / 2 + 2 |v|^2."""
+
+    def __init__(self, u, v):
+        super().__init__()
+        self.low = nn.ParameterList([torch.tensor(u, dtype=torch.float64)])
+        self.high = nn.ParameterList([torch.tensor(v, dtype=torch.float64)])
+
+    def forward(self, x):
+        loss = 0.1 + self.low[0].square().sum() / 2 + 2 * self.high[0].square().sum()
+        # Cross entropy of logits (0, z) with label 0 is log(1 + e^z).
+        return torch.stack([0 * x[:, 0], torch.log(torch.expm1(loss)).expand(len(x))], 1)
+
+
+ONE = (torch.zeros(1, 1, dtype=torch.float64), torch.tensor([0]))
+ALPHAS = [0.0, 0.25, 0.5, 0.75, 1.0]
+SIGMAS = [0.0, 0.01, 0.1, 1.0]
+
+
+def quadratic(**options):
+    init, final = Quadratic([3.0, 4.0], [1.0, 0.0, 0.0]), Quadratic([0.0, 0.0], [0.0, 0.0, 0.0])
+    options = {"alphas": ALPHAS, "sigmas": SIGMAS, "draws": 200} | options
+    return module_criticality(Quadratic([9.0, 9.0], [9.0, 9.0, 9.0]), init, final, ONE, **options)
+
+
+def test_cells_of_a_quadratic():
+    """The mean loss is 0.1 + c ((1 - alpha)^2 |d|^2 + sigma^2 p): c, |d|^2, p = 1/2, 25, 2 and 2, 1, 3."""
+    found = quadratic()
+    assert found.cells.columns == [
+        *("module", "alpha", "sigma", "sigma_absolute", "loss", "loss_se", "metric", "metric_se", "draws")
+    ]
+    assert len(found.cells) == 2 * len(ALPHAS) * len(SIGMAS)
+    for row in found.cells.iter_rows(named=True):
+        curvature, square, size = {"low": (0.5, 25, 2), "high": (2, 1, 3)}[row["module"]]
+        expected = 0.1 + curvature * ((1 - row["alpha"]) ** 2 * square + row["sigma"] ** 2 * size)
+        if row["sigma"] == 0:
+            assert row["loss"] == pytest.approx(expected, rel=TOLERANCE)
+            assert (row["draws"], row["loss_se"], row["metric_se"]) == (1, 0, 0)
+        else:
+            assert row["draws"] == 200
+            assert abs(row["loss"] - expected) < 4 * row["loss_se"]
+    assert found.final_loss == pytest.approx(0.1, rel=TOLERANCE)
+    assert found.final_metric == 1
+
+
+def test_mu_of_a_quadratic():
+    """epsilon = 1.1 admits, of the module high, alpha >= 0.5 at sigma 0.1, and no cell at sigma 1."""
+    found = quadratic(epsilon=1.1)
+    assert found.modules.columns == ["module", "mu", "distance", "num_parameters", "alpha", "sigma", "status"]
+    low, high = found.modules.iter_rows(named=True)
+    assert (high["distance"], high["num_parameters"]) == (1.0, 3)
+    assert (high["alpha"], high["sigma"]) == (0.5, 0.1)
+    assert high["mu"] == pytest.approx(0.5**2 / 0.1**2, rel=TOLERANCE)
+    # low: 12.5 (1 - alpha)^2 <= 1 needs alpha >= 0.75; its loss at sigma 1 is 1 more.
+    assert (low["alpha"], low["sigma"], low["distance"]) == (0.75, 0.1, 5.0)
+    assert low["mu"] == pytest.approx(0.75**2 * 25 / 0.1**2, rel=TOLERANCE)
+    assert found.network == pytest.approx(low["mu"] + high["mu"], rel=TOLERANCE)
+    assert found.modules["status"].to_list() == ["ok", "ok"]
+
+
+def test_nothing_admissible_is_infinite():
+    found = quadratic(epsilon=0.1)  # the final loss itself: any noise raises it
+    assert found.modules["mu"].to_list() == [math.inf, math.inf]
+    assert found.network == math.inf
+    assert found.modules["status"].unique().to_list() == ["no admissible cell"]
+    assert found.modules["alpha"].is_null().all()
+
+
+def test_alpha_zero_admissible_is_zero():
+    found = quadratic(epsilon=100.0)
+    assert found.modules["mu"].to_list() == [0.0, 0.0]
+    assert found.network == 0
+
+
+def test_epsilon_is_the_final_loss_and_a_margin():
+    assert quadratic(tolerance=0.3, draws=1).epsilon == pytest.approx(0.4, rel=TOLERANCE)
+    assert quadratic(epsilon=0.7, tolerance=0.3, draws=1).epsilon == 0.7
+    assert quadratic(draws=1).cells.filter(pl.col("sigma") > 0)["loss_se"].is_nan().all()
+
+
+def test_relative_sigma():
+    found = quadratic(relative=True, epsilon=1.1)
+    units = {"low": 5 / math.sqrt(2), "high": 1 / math.sqrt(3)}
+    for row in found.cells.iter_rows(named=True):
+        assert row["sigma_absolute"] == pytest.approx(row["sigma"] * units[row["module"]], rel=TOLERANCE)
+    for row in found.modules.iter_rows(named=True):
+        # |d|^2 cancels: alpha^2 p / sigma^2
+        expected = row["alpha"] ** 2 * row["num_parameters"] / row["sigma"] ** 2
+        assert row["mu"] == pytest.approx(expected, rel=TOLERANCE)
+
+
+@pytest.mark.parametrize("relative", [True, False])
+def test_a_module_that_did_not_move(relative):
+    same = Quadratic([0.0, 0.0], [0.0, 0.0, 0.0])
+    found = module_criticality(
+        same, same, same, ONE, alphas=[0.5, 1], sigmas=[0.1], epsilon=1, relative=relative
+    )
+    assert found.modules["mu"].to_list() == [0.0, 0.0]
+    assert found.modules["status"].to_list() == ["unmoved", "unmoved"]
+
+
+def test_the_same_draws_over_the_grid():
+    """With one draw the loss is a parabola in sigma with the coefficients of that draw, at every alpha."""
+    found = quadratic(draws=1, sigmas=[0.1, 0.2], alphas=[1.0, 0.5], modules={"high": ["high"]}).cells
+    at = {(row["alpha"], row["sigma"]): row["loss"] - 0.1 for row in found.iter_rows(named=True)}
+    assert at[1.0, 0.2] == pytest.approx(4 * at[1.0, 0.1], rel=1e-9)
+    cross = [at[0.5, s] - at[1.0, s] - 0.5 for s in (0.1, 0.2)]  # 4 s (1 - alpha) <d, noise>
+    assert cross[1] == pytest.approx(2 * cross[0], rel=1e-9)
+
+
+def test_the_draws_differ():
+    assert quadratic(draws=5).cells.filter(pl.col("sigma") > 0)["loss_se"].min() > 0
+
+
+def test_same_generator_same_map():
+    first, second = (quadratic(draws=2, generator=torch.Generator().manual_seed(4)).cells for _ in range(2))
+    assert first.equals(second)
+    assert not first.equals(quadratic(draws=2, generator=torch.Generator().manual_seed(5)).cells)
+
+
+def network(seed):
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        net = nn.Sequential()
+        net.add_module("stem", nn.Linear(4, 8))
+        net.add_module("norm", nn.BatchNorm1d(8))
+        net.add_module("act", nn.ReLU())
+        net.add_module("head", nn.Linear(8, 3))
+        net.norm.running_mean.normal_()
+        return net.double()
+
+
+def examples(seed=0, n=40):
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(n, 4, generator=generator, dtype=torch.float64)
+    return x, torch.randint(3, (n,), generator=generator)
+
+
+def test_map_is_that_of_copies():
+    init, final, data = network(0), network(1), examples()
+    found = module_criticality(
+        network(2),
+        init,
+        final,
+        data,
+        alphas=[0, 0.3, 1],
+        sigmas=[0, 0.2],
+        draws=3,
+        generator=torch.Generator(),
+    )
+    assert found.modules["module"].to_list() == ["stem", "norm", "head"]
+    generator = torch.Generator()
+    for module in ("stem", "norm", "head"):
+        names = [n for n, _ in final.named_parameters() if n.startswith(module)]
+        noises = [
+            {
+                n: torch.randn(final.state_dict()[n].shape, generator=generator, dtype=torch.float64)
+                for n in names
+            }
+            for _ in range(3)
+        ]
+        for alpha, sigma in ((0.0, 0.0), (0.3, 0.2), (1.0, 0.2)):
+            results = []
+            for noise in noises:
+                net = copy.deepcopy(final).eval()
+                for n, tensor in net.state_dict().items():
+                    if n.startswith(module) and tensor.is_floating_point():
+                        mixed = (1 - alpha) * init.state_dict()[n] + alpha * final.state_dict()[n]
+                        tensor.copy_(mixed + (sigma * noise[n] if n in noise else 0))
+                with torch.no_grad():
+                    logits = net(data[0])
+                metric = (logits.argmax(1) == data[1]).double().mean().item()
+                results.append((functional.cross_entropy(logits, data[1]).item(), metric))
+            row = found.cells.filter(module=module, alpha=alpha, sigma=sigma).row(0, named=True)
+            assert (row["loss"], row["metric"]) == pytest.approx(tuple(np.mean(results, 0)), rel=TOLERANCE)
+            if sigma:
+                errors = np.std(results, 0, ddof=1) / math.sqrt(3)
+                assert (row["loss_se"], row["metric_se"]) == pytest.approx(tuple(errors), rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("cumulative", [False, True])
+def test_rewinding(cumulative):
+    init, final, (x, y) = network(0), network(1), examples()
+    table = rewind(network(2), init, final, (x, y), cumulative=cumulative)
+    assert table.columns == ["module", "loss", "metric", "rise_loss", "drop_metric"]
+    with torch.no_grad():
+        final_loss = functional.cross_entropy(final.eval()(x), y).item()
+        final_accuracy = (final(x).argmax(1) == y).double().mean().item()
+    modules = ["stem", "norm", "head"]
+    for index, row in enumerate(table.iter_rows(named=True)):
+        back = modules[: index + 1] if cumulative else [modules[index]]
+        state = {n: (init if n.split(".")[0] in back else final).state_dict()[n] for n in final.state_dict()}
+        net = network(2)
+        net.load_state_dict(state)
+        with torch.no_grad():
+            logits = net.eval()(x)
+        loss, accuracy = (
+            functional.cross_entropy(logits, y).item(),
+            (logits.argmax(1) == y).double().mean().item(),
+        )
+        assert row["module"] == modules[index]
+        assert (row["loss"], row["metric"]) == pytest.approx((loss, accuracy), rel=TOLERANCE)
+        assert row["rise_loss"] == pytest.approx(loss - final_loss, abs=TOLERANCE)
+        assert row["drop_metric"] == pytest.approx(final_accuracy - accuracy, abs=TOLERANCE)
+
+
+def test_given_modules_and_an_init_without_the_head():
+    init = {n: t for n, t in network(0).state_dict().items() if not n.startswith("head")}
+    modules = {"body": ["stem", "norm"]}
+    assert rewind(network(2), init, network(1), examples(), modules=modules)["module"].to_list() == ["body"]
+    with pytest.raises(BadInput, match="init"):
+        rewind(network(2), init, network(1), examples())
+    with pytest.raises(BadInput, match="Module 'tail'"):
+        rewind(network(2), init, network(1), examples(), modules={"tail": ["tail"]})
+
+
+class Breaks(nn.Module):
+    def __init__(self, after):
+        super().__init__()
+        self.net = network(0)
+        self.left = after
+
+    def forward(self, x):
+        self.left -= 1
+        if self.left < 0:
+            raise RuntimeError("out of memory")
+        return self.net(x)
+
+
+@pytest.mark.parametrize("after", [0, 1, 4, 1000])
+def test_the_model_is_restored(after):
+    model, end = Breaks(after), Breaks(0)
+    model.train()
+    model.net.head.eval()
+    modes = [module.training for module in model.modules()]
+    before = {n: t.clone() for n, t in model.state_dict().items()}
+    calls = [
+        lambda: module_criticality(model, model, end, examples(), alphas=[0, 1], sigmas=[0.1], draws=2),
+        lambda: rewind(model, end, model, examples(), modules={"stem": ["net.stem"], "head": ["net.head"]}),
+    ]
+    for call in calls:
+        model.left = after
+        if after < 3 or (after < 1000 and call is calls[0]):
+            with pytest.raises(RuntimeError, match="out of memory"):
+                call()
+        else:
+            call()
+        assert [module.training for module in model.modules()] == modes
+        assert all(torch.equal(t, before[n]) for n, t in model.state_dict().items())
+
+
+def test_a_loss_of_nan_is_not_admissible():
+    init = network(0)
+    with torch.no_grad():
+        init.stem.weight[0, 0] = math.nan
+    found = module_criticality(
+        network(2), init, network(1), examples(), alphas=[0, 0.5], sigmas=[0.1], epsilon=1e9, draws=2
+    )
+    stem = found.modules.row(0, named=True)
+    assert stem["status"] == "no admissible cell"
+    assert stem["mu"] == math.inf
+    assert found.cells.filter(module="stem")["loss"].is_nan().all()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"alphas": [0, 1.2]}, r"\[0, 1\]"),
+        ({"alphas": []}, r"\[0, 1\]"),
+        ({"sigmas": [0.0]}, "one of them above"),
+        ({"sigmas": [-1.0, 1.0]}, "at least 0"),
+        ({"draws": 0}, "draw"),
+    ],
+)
+def test_bad_grids(options, says):
+    with pytest.raises(BadInput, match=says):
+        quadratic(**options)
