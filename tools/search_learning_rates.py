@@ -31,7 +31,9 @@ CPU = torch.device("cpu")
 
 def main() -> None:
     """Print the mean held-out score by target, kind and rate, and the best rates."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("study", type=Path)
     parser.add_argument("--rates", type=float, nargs="+", default=[0.02, 0.05, 0.1, 0.2, 0.4])
     parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE")

@@ -61,7 +61,8 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         id="p_t_mistakes_are_ambiguous",
         analysis="mistakes",
-        statement="Examples that only P-T gets wrong are ambiguous; those that only RI-T gets wrong include clear ones.",
+        statement="Examples that only P-T gets wrong are ambiguous; those that only RI-T gets wrong include "
+        "clear ones.",
         statistic="share of other instances that are wrong on what only P-T gets wrong, minus that on what only "
         "RI-T gets wrong (P-T and RI-T judges weigh the same), mean over targets",
         threshold=0.0,
@@ -71,7 +72,8 @@ CLAIMS: tuple[Claim, ...] = (
         id="p_t_features_are_similar",
         analysis="feature_similarity",
         statement="The features of two P-T are more similar than those of any pair with an RI-T.",
-        statistic="linear CKA of P-T & P-T minus the larger of P-T & RI-T and RI-T & RI-T, mean over layers and targets",
+        statistic="linear CKA of P-T & P-T minus the larger of P-T & RI-T and RI-T & RI-T, mean over layers "
+        "and targets",
         threshold=0.0,
         reason=_ZERO,
     ),
@@ -79,7 +81,8 @@ CLAIMS: tuple[Claim, ...] = (
         id="p_t_similarity_falls_with_depth",
         analysis="feature_similarity",
         statement="The similarity of two P-T falls with depth.",
-        statistic="linear CKA of P-T & P-T at the first layer minus that at the last one before the head, mean over targets",
+        statistic="linear CKA of P-T & P-T at the first layer minus that at the last one before the head, mean "
+        "over targets",
         threshold=0.0,
         reason=_ZERO,
     ),
@@ -140,7 +143,8 @@ CLAIMS: tuple[Claim, ...] = (
         id="barrier_ri_t_same_init",
         analysis="barriers",
         statement="There is a barrier even between two RI-T from the same random initialization.",
-        statistic="largest drop of the metric below the line between the ends, RI-T & RI-T, same init, mean over targets",
+        statistic="largest drop of the metric below the line between the ends, RI-T & RI-T, same init, mean over "
+        "targets",
         threshold=SMALL_METRIC,
         reason="two points, as in Frankle et al. (2020)",
     ),

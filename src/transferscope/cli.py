@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -26,14 +26,14 @@ StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The study
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for results and report.")]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The --out folder of a run.")]
 Set = Annotated[
-    Optional[list[str]],
+    list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a value, e.g. training.epochs=5; repeatable."),
 ]
 Variant = Annotated[
-    Optional[str], typer.Option("--variant", metavar="NAME", help="One of the study file's variants.")
+    str | None, typer.Option("--variant", metavar="NAME", help="One of the study file's variants.")
 ]
 Workers = Annotated[
-    Optional[int],
+    int | None,
     typer.Option("--workers", min=1, help="Processes; as many as cores by default. 1: in this process."),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
@@ -87,7 +87,9 @@ def demo(
 @app.command()
 def plan(
     study: StudyFile,
-    out: Annotated[Optional[Path], typer.Option("--out", metavar="DIR", help="Say what is cached there.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Say what is cached there.")
+    ] = None,
     set_: Set = None,
     variant: Variant = None,
 ) -> None:

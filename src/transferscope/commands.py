@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from pathlib import Path
@@ -77,7 +78,9 @@ def show_status(out: Path, *, console: Console) -> None:
     left = len(_needed(the_plan, store))
     report = out / "report.html"
     if left:
-        console.print(f"{left} tasks to run; the command that started it goes on: transferscope run ... --out {out}")
+        console.print(
+            f"{left} tasks to run; the command that started it goes on: transferscope run ... --out {out}"
+        )
     elif report.exists():
         console.print(f"complete: {report}")
     else:
@@ -170,5 +173,5 @@ def _resolved(device: str) -> str:
 def unbuffer() -> None:
     """Lines appear when they are printed, in a log too."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True)

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SerializeAsAny, model_validator
 
-from transferscope.options import DatasetOptions, Frozen, NetworkOptions
+from transferscope.options import DatasetOptions, Frozen, NetworkOptions, Normalization
 
 PositiveInt = Annotated[int, Field(ge=1)]
 NaturalInt = Annotated[int, Field(ge=0)]
@@ -133,7 +133,7 @@ class Study(Frozen):
     """Name of the variant that was asked for, printed in the report; set by `--variant`."""
     network: SerializeAsAny[NetworkOptions]
     """The architecture, the same for P-T and RI-T."""
-    normalization: Literal["per_image", "unit", "imagenet"] = "per_image"
+    normalization: Normalization = "per_image"
     """How pixels become the network's input; see `transferscope.data.normalize`."""
     source: Source
     """What P was trained on, and how."""

@@ -62,7 +62,7 @@ class Finding:
     """What a reader must know: why undecided, what was compared."""
 
 
-def test_claim(
+def judge(
     claim: Claim,
     table: pl.DataFrame,
     statistic: Callable[[pl.DataFrame], float],
@@ -147,10 +147,17 @@ def mean_over_targets(rows: pl.DataFrame, value: pl.Expr | str) -> float:
     import polars as pl
 
     expression = pl.col(value) if isinstance(value, str) else value
-    means = rows.group_by("target", maintain_order=True).agg(expression.mean().alias("mean"))["mean"].to_list()
+    means = (
+        rows.group_by("target", maintain_order=True).agg(expression.mean().alias("mean"))["mean"].to_list()
+    )
     if not means or any(mean is None for mean in means):
         return math.nan
     return sum(means) / len(means)
+
+
+def largest(rows: pl.DataFrame, column: str) -> int:
+    """Largest whole number of a column; 0 without rows."""
+    return max(rows[column].drop_nulls().to_list(), default=0)
 
 
 def rank_correlation(rows: pl.DataFrame, x: str, y: str) -> float:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from types import ModuleType
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from transferscope.errors import BadInput, did_you_mean
+
+Normalization = Literal["per_image", "unit", "imagenet"]
+"""How pixels become a network's input; see `transferscope.data.normalize`."""
 
 
 class Frozen(BaseModel):

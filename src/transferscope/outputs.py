@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import polars as pl
-
 from transferscope.analysis import analysis_module, analysis_names
 from transferscope.claims import CLAIMS
 from transferscope.figures import draw
@@ -33,6 +31,7 @@ class Outputs:
 def write_outputs(plan: Plan, workspace: Workspace, provenance: Mapping[str, Any]) -> Outputs:
     """Write everything that is drawn from the stored results; each file in one step."""
     results = collect(plan, workspace.store)
+    _remove_old(workspace)
     findings = all_findings(plan, results)
     _write_tables(workspace, results)
     sections = [
@@ -73,6 +72,13 @@ def all_findings(plan: Plan, results: Mapping[str, AnalysisResult]) -> list[Find
     return findings
 
 
+def _remove_old(workspace: Workspace) -> None:
+    """Tables and figures of an earlier study in this folder: what is shown belongs together."""
+    for folder, pattern in (("tables", "*.parquet"), ("tables", "*.csv"), ("figures", "*.svg")):
+        for path in (workspace.root / folder).glob(pattern):
+            path.unlink()
+
+
 def _write_tables(workspace: Workspace, results: Mapping[str, AnalysisResult]) -> None:
     for result in results.values():
         for name, table in result.tables.items():
@@ -82,16 +88,15 @@ def _write_tables(workspace: Workspace, results: Mapping[str, AnalysisResult]) -
             write_atomically(workspace.root / "tables" / f"{name}.csv", table.write_csv())
 
 
-def _section(
-    name: str, result: AnalysisResult, findings: Sequence[Finding], workspace: Workspace
-) -> Section:
+def _section(name: str, result: AnalysisResult, findings: Sequence[Finding], workspace: Workspace) -> Section:
     module = analysis_module(name)
     gap = ""
     if result.missing:
-        total = len(result.missing)
-        gap = f"{total} measurement{'s' if total > 1 else ''} of this analysis failed or could not run; see the summary of the run."
+        gap = (
+            f"{len(result.missing)} of its measurements failed or could not run; see the summary of the run."
+        )
     panels = []
-    if all(isinstance(table, pl.DataFrame) and not table.is_empty() for table in result.tables.values()):
+    if not any(table.is_empty() for table in result.tables.values()):
         for panel in module.panels(result.tables):
             svg = draw(panel.chart)
             write_atomically(workspace.root / "figures" / f"{name}-{panel.name}.svg", svg)

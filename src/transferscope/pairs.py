@@ -133,7 +133,7 @@ def parse(name: str) -> Instance:
 def _kind(a: Instance, b: Instance) -> str | None:
     kinds = (a.kind, b.kind)
     if kinds in (("P-T", "P"), ("RI-T", "RI")):
-        return f"{a.kind} & {b.kind}" if b.kind == "P" or a.init == b.seed and a.init_seed is None else None
+        return f"{a.kind} & {b.kind}" if b.kind == "P" or (a.init == b.seed and a.init_seed is None) else None
     if a.seed is None or b.seed is None or a.seed == b.seed:
         return None
     if kinds == ("RI-T", "RI-T"):

@@ -73,9 +73,8 @@ class _Planner:
 
     def data(self, options: DatasetOptions) -> str:
         if options not in self._data_keys:
-            key = canonical_key(
-                "data", dataset_module(options.dataset).VERSION, options.model_dump(mode="json")
-            )
+            spec = {"options": options.model_dump(mode="json"), "files": describe(options).fingerprint}
+            key = canonical_key("data", dataset_module(options.dataset).VERSION, spec)
             self._data_keys[options] = key
             self._add(
                 Task(

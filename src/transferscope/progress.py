@@ -53,7 +53,9 @@ class LiveProgress:
         if event.what == "done":
             self._done += 1
         else:
-            self._progress.console.print(f"[red]{event.what}[/red] {task.title}: {event.reason}", highlight=False)
+            self._progress.console.print(
+                f"[red]{event.what}[/red] {task.title}: {event.reason}", highlight=False
+            )
         self._refresh()
 
     def finish(self) -> None:

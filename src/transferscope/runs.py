@@ -13,7 +13,7 @@ from pydantic import SerializeAsAny
 
 from transferscope.config import AnalysisConfig, LearningRates, Recipe, Schedule, Study
 from transferscope.data.base import describe
-from transferscope.options import DatasetOptions, Frozen, NetworkOptions
+from transferscope.options import DatasetOptions, Frozen, NetworkOptions, Normalization
 
 SHUFFLE_SEED_OFFSET = 1234
 """A run's seed s shuffles with seed 1234 + s, as the paper's released code does."""
@@ -57,7 +57,7 @@ class Run(Frozen):
     """One training run: all that decides its numbers, and nothing else."""
 
     network: SerializeAsAny[NetworkOptions]
-    normalization: str
+    normalization: Normalization
     data: SerializeAsAny[DatasetOptions]
     view: View = UNSHUFFLED
     initialization: Literal["random", "pretrained"]

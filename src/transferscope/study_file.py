@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from transferscope.analysis import analysis_module
 from transferscope.config import AnalysisConfig, Study
-from transferscope.data.base import dataset_module
+from transferscope.data.base import dataset_module, forget_descriptions
 from transferscope.errors import BadInput
 from transferscope.model_errors import Problem, paths_given_as_text, plain_problems, shown
 from transferscope.options import DatasetOptions, NetworkOptions
@@ -52,6 +52,7 @@ def load_study(path: str | Path, *, overrides: Sequence[str] = (), variant: str 
     Raises:
         BadInput: the file can't be used; has all problems, each with its place.
     """
+    forget_descriptions()
     name = str(path)
     document = read_yaml(_content(path, name), name)
     if document.data is None:

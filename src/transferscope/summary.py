@@ -12,7 +12,11 @@ from rich.table import Table
 from transferscope.execute.run import Outcome
 from transferscope.findings import Finding
 
-_MARKS = {"holds": "[green]✓ holds[/green]", "does not hold": "[red]✗ does not hold[/red]", "undecided": "? undecided"}
+_MARKS = {
+    "holds": "[green]✓ holds[/green]",
+    "does not hold": "[red]✗ does not hold[/red]",
+    "undecided": "? undecided",
+}
 
 
 def print_findings(findings: Sequence[Finding], console: Console) -> None:
@@ -37,7 +41,9 @@ def print_findings(findings: Sequence[Finding], console: Console) -> None:
 def print_outcome(outcome: Outcome, logs: Mapping[str, Path], console: Console) -> None:
     """How many tasks there were, and which failed or could not run, with the place of the log."""
     for failure in outcome.failed:
-        console.print(f"failed: {failure.task.title}: {failure.reason}", style="red", highlight=False, markup=False)
+        console.print(
+            f"failed: {failure.task.title}: {failure.reason}", style="red", highlight=False, markup=False
+        )
         console.print(f"  log: {logs[failure.task.key]}", highlight=False, markup=False, soft_wrap=True)
     for task in outcome.not_run:
         console.print(f"not run: {task.title}", highlight=False, markup=False)

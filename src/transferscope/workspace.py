@@ -77,14 +77,20 @@ class Workspace:
 def findings_document(findings: list[Finding], plan: Plan) -> str:
     """findings.json: one entry a claim; numbers that aren't finite are null."""
     entries = [
-        {key: _plain(value) for key, value in {**asdict(finding.claim), **asdict(finding)}.items() if key != "claim"}
+        {
+            key: _plain(value)
+            for key, value in {**asdict(finding.claim), **asdict(finding)}.items()
+            if key != "claim"
+        }
         for finding in findings
     ]
     document = {"study": plan.study.name, "variant": plan.study.variant, "findings": entries}
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
-def provenance(plan: Plan, store: Store, outcome: Outcome, *, num_workers: int, device: str) -> dict[str, Any]:
+def provenance(
+    plan: Plan, store: Store, outcome: Outcome, *, num_workers: int, device: str
+) -> dict[str, Any]:
     """How the numbers came about: versions, hardware, seeds, and the duration of every task."""
     computed = {task.key for task in outcome.succeeded}
     tasks = []
@@ -109,7 +115,7 @@ def provenance(plan: Plan, store: Store, outcome: Outcome, *, num_workers: int, 
         )
     return {
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": command(plan),
+        "command": "transferscope run study.yaml --out runs/again",
         "versions": versions(),
         "hardware": hardware(),
         "seeds": list(plan.study.seeds),
@@ -118,11 +124,6 @@ def provenance(plan: Plan, store: Store, outcome: Outcome, *, num_workers: int, 
         "threads_per_task": 1,
         "tasks": tasks,
     }
-
-
-def command(plan: Plan) -> str:
-    """The one command that does it again from the study file beside the report."""
-    return "transferscope run study.yaml --out runs/again"
 
 
 def versions() -> dict[str, str]:
@@ -136,7 +137,12 @@ def hardware() -> dict[str, Any]:
     import os
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {"system": platform.platform(), "processor": _processor(), "cores": cores, "byte_order": sys.byteorder}
+    return {
+        "system": platform.platform(),
+        "processor": _processor(),
+        "cores": cores,
+        "byte_order": sys.byteorder,
+    }
 
 
 def _processor() -> str:

@@ -11,7 +11,7 @@ from transferscope.analysis import Cell, CellData, Column, ConfigProblem, Panel,
 from transferscope.claims import BY_ID
 from transferscope.config import AnalysisConfig, Study
 from transferscope.data.base import describe
-from transferscope.findings import Finding, mean_over_targets, not_measured, test_claim
+from transferscope.findings import Finding, judge, largest, mean_over_targets, not_measured
 from transferscope.options import Frozen
 from transferscope.pairs import PAIR_COLUMNS, SAME_INIT, Pair, instances, pairs
 from transferscope.runs import chosen_seeds, chosen_targets, target_run
@@ -48,14 +48,21 @@ TABLES = {
     "barriers": (
         Column("definition", "str", "line: above the line between the ends; mean: above their mean"),
         Column("barrier_loss", "float", "Largest rise of the loss", "nats"),
-        Column("barrier_loss_low", "float", "Lower end of its 95 % paired bootstrap interval over images", "nats"),
+        Column(
+            "barrier_loss_low", "float", "Lower end of its 95 % paired bootstrap interval over images", "nats"
+        ),
         Column("barrier_loss_high", "float", "Upper end", "nats"),
         Column("barrier_metric", "float", "Largest drop of the metric"),
         Column("barrier_metric_low", "float", "Lower end of its 95 % interval"),
         Column("barrier_metric_high", "float", "Upper end"),
         Column("metric_a", "float", "Test metric of a", "0 to 1"),
         Column("metric_b", "float", "Test metric of b", "0 to 1"),
-        Column("metric_midpoint", "float", "Test metric of the averaged weights; null if 0.5 isn't on the grid", "0 to 1"),
+        Column(
+            "metric_midpoint",
+            "float",
+            "Test metric of the averaged weights; null if 0.5 isn't on the grid",
+            "0 to 1",
+        ),
         Column("batch_norm", "str", "What was done with BatchNorm statistics on the path"),
         Column("n", "int", "Test images"),
     ),
@@ -95,9 +102,13 @@ def check(study: Study, config: Config) -> Iterator[ConfigProblem]:
     for a, b in config.across:
         unknown = [name for name in (a, b) if name not in study.targets]
         if unknown:
-            yield ConfigProblem("across", f"unknown target '{unknown[0]}'. Valid: {', '.join(study.targets)}.")
+            yield ConfigProblem(
+                "across", f"unknown target '{unknown[0]}'. Valid: {', '.join(study.targets)}."
+            )
         elif describe(study.targets[a].data).class_names != describe(study.targets[b].data).class_names:
-            yield ConfigProblem("across", f"targets '{a}' and '{b}' must have the same classes in the same order.")
+            yield ConfigProblem(
+                "across", f"targets '{a}' and '{b}' must have the same classes in the same order."
+            )
 
 
 def cells(study: Study, config: Config) -> Iterator[Cell]:
@@ -155,7 +166,9 @@ def measure(
         "batch_norm": path.batch_norm,
         "n": found.loss.n,
     }
-    curves = [{name: point[name] for name in ("alpha", "loss", "metric")} for point in curve.iter_rows(named=True)]
+    curves = [
+        {name: point[name] for name in ("alpha", "loss", "metric")} for point in curve.iter_rows(named=True)
+    ]
     return {"barriers": [row], "barriers_curves": curves}
 
 
@@ -218,7 +231,7 @@ def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Findi
     import polars as pl
 
     table = tables["barriers"]
-    n = int(table["n"].max() or 0)
+    n = largest(table, "n")
     found = []
     for name, kind in (
         ("no_barrier_between_p_t", "P-T & P-T"),
@@ -231,6 +244,6 @@ def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Findi
             found.append(not_measured(BY_ID[name], f"The study has no pair {kind}."))
         else:
             found.append(
-                test_claim(BY_ID[name], rows, lambda part: mean_over_targets(part, "barrier_metric"), num_images=n)
+                judge(BY_ID[name], rows, lambda part: mean_over_targets(part, "barrier_metric"), num_images=n)
             )
     return found

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from transferscope.analysis import Cell, CellData, Column, ConfigProblem, Panel, Row, Subject
 from transferscope.claims import BY_ID
 from transferscope.config import AnalysisConfig, NaturalInt, Study
-from transferscope.findings import Finding, mean_over_targets, not_measured, test_claim
+from transferscope.findings import Finding, judge, largest, mean_over_targets, not_measured
 from transferscope.options import Frozen
 from transferscope.runs import Point, chosen_seeds, chosen_targets, pretraining_run, target_run
 
@@ -42,9 +42,15 @@ TABLES = {
     "checkpoints": (
         Column("source_metric", "float", "Test metric of the checkpoint on the source", "0 to 1"),
         Column("target_metric", "float", "Final test metric of the P-T on the target", "0 to 1"),
-        Column("speed", "float", "Optimization speed: training metric of the P-T, mean over epochs", "0 to 1"),
-        Column("distance", "float", "L2 distance that the P-T travelled from the checkpoint, without the head"),
-        Column("after_rate_drop", "bool", "Whether the pre-training rate dropped since the checkpoint before"),
+        Column(
+            "speed", "float", "Optimization speed: training metric of the P-T, mean over epochs", "0 to 1"
+        ),
+        Column(
+            "distance", "float", "L2 distance that the P-T travelled from the checkpoint, without the head"
+        ),
+        Column(
+            "after_rate_drop", "bool", "Whether the pre-training rate dropped since the checkpoint before"
+        ),
         Column("n_test", "int", "Test images of the target"),
     )
 }
@@ -131,7 +137,11 @@ def panels(tables: Mapping[str, pl.DataFrame]) -> Sequence[Panel]:
     import polars as pl
 
     table = tables["checkpoints"]
-    names = {"source_metric": "source metric", "target_metric": "target metric", "speed": "optimization speed"}
+    names = {
+        "source_metric": "source metric",
+        "target_metric": "target metric",
+        "speed": "optimization speed",
+    }
     drawn = []
     for target in table["target"].unique(maintain_order=True):
         part = table.filter(pl.col("target") == target).rename(names)
@@ -161,9 +171,13 @@ def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Findi
     import polars as pl
 
     table = tables["checkpoints"]
-    n = int(table["n_test"].max() or 0)
+    n = largest(table, "n_test")
     trained = sorted(set(table["pretrain_epoch"].to_list()) - {0})
-    names = ("later_checkpoints_are_better", "late_checkpoints_differ_little", "source_jumps_do_not_carry_over")
+    names = (
+        "later_checkpoints_are_better",
+        "late_checkpoints_differ_little",
+        "source_jumps_do_not_carry_over",
+    )
     if len(trained) < 3:
         return [not_measured(BY_ID[name], "Fewer than three trained checkpoints.") for name in names]
     last = trained[-1]
@@ -173,8 +187,8 @@ def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Findi
         return mean_over_targets(rows.filter(pl.col("pretrain_epoch") == epoch), "target_metric")
 
     found = [
-        test_claim(BY_ID[names[0]], table, lambda rows: at(rows, last) - at(rows, trained[0]), num_images=n),
-        test_claim(
+        judge(BY_ID[names[0]], table, lambda rows: at(rows, last) - at(rows, trained[0]), num_images=n),
+        judge(
             BY_ID[names[1]],
             table,
             lambda rows: at(rows, last) - at(rows, middle),
@@ -188,9 +202,7 @@ def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Findi
     else:
         note = f"Drops before epoch {', '.join(map(str, drops))}."
         found.append(
-            test_claim(
-                BY_ID[names[2]], table, lambda rows: _carried_over(rows, drops), num_images=n, note=note
-            )
+            judge(BY_ID[names[2]], table, lambda rows: _carried_over(rows, drops), num_images=n, note=note)
         )
     return found
 
@@ -208,4 +220,6 @@ def _carried_over(rows: pl.DataFrame, drops: Sequence[Any]) -> float:
                 mean_over_targets(rows.filter(pl.col("pretrain_epoch") == e), name) for e in (epoch, before)
             ]
             changes[name] += after_before[0] - after_before[1]
-    return changes["target_metric"] / changes["source_metric"] if changes["source_metric"] > 0 else float("nan")
+    return (
+        changes["target_metric"] / changes["source_metric"] if changes["source_metric"] > 0 else float("nan")
+    )

@@ -11,7 +11,7 @@ from pydantic import Field
 from transferscope.analysis import Cell, CellData, Column, ConfigProblem, Panel, Row, Subject
 from transferscope.claims import BY_ID
 from transferscope.config import AnalysisConfig, Study
-from transferscope.findings import Finding, mean_over_targets, not_measured, rank_correlation, test_claim
+from transferscope.findings import Finding, judge, largest, mean_over_targets, not_measured, rank_correlation
 from transferscope.options import Frozen
 from transferscope.runs import KINDS, Point, chosen_seeds, chosen_targets, target_run
 
@@ -113,7 +113,9 @@ class Config(AnalysisConfig, Settings):
 def check(study: Study, config: Config) -> Iterator[ConfigProblem]:
     """Grids on which criticality can't be defined."""
     if not any(sigma > 0 for sigma in config.sigmas):
-        yield ConfigProblem("sigmas", "must contain at least one scale above 0, or there is no noise to bear.")
+        yield ConfigProblem(
+            "sigmas", "must contain at least one scale above 0, or there is no noise to bear."
+        )
     if not config.alphas:
         yield ConfigProblem("alphas", "must contain at least one place between init, 0, and final, 1.")
 
@@ -265,7 +267,7 @@ def _maps(table: pl.DataFrame, target: str) -> list[Panel]:
     import altair as alt
     import polars as pl
 
-    part = table.filter((pl.col("target") == target))
+    part = table.filter(pl.col("target") == target)
     seed = part["seed"].min()
     part = part.filter(pl.col("seed") == seed)
     order = part.sort("depth")["module"].unique(maintain_order=True).to_list()
@@ -325,10 +327,10 @@ def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Findi
     body = tables["criticality"].filter(~pl.col("is_head"))
     low = body.filter(pl.col("depth") < (pl.col("depth").max() + 1) / 2)
     p_t, ri_t = pl.col("kind") == "P-T", pl.col("kind") == "RI-T"
-    n = int(body["n_test"].max() or 0)
+    n = largest(body, "n_test")
     low_names = ", ".join(low["module"].unique(maintain_order=True))
     found = [
-        test_claim(
+        judge(
             BY_ID[name],
             low.filter(kind),
             lambda rows: mean_over_targets(rows, "test_drop"),
@@ -337,7 +339,7 @@ def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Findi
         )
         for name, kind in (("p_t_low_modules_not_critical", p_t), ("ri_t_low_modules_critical", ri_t))
     ]
-    found.append(test_claim(BY_ID["p_t_criticality_grows_toward_head"], body.filter(p_t), _growth, num_images=n))
+    found.append(judge(BY_ID["p_t_criticality_grows_toward_head"], body.filter(p_t), _growth, num_images=n))
     course = tables["criticality_training"].filter(ri_t)
     claim = BY_ID["ri_t_becomes_critical_suddenly"]
     epochs = sorted({0, *course["epoch"].to_list()})
@@ -345,7 +347,7 @@ def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Findi
         why = "The recipe keeps no two epochs within a tenth of the training; see training.keep_epochs."
         found.append(not_measured(claim, why))
     else:
-        found.append(test_claim(claim, course, _suddenness, num_images=n))
+        found.append(judge(claim, course, _suddenness, num_images=n))
     return found
 
 

@@ -12,7 +12,8 @@ from transferscope.analysis import Cell, CellData, Column, ConfigProblem, Panel,
 from transferscope.claims import BY_ID
 from transferscope.config import AnalysisConfig, Study
 from transferscope.data.base import describe
-from transferscope.findings import Finding, mean_over_targets, not_measured, test_claim
+from transferscope.errors import did_you_mean
+from transferscope.findings import Finding, judge, largest, mean_over_targets, not_measured
 from transferscope.options import Frozen
 from transferscope.runs import UNSHUFFLED, View, chosen_seeds, chosen_targets, shuffled_view, target_run
 
@@ -42,7 +43,12 @@ KEYS = (
     Column("target", "str", "Name of the target"),
     Column("likeness_rank", "int", "1 for the target most like the source, as the study says"),
     Column("view", "str", "unshuffled, blocks, or pixels_and_channels"),
-    Column("block_size_px", "int", "Side of a block; the image's side where unshuffled, null for pixels and channels", "px"),
+    Column(
+        "block_size_px",
+        "int",
+        "Side of a block; the image's side where unshuffled, null for pixels and channels",
+        "px",
+    ),
     Column("seed", "int", "Seed of both instances; blocks are shuffled with seed 1234 + this"),
 )
 TABLES = {
@@ -55,9 +61,13 @@ TABLES = {
         Column("gain_low", "float", "Lower end of its 95 % paired bootstrap interval over test images"),
         Column("gain_high", "float", "Upper end"),
         Column("relative_gain", "float", "Gain over the metric of P-T"),
-        Column("p_t_relative_drop", "float", "Loss of P-T's metric against unshuffled images, over the latter"),
+        Column(
+            "p_t_relative_drop", "float", "Loss of P-T's metric against unshuffled images, over the latter"
+        ),
         Column("ri_t_relative_drop", "float", "The same of RI-T"),
-        Column("p_t_speed", "float", "Optimization speed of P-T: training metric, mean over epochs", "0 to 1"),
+        Column(
+            "p_t_speed", "float", "Optimization speed of P-T: training metric, mean over epochs", "0 to 1"
+        ),
         Column("ri_t_speed", "float", "Optimization speed of RI-T", "0 to 1"),
         Column("speed_gain", "float", "Speed of P-T minus that of RI-T"),
     )
@@ -78,13 +88,19 @@ class Config(AnalysisConfig, Settings):
     """Sides of the blocks to shuffle, in pixels; each divides the image's side. Unshuffled is always there."""
     pixels_and_channels: bool = True
     """One more step: all pixels and channels permuted."""
+    shuffled_targets: tuple[str, ...] | None = None
+    """Names of the targets that are shuffled; by default all that are looked at."""
 
 
 def check(study: Study, config: Config) -> Iterator[ConfigProblem]:
-    """Block sizes that don't divide a target's images."""
-    for target in chosen_targets(study, config):
-        if target not in study.targets:
-            continue
+    """Targets that are not looked at, and block sizes that don't divide a target's images."""
+    targets = chosen_targets(study, config)
+    for target in config.shuffled_targets or ():
+        if target not in targets:
+            yield ConfigProblem(
+                "shuffled_targets", f"'{target}' is not looked at.{did_you_mean(target, targets)}"
+            )
+    for target in targets:
         size = describe(study.targets[target].data).image_size_px
         for block in config.block_sizes_px:
             if size % block:
@@ -101,8 +117,11 @@ def cells(study: Study, config: Config) -> Iterator[Cell]:
     for target in chosen_targets(study, config):
         data = study.targets[target].data
         size = describe(data).image_size_px
-        sizes: list[Any] = [size, *sorted(set(config.block_sizes_px) - {size}, reverse=True)]
-        for block in [*sizes, "pixels_and_channels"] if config.pixels_and_channels else sizes:
+        blocks: list[Any] = [size]
+        if config.shuffled_targets is None or target in config.shuffled_targets:
+            blocks += sorted(set(config.block_sizes_px) - {size}, reverse=True)
+            blocks += ["pixels_and_channels"] if config.pixels_and_channels else []
+        for block in blocks:
             for seed in chosen_seeds(study, config):
                 view = shuffled_view(data, block, seed)
                 yield _cell(study, target, view, seed, size)
@@ -273,14 +292,14 @@ def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Findi
             strict=True,
         )
     )
-    n = int(table["n_test"].max() or 0)
+    n = largest(table, "n_test")
     note = f"Smallest blocks: {smallest} px."
     found = []
     for name, statistic in by_id.items():
         if name == "gain_shrinks_most_near_source" and table["likeness_rank"].drop_nulls().n_unique() < 2:
             found.append(not_measured(BY_ID[name], "Fewer than two targets have a likeness_rank."))
         else:
-            found.append(test_claim(BY_ID[name], table, statistic, num_images=n, note=note))
+            found.append(judge(BY_ID[name], table, statistic, num_images=n, note=note))
     return found
 
 
@@ -294,11 +313,11 @@ def _shrinkage(rows: pl.DataFrame, smallest: Any) -> dict[int | str, float]:
 
     found: dict[int | str, float] = {}
     for (target,), part in rows.group_by(["target"], maintain_order=True):
-        whole = part.filter(pl.col("view") == "unshuffled")["relative_gain"].mean()
-        small = part.filter((pl.col("view") == "blocks") & (pl.col("block_size_px") == smallest))
-        if whole is not None and not small.is_empty():
+        whole = mean_over_targets(part.filter(pl.col("view") == "unshuffled"), "relative_gain")
+        small = _at_smallest(part, smallest, pl.col("relative_gain"))
+        if math.isfinite(whole) and math.isfinite(small):
             rank = part["likeness_rank"][0]
-            found[target if rank is None else rank] = float(whole) - float(small["relative_gain"].mean())
+            found[target if rank is None else rank] = whole - small
     return found
 
 

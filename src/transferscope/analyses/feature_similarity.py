@@ -10,7 +10,7 @@ from pydantic import Field
 from transferscope.analysis import Cell, CellData, Column, ConfigProblem, Panel, Row, Subject
 from transferscope.claims import BY_ID
 from transferscope.config import AnalysisConfig, Study
-from transferscope.findings import Finding, mean_over_targets, test_claim
+from transferscope.findings import Finding, judge, largest, mean_over_targets
 from transferscope.options import Frozen
 from transferscope.pairs import PAIR_COLUMNS, instances, pairs, parse
 from transferscope.runs import chosen_targets
@@ -50,8 +50,12 @@ TABLES = {
         Column("null", "float", "95 % quantile when one network's images are permuted: what chance gives"),
         Column("n", "int", "Images"),
         Column("status", "str", "ok, or why there is no number"),
-        Column("train_metric_a", "float", "Training metric of a in its last epoch; null if untrained", "0 to 1"),
-        Column("train_metric_b", "float", "Training metric of b in its last epoch; null if untrained", "0 to 1"),
+        Column(
+            "train_metric_a", "float", "Training metric of a in its last epoch; null if untrained", "0 to 1"
+        ),
+        Column(
+            "train_metric_b", "float", "Training metric of b in its last epoch; null if untrained", "0 to 1"
+        ),
     )
 }
 
@@ -160,17 +164,17 @@ def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Findi
     import polars as pl
 
     table = tables["feature_similarity"].filter(pl.col("depth_a") == pl.col("depth_b"))
-    n = int(table["n"].max() or 0)
+    n = largest(table, "n")
     p_t = table.filter(pl.col("pair") == "P-T & P-T")
     return [
-        test_claim(
+        judge(
             BY_ID["p_t_features_are_similar"],
             table,
             lambda rows: _mean_cka(rows, "P-T & P-T") - _with_ri_t(rows),
             num_images=n,
         ),
-        test_claim(BY_ID["p_t_similarity_falls_with_depth"], p_t, _fall, num_images=n),
-        test_claim(BY_ID["ri_t_features_are_dissimilar"], table, _with_ri_t, num_images=n),
+        judge(BY_ID["p_t_similarity_falls_with_depth"], p_t, _fall, num_images=n),
+        judge(BY_ID["ri_t_features_are_dissimilar"], table, _with_ri_t, num_images=n),
     ]
 
 
@@ -188,5 +192,7 @@ def _fall(rows: pl.DataFrame) -> float:
     import polars as pl
 
     first, last = rows["depth_a"].min(), rows["depth_a"].max()
-    ends = [mean_over_targets(rows.filter(pl.col("depth_a") == depth), "linear_cka") for depth in (first, last)]
+    ends = [
+        mean_over_targets(rows.filter(pl.col("depth_a") == depth), "linear_cka") for depth in (first, last)
+    ]
     return ends[0] - ends[1]

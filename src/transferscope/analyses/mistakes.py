@@ -11,7 +11,7 @@ from pydantic import Field
 from transferscope.analysis import Cell, CellData, Column, ConfigProblem, Panel, Row, Subject
 from transferscope.claims import BY_ID
 from transferscope.config import AnalysisConfig, Study
-from transferscope.findings import Finding, mean_over_targets, test_claim
+from transferscope.findings import Finding, judge, largest, mean_over_targets
 from transferscope.options import Frozen
 from transferscope.pairs import PAIR_COLUMNS, Pair, instances, pairs, parse
 from transferscope.runs import chosen_targets
@@ -45,7 +45,9 @@ TABLES = {
     "mistakes": (
         *PAIR_COLUMNS,
         Column("scope", "str", "all, or the name of a class or finding"),
-        Column("n", "int", "Decisions: images, or images times findings in the scope all of multi-label data"),
+        Column(
+            "n", "int", "Decisions: images, or images times findings in the scope all of multi-label data"
+        ),
         Column("both_wrong", "int", "Common mistakes"),
         Column("only_a", "int", "Uncommon mistakes of a: a wrong, b right"),
         Column("only_b", "int", "Uncommon mistakes of b: b wrong, a right"),
@@ -56,7 +58,11 @@ TABLES = {
         Column("kappa_high", "float", "Upper end"),
         Column("kappa_min", "float", "Lowest kappa that the two accuracies allow"),
         Column("kappa_max", "float", "Highest kappa that the two accuracies allow"),
-        Column("same_wrong_label", "float", "Share of the common mistakes with the same label; null if multi-label"),
+        Column(
+            "same_wrong_label",
+            "float",
+            "Share of the common mistakes with the same label; null if multi-label",
+        ),
     ),
     "mistakes_difficulty": (
         *PAIR_COLUMNS,
@@ -128,13 +134,16 @@ def _difficulty(pair: Pair, wrong: Mapping[str, Tensor]) -> Iterator[Row]:
     a, b = wrong[pair.a], wrong[pair.b]
     judges: dict[str, Tensor] = {}
     for kind in ("P-T", "RI-T"):
-        others = [errs for name, errs in wrong.items() if parse(name).kind == kind and name not in (pair.a, pair.b)]
+        others = [
+            errs for name, errs in wrong.items() if parse(name).kind == kind and name not in (pair.a, pair.b)
+        ]
         if others:
             judges[kind] = torch.stack(others).double().mean(0)
     for who, where in (("only a", a & ~b), ("only b", b & ~a), ("both", a & b)):
         n = int(where.sum())
         shares = {
-            kind: float(judges[kind][where].mean()) if n and kind in judges else math.nan for kind in ("P-T", "RI-T")
+            kind: float(judges[kind][where].mean()) if n and kind in judges else math.nan
+            for kind in ("P-T", "RI-T")
         }
         yield {
             **pair.columns,
@@ -164,12 +173,18 @@ def panels(tables: Mapping[str, pl.DataFrame]) -> Sequence[Panel]:
         points = (
             alt.Chart(table)
             .mark_point()
-            .encode(y=alt.Y("target:N", title=None, sort=None), x=alt.X(f"{value}:Q", title=title), color=color)
+            .encode(
+                y=alt.Y("target:N", title=None, sort=None), x=alt.X(f"{value}:Q", title=title), color=color
+            )
         )
         means = (
             alt.Chart(table)
             .mark_tick(thickness=2, size=16)
-            .encode(y=alt.Y("target:N", sort=None), x=alt.X(f"mean({value}):Q"), color=alt.Color("pair:N", scale=color_scale(kinds), title=None))
+            .encode(
+                y=alt.Y("target:N", sort=None),
+                x=alt.X(f"mean({value}):Q"),
+                color=alt.Color("pair:N", scale=color_scale(kinds), title=None),
+            )
         )
         drawn.append(
             Panel(
@@ -188,10 +203,10 @@ def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Findi
 
     table = tables["mistakes"].filter(pl.col("scope") == "all")
     hard = tables["mistakes_difficulty"].filter(pl.col("pair") == "P-T & RI-T")
-    n = int(table["n"].max() or 0)
+    n = largest(table, "n")
     return [
-        test_claim(BY_ID["p_t_share_mistakes"], table, _uncommon_ratio, num_images=n),
-        test_claim(
+        judge(BY_ID["p_t_share_mistakes"], table, _uncommon_ratio, num_images=n),
+        judge(
             BY_ID["p_t_mistakes_are_ambiguous"],
             hard,
             lambda rows: _difficulty_of(rows, "only a") - _difficulty_of(rows, "only b"),

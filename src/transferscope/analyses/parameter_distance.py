@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from transferscope.analysis import Cell, CellData, Column, ConfigProblem, Panel, Row, Subject
 from transferscope.claims import BY_ID
 from transferscope.config import AnalysisConfig, Study
-from transferscope.findings import Finding, mean_over_targets, rank_correlation, test_claim
+from transferscope.findings import Finding, judge, mean_over_targets, rank_correlation
 from transferscope.options import Frozen
 from transferscope.pairs import PAIR_COLUMNS, instances, pairs
 from transferscope.runs import chosen_targets
@@ -147,8 +147,8 @@ def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Findi
     last = table["depth"].max()  # the head
     body = table.filter((pl.col("pair") == "P-T & P-T") & (pl.col("depth") < last))
     return [
-        test_claim(BY_ID["p_t_are_close"], table.filter(pl.col("module") == "all"), _closeness),
-        test_claim(BY_ID["distance_grows_toward_head"], body, _growth),
+        judge(BY_ID["p_t_are_close"], table.filter(pl.col("module") == "all"), _closeness),
+        judge(BY_ID["distance_grows_toward_head"], body, _growth),
     ]
 
 
@@ -156,7 +156,8 @@ def _closeness(rows: pl.DataFrame) -> float:
     import polars as pl
 
     distances = [
-        mean_over_targets(rows.filter(pl.col("pair") == kind), "distance") for kind in ("P-T & P-T", "RI-T & RI-T")
+        mean_over_targets(rows.filter(pl.col("pair") == kind), "distance")
+        for kind in ("P-T & P-T", "RI-T & RI-T")
     ]
     return distances[0] / distances[1]
 

@@ -11,8 +11,9 @@ A data set is one module in `transferscope.datasets` with
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from transferscope.options import DatasetOptions, load_plugin
 
@@ -37,6 +38,9 @@ class Description:
     """Training images, where that is known without decoding."""
     num_test: int | None = None
     """Test images, where that is known without decoding."""
+    fingerprint: str = ""
+    """Changes when the files do that the data are read from; part of the key of cached results. Empty where
+    the options alone decide."""
 
     @property
     def num_classes(self) -> int:
@@ -84,7 +88,20 @@ def dataset_module(name: str) -> ModuleType:
 
 
 def describe(options: DatasetOptions) -> Description:
-    """What the data set of these options is, without decoding it."""
+    """What the data set of these options is, without decoding it.
+
+    Remembered, as planning asks many times; `forget_descriptions` makes it look at the files anew.
+    """
+    return _described(cast(Any, options))
+
+
+def forget_descriptions() -> None:
+    """Look at the files anew: they may have changed since."""
+    _described.cache_clear()
+
+
+@lru_cache(maxsize=256)
+def _described(options: Any) -> Description:
     return dataset_module(options.dataset).describe(options)
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
 from transferscope.errors import BadInput, did_you_mean
+from transferscope.options import Normalization
 
-Normalization = Literal["per_image", "unit", "imagenet"]
 NORMALIZATIONS: tuple[Normalization, ...] = ("per_image", "unit", "imagenet")
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)

@@ -29,7 +29,7 @@ LABEL_SHAPES = "(n,) whole numbers from 0, or (n, k) of 0 and 1 for k findings"
 class Options(DatasetOptions):
     """The options of images in a NumPy file."""
 
-    dataset: Literal["arrays"] = "arrays"  # pyright: ignore[reportIncompatibleVariableOverride]
+    dataset: Literal["arrays"] = "arrays"
     """Name of the data set."""
     path: Path
     """An .npz file with train_images, train_labels, test_images, test_labels and perhaps class_names.
@@ -109,7 +109,15 @@ def _check(path: Path) -> Checked:
         problems.append(f"class_names holds a name twice: {', '.join(names)}. Give each class its own.")
     _refuse(path, problems)
     side = headers["train_images"].shape[2]
-    description = Description(class_names=names, image_size_px=side, multi_label=multi_label)
+    state = path.stat()
+    description = Description(
+        class_names=names,
+        image_size_px=side,
+        multi_label=multi_label,
+        num_train=len(labels["train"]),
+        num_test=len(labels["test"]),
+        fingerprint=f"{state.st_size}-{state.st_mtime_ns}",
+    )
     return Checked(description=description, labels=labels)
 
 

@@ -27,7 +27,7 @@ class Options(SyntheticOptions):
     The test images are other images of the same people: the data set does not say who wrote which.
     """
 
-    dataset: Literal["handwritten_digits"] = "handwritten_digits"  # pyright: ignore[reportIncompatibleVariableOverride]
+    dataset: Literal["handwritten_digits"] = "handwritten_digits"
     """Name of the data set."""
 
     @model_validator(mode="after")
@@ -43,7 +43,12 @@ class Options(SyntheticOptions):
 
 def describe(options: Options) -> Description:
     """10 classes, "0" to "9", as in `rendered_digits`."""
-    return Description(class_names=tuple(string.digits), image_size_px=options.image_size_px)
+    return Description(
+        class_names=tuple(string.digits),
+        image_size_px=options.image_size_px,
+        num_train=options.train_size,
+        num_test=options.test_size,
+    )
 
 
 def load(options: Options) -> ImageData:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import sys
 from pathlib import Path
 from typing import Literal
 
@@ -25,7 +27,7 @@ Classes = dict[str, list[Path]]
 class Options(DatasetOptions):
     """The options of images in folders."""
 
-    dataset: Literal["image_folder"] = "image_folder"  # pyright: ignore[reportIncompatibleVariableOverride]
+    dataset: Literal["image_folder"] = "image_folder"
     """Name of the data set."""
     root: Path
     """The folder that holds `train` and `test`."""
@@ -48,8 +50,33 @@ def describe(options: Options) -> Description:
     Raises:
         BadInput: the folders are not as expected; every problem that was found is listed.
     """
-    train, _ = _find(options)
-    return Description(class_names=tuple(train), image_size_px=options.image_size_px)
+    train, test = _find(options)
+    counts = {
+        split: min(sum(map(len, classes.values())), maximum or sys.maxsize)
+        for split, classes, maximum in (
+            ("train", train, options.max_train_size),
+            ("test", test, options.max_test_size),
+        )
+    }
+    return Description(
+        class_names=tuple(train),
+        image_size_px=options.image_size_px,
+        num_train=counts["train"],
+        num_test=counts["test"],
+        fingerprint=_fingerprint(options.root, train, test),
+    )
+
+
+def _fingerprint(root: Path, *splits: Classes) -> str:
+    """Of the names, sizes and times of change of all images: replaced files are other data."""
+    digest = hashlib.sha256()
+    for classes in splits:
+        for paths in classes.values():
+            for path in paths:
+                state = path.stat()
+                entry = (path.relative_to(root).as_posix(), state.st_size, state.st_mtime_ns)
+                digest.update(repr(entry).encode())
+    return digest.hexdigest()
 
 
 def load(options: Options) -> ImageData:

@@ -23,7 +23,7 @@ CHARACTERS = string.ascii_uppercase + "abdeghmnqrt"
 class Options(SyntheticOptions):
     """The options of the letters."""
 
-    dataset: Literal["letters"] = "letters"  # pyright: ignore[reportIncompatibleVariableOverride]
+    dataset: Literal["letters"] = "letters"
     """Name of the data set."""
     train_size: int = Field(default=12_000, ge=50, le=1_000_000)
     """Number of training images."""
@@ -31,7 +31,12 @@ class Options(SyntheticOptions):
 
 def describe(options: Options) -> Description:
     """37 classes of letters, one label an image."""
-    return Description(class_names=tuple(CHARACTERS), image_size_px=options.image_size_px)
+    return Description(
+        class_names=tuple(CHARACTERS),
+        image_size_px=options.image_size_px,
+        num_train=options.train_size,
+        num_test=options.test_size,
+    )
 
 
 def load(options: Options) -> ImageData:

@@ -29,13 +29,19 @@ LUNG_DISEASE = (0.0, 0.1, 0.5, 0.45, 0.35)
 class Options(SyntheticOptions):
     """The options of the synthetic radiographs."""
 
-    dataset: Literal["radiographs"] = "radiographs"  # pyright: ignore[reportIncompatibleVariableOverride]
+    dataset: Literal["radiographs"] = "radiographs"
     """Name of the data set."""
 
 
 def describe(options: Options) -> Description:
     """The five findings of the paper's CheXpert task; any number of them an image."""
-    return Description(class_names=FINDINGS, image_size_px=options.image_size_px, multi_label=True)
+    return Description(
+        class_names=FINDINGS,
+        image_size_px=options.image_size_px,
+        multi_label=True,
+        num_train=options.train_size,
+        num_test=options.test_size,
+    )
 
 
 def load(options: Options) -> ImageData:

@@ -23,13 +23,18 @@ DISTRACTOR_SHARE = 0.4
 class Options(SyntheticOptions):
     """The options of the rendered digits."""
 
-    dataset: Literal["rendered_digits"] = "rendered_digits"  # pyright: ignore[reportIncompatibleVariableOverride]
+    dataset: Literal["rendered_digits"] = "rendered_digits"
     """Name of the data set."""
 
 
 def describe(options: Options) -> Description:
     """10 classes, "0" to "9", as in `handwritten_digits`."""
-    return Description(class_names=tuple(string.digits), image_size_px=options.image_size_px)
+    return Description(
+        class_names=tuple(string.digits),
+        image_size_px=options.image_size_px,
+        num_train=options.train_size,
+        num_test=options.test_size,
+    )
 
 
 def load(options: Options) -> ImageData:

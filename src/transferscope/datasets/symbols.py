@@ -36,13 +36,18 @@ OUTLINED_SHARE = 0.7
 class Options(SyntheticOptions):
     """The options of the symbols."""
 
-    dataset: Literal["symbols"] = "symbols"  # pyright: ignore[reportIncompatibleVariableOverride]
+    dataset: Literal["symbols"] = "symbols"
     """Name of the data set."""
 
 
 def describe(options: Options) -> Description:
     """12 classes of symbols, one label an image."""
-    return Description(class_names=tuple(GLYPHS), image_size_px=options.image_size_px)
+    return Description(
+        class_names=tuple(GLYPHS),
+        image_size_px=options.image_size_px,
+        num_train=options.train_size,
+        num_test=options.test_size,
+    )
 
 
 def load(options: Options) -> ImageData:

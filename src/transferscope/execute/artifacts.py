@@ -1,7 +1,7 @@
 """How results look on disk: read and written here and nowhere else.
 
-data:    train.safetensors, test.safetensors (images, labels), ids.json
-train:   checkpoint-<epoch>.safetensors, history.parquet, test_logits.safetensors
+data:    train.safetensors, test.safetensors (images, labels), ids.json, about.json
+train:   about.json (of the data trained on), checkpoint-<epoch>.safetensors, history.parquet, test_logits.safetensors
 measure: <table>.parquet
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from transferscope.data.base import Description, ImageData, ImageSplit
 from transferscope.data.normalize import normalize
 from transferscope.data.shuffle import block_shuffle, pixel_channel_shuffle
 from transferscope.models.build import build
+from transferscope.options import Normalization
 from transferscope.runs import Run, View
 from transferscope.train.loop import Trained
 
@@ -29,14 +31,26 @@ DTYPES = {"str": pl.String, "int": pl.Int64, "float": pl.Float64, "bool": pl.Boo
 SPLITS = ("train", "test")
 
 
-def write_data(folder: Path, data: ImageData) -> None:
+def write_data(folder: Path, data: ImageData, about: Description) -> None:
     """Store a decoded data set."""
+    write_description(folder, about)
     for name in SPLITS:
         split: ImageSplit = getattr(data, name)
         tensors = {"images": split.images.contiguous(), "labels": split.labels.contiguous()}
         save_file(tensors, folder / f"{name}.safetensors")
     ids = {name: list(getattr(data, name).ids) for name in SPLITS}
     (folder / "ids.json").write_text(json.dumps(ids))
+
+
+def write_description(folder: Path, about: Description) -> None:
+    """Store what a data set is, so that nobody has to look at its files again."""
+    (folder / "about.json").write_text(json.dumps(asdict(about)))
+
+
+def read_description(folder: Path) -> Description:
+    """What the data set of a data or train result is."""
+    fields = json.loads((folder / "about.json").read_text())
+    return Description(**{**fields, "class_names": tuple(fields["class_names"])})
 
 
 def read_data(folder: Path, view: View) -> ImageData:
@@ -64,8 +78,9 @@ def show(images: Tensor, view: View) -> Tensor:
     return block_shuffle(images, view.block_size_px, seed=view.seed)
 
 
-def write_trained(folder: Path, trained: Trained) -> None:
-    """Store a training run."""
+def write_trained(folder: Path, trained: Trained, about: Description) -> None:
+    """Store a training run and what it was trained on."""
+    write_description(folder, about)
     for epoch, state in trained.checkpoints.items():
         save_file(state, folder / f"checkpoint-{epoch}.safetensors")
     trained.history.write_parquet(folder / "history.parquet")
@@ -99,8 +114,8 @@ def write_rows(
 class StoredSubject:
     """One set of weights in the store; read when asked for."""
 
-    def __init__(self, folder: Path, run: Run, epoch: int, about: Description, device: torch.device) -> None:
-        self._folder, self._run, self._about = folder, run, about
+    def __init__(self, folder: Path, run: Run, epoch: int, device: torch.device) -> None:
+        self._folder, self._run, self._about = folder, run, read_description(folder)
         self._device = device
         self.epoch = epoch
 
@@ -114,7 +129,7 @@ class StoredSubject:
 
     @cached_property
     def test_logits(self) -> Tensor:
-        return load_file(self._folder / "test_logits.safetensors")["logits"]
+        return load_file(self._folder / "test_logits.safetensors")["logits"].to(self._device)
 
     def model(self) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
@@ -128,12 +143,11 @@ class StoredSubject:
 class StoredCellData:
     """The images of a cell, read and normalised when asked for."""
 
-    def __init__(
-        self, folder: Path, view: View, normalization: str, about: Description, device: torch.device
-    ) -> None:
-        self._folder, self._view, self._normalization = folder, view, normalization
+    def __init__(self, folder: Path, view: View, normalization: Normalization, device: torch.device) -> None:
+        self._folder, self._view = folder, view
+        self._normalization: Normalization = normalization
         self._device = device
-        self.description = about
+        self.description = read_description(folder)
 
     @cached_property
     def _data(self) -> ImageData:

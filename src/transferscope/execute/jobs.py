@@ -9,11 +9,12 @@ from pathlib import Path
 import torch
 
 from transferscope.analysis import analysis_module
-from transferscope.data.base import dataset_module, describe
+from transferscope.data.base import describe, load
 from transferscope.execute.artifacts import (
     StoredCellData,
     StoredSubject,
     read_data,
+    read_description,
     read_state,
     write_data,
     write_rows,
@@ -57,15 +58,16 @@ def run_task(task: Task, store: Store, device: torch.device, on_progress: Progre
 
 
 def _data(options: DatasetOptions) -> Callable[[Path], None]:
-    data = dataset_module(options.dataset).load(options)
-    return lambda folder: write_data(folder, data)
+    data = load(options)
+    about = describe(options)
+    return lambda folder: write_data(folder, data, about)
 
 
 def _train(
     task: Task, run: Run, store: Store, device: torch.device, on_progress: Progress
 ) -> Callable[[Path], None]:
-    about = describe(run.data)
-    data = read_data(store.path(task.inputs[0]), run.view)
+    data_folder = store.path(task.inputs[0])
+    about, data = read_description(data_folder), read_data(data_folder, run.view)
     if run.source is None:
         model = random_init(run.network, about.num_classes, about.channels, run.init_seed)
     else:
@@ -81,7 +83,7 @@ def _train(
         device=device,
         on_progress=on_progress,
     )
-    return lambda folder: write_trained(folder, trained)
+    return lambda folder: write_trained(folder, trained, about)
 
 
 def _measure(
@@ -89,13 +91,11 @@ def _measure(
 ) -> Callable[[Path], None]:
     module, cell = analysis_module(measurement.analysis), measurement.cell
     subjects = {
-        role: StoredSubject(
-            store.path(measurement.run_keys[role]), point.run, point.epoch, describe(point.run.data), device
-        )
+        role: StoredSubject(store.path(measurement.run_keys[role]), point.run, point.epoch, device)
         for role, point in cell.subjects.items()
     }
     normalization = next(iter(cell.subjects.values())).run.normalization
-    data = StoredCellData(store.path(task.inputs[0]), cell.view, normalization, describe(cell.data), device)
+    data = StoredCellData(store.path(task.inputs[0]), cell.view, normalization, device)
     # seeded by the key: the same draws whenever and wherever the cell is measured
     generator = torch.Generator().manual_seed(int(task.key[:15], 16))
     rows = module.measure(subjects, data, measurement.settings, generator)

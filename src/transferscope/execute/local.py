@@ -11,10 +11,11 @@ import os
 import signal
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
 from typing import Literal
 
@@ -57,7 +58,7 @@ class InProcess:
         """Compute the task that was submitted."""
         task, self._next = self._next, None
         if task is not None:
-            yield _attempt(task, self._store, self._device, lambda share: None)
+            yield _attempt(task, self._store, self._device, lambda _: None)
 
     def close(self) -> None:
         """Nothing to end."""
@@ -79,10 +80,8 @@ class Pool:
             worker = _Worker(self._context, self._arguments)
             self._workers.append(worker)
         worker.task = task
-        try:
+        with suppress(OSError):  # where the worker died while idle, events() sees it and reports the task
             worker.pipe.send(task)
-        except OSError:
-            pass  # the worker died while idle: events() sees it and reports the task
 
     def events(self) -> Iterator[Event]:
         """Wait until something happens, and say what."""
@@ -124,7 +123,7 @@ class Pool:
 
 
 class _Worker:
-    def __init__(self, context: multiprocessing.context.SpawnContext, arguments: tuple[str, str]) -> None:
+    def __init__(self, context: SpawnContext, arguments: tuple[str, str]) -> None:
         self.pipe, theirs = context.Pipe()
         self.process: SpawnProcess = context.Process(
             target=_worker_main, args=(theirs, *arguments), daemon=True, name="transferscope-worker"
@@ -155,7 +154,7 @@ def _worker_main(pipe: Connection, root: str, device: str) -> None:
         pipe.send(event)
 
 
-def _attempt(task: Task, store: Store, device: str, on_progress) -> Event:
+def _attempt(task: Task, store: Store, device: str, on_progress: Callable[[float], None]) -> Event:
     try:
         import torch
 

@@ -6,11 +6,11 @@ Shapes below: b images, c channels, h x w pixels.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.parameter import Parameter
 
-import torch
 from transferscope.models import build as options_of
 
 

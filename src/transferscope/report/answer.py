@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import polars as pl
 
@@ -74,9 +75,13 @@ def _survival(tables: Tables) -> Part:
     text = (
         f"How much of it survives shuffling: with blocks of {smallest} px shuffled, so that no shape is left to reuse "
         f"a feature on, the gain is {_points(gain[1])} instead of {_points(gain[0])}, and the gain in optimization "
-        f"speed {_points(speed[1])} instead of {_points(speed[0])}. What remains comes from low-level statistics, not "
-        f"from visual features."
+        f"speed {_points(speed[1])} instead of {_points(speed[0])} (mean over {whole['target'].n_unique()} targets). "
     )
+    if gain[1] > 0 or speed[1] > 0:
+        what = "both" if gain[1] > 0 and speed[1] > 0 else "accuracy" if gain[1] > 0 else "speed alone"
+        text += f"What remains, in {what}, comes from low-level statistics and not from visual features."
+    else:
+        text += "Nothing remains that low-level statistics could have given."
     share = gain[1] / gain[0] if gain[0] > 0 else math.nan
     value = "not defined" if math.isnan(share) else f"{100 * share:.0f} %"
     detail = f"of the gain in the final metric, at {smallest} px blocks"
@@ -168,7 +173,7 @@ def _rows(tables: Tables, analysis: str, where: pl.Expr) -> pl.DataFrame | None:
     return None if rows.is_empty() else rows
 
 
-def _means(table: pl.DataFrame, by: str, *columns: str) -> list[dict[str, float]]:
+def _means(table: pl.DataFrame, by: str, *columns: str) -> list[dict[str, Any]]:
     return table.group_by(by, maintain_order=True).agg(pl.col(*columns).mean()).to_dicts()
 
 

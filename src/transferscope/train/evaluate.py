@@ -6,12 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from transferscope.data.normalize import normalize
+from transferscope.options import Normalization
 
 BATCH_SIZE = 256
 """Images a forward pass; fixed, so that results don't depend on who asks."""
 
 
-def predict(model: nn.Module, images: Tensor, normalization: str, device: torch.device) -> Tensor:
+def predict(model: nn.Module, images: Tensor, normalization: Normalization, device: torch.device) -> Tensor:
     """Logits (n, num_classes), float32 on the CPU, of uint8 images (n, c, h, w); evaluation mode meanwhile."""
     was_training = model.training
     model.eval()

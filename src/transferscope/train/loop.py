@@ -15,6 +15,7 @@ from transferscope.data.base import ImageSplit
 from transferscope.data.normalize import normalize
 from transferscope.errors import TaskFailed
 from transferscope.metrics.scores import per_example_loss, score
+from transferscope.options import Normalization
 from transferscope.train.evaluate import predict
 
 HISTORY_SCHEMA = {
@@ -59,7 +60,7 @@ def train(
     test_split: ImageSplit,
     recipe: Recipe,
     *,
-    normalization: str,
+    normalization: Normalization,
     seed: int,
     device: torch.device,
     on_progress: Callable[[float], None] = lambda _: None,
@@ -88,6 +89,7 @@ def train(
     steps = len(images) // batch_size
     checkpoints = {0: _state(model)}
     logits = predict(model, test_split.images, normalization, device)
+    rate = recipe.learning_rate
     rows = [{"epoch": 0, **_test_scores(logits, test_split.labels)}]
     for epoch in range(1, recipe.epochs + 1):
         model.train()
@@ -161,7 +163,7 @@ def _check_finite(losses: Tensor, epoch: int, steps: int, recipe: Recipe) -> Non
     rate = learning_rate_at(recipe, step, recipe.epochs * steps)
     last = f"{losses[first - 1].item():.4g}" if first else "none in this epoch"
     raise TaskFailed(
-        f"the training loss is {losses[first].item()} at epoch {epoch}, step {step}, learning rate {rate:.4g} "
+        f"the training loss is {losses[first].item()} at epoch {epoch}, step {step}, rate {rate:.4g} "
         f"(last finite loss: {last}). Lower learning_rate or set clip_norm."
     )
 
