@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 
@@ -14,6 +15,7 @@ from torch import nn
 
 from transferscope.errors import BadInput
 from transferscope.metrics.cka import cka, linear_cka
+from transferscope.metrics.hsic import gram
 
 TOLERANCE = 1e-10
 few = settings(deadline=None, max_examples=15)
@@ -87,6 +89,15 @@ def test_offset_and_scale_do_not_hurt(seed, scale, offset):
     x = scale * (x + offset * torch.linspace(0.5, 1, 30))
     expected = in_feature_space((x.double() - x[:1].double()) / scale, y)
     assert linear_cka(x, y) == pytest.approx(expected, abs=TOLERANCE)
+
+
+def test_grams_are_centred(monkeypatch):
+    """In blocks of features, and with a first sample far off."""
+    monkeypatch.setattr("transferscope.metrics.hsic.WIDENED_AT_ONCE", {"cpu": 50})
+    x, _ = features(0, 20, 33, 3)
+    x[0] += 1e3
+    centre = (x - x.mean(0)).numpy()
+    np.testing.assert_allclose(gram(x.reshape(20, 3, 11)), centre @ centre.T, rtol=1e-9, atol=1e-6)
 
 
 def test_bounds_and_invariance():
@@ -231,7 +242,7 @@ def test_tensors_with_labels_and_a_rest(stages, images):
 
 def test_modes_and_hooks_are_put_back_also_after_an_exception(stages, images):
     stages["a"].train()
-    stages["a"].stage1.eval()
+    stages["a"].stem.eval()
     modes = {name: [module.training for module in model.modules()] for name, model in stages.items()}
 
     def no_traces():
@@ -240,8 +251,12 @@ def test_modes_and_hooks_are_put_back_also_after_an_exception(stages, images):
         return sum(hooks) == 0 and now == modes
 
     statistics = stages["a"].stage1[1].running_mean.clone()
-    cka(stages, images, layers=LAYERS)
+    in_training_mode = cka(stages, images, layers=LAYERS)
     assert no_traces()
+    in_evaluation_mode = cka(
+        {name: copy.deepcopy(model).eval() for name, model in stages.items()}, images, layers=LAYERS
+    )
+    assert in_training_mode.equals(in_evaluation_mode)
     assert torch.equal(stages["a"].stage1[1].running_mean, statistics)
     stages["c"].head = nn.Linear(99, 2)
     modes["c"] = [module.training for module in stages["c"].modules()]

@@ -133,6 +133,7 @@ def test_policies_of_batch_norm_differ():
 def test_re_estimation_is_pytorchs():
     model, a, b = (network(i, batch_norm=True) for i in range(3))
     data, (calibration, _) = single_label(0), single_label(1, n=200)
+    a[1].num_batches_tracked.fill_(100)  # old statistics must not weigh in
     curve = interpolate(
         model, a, b, data, alphas=[0.4], batch_norm="re-estimate", calibration=calibration, batch_size=50
     )

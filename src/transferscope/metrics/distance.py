@@ -131,21 +131,16 @@ def _without_excluded(modules: Modules, tensors: Mapping[str, Tensor], exclude: 
 
 
 def _untied(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> list[str]:
-    first_by_place: dict[tuple[object, ...], str] = {}
+    """The names without those that are a second name of the same tensor."""
+    first_names: dict[tuple[object, ...], str] = {}
     kept = []
     for name in a:
-        twin = next(
-            (
-                first_by_place[key]
-                for key in (("a", *_place(a[name])), ("b", *_place(b[name])))
-                if key in first_by_place
-            ),
-            None,
-        )
+        places = (("a", *_place(a[name])), ("b", *_place(b[name])))
+        twin = next((first_names[place] for place in places if place in first_names), None)
         if twin is None or not (_same(a[name], a[twin]) and _same(b[name], b[twin])):
             kept.append(name)
-            first_by_place.setdefault(("a", *_place(a[name])), name)
-            first_by_place.setdefault(("b", *_place(b[name])), name)
+            for place in places:
+                first_names.setdefault(place, name)
     return kept
 
 

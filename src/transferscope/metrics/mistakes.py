@@ -97,7 +97,7 @@ def _by_class(
     present, index = np.unique(truth, return_inverse=True)
     cell = 2 * wrong_a + wrong_b
     counts = np.bincount(4 * index + cell, minlength=4 * len(present)).reshape(-1, 4)
-    agreeing = np.bincount(index, weights=same & wrong_a & wrong_b, minlength=len(present))
+    agreeing = np.bincount(index, weights=same & wrong_a, minlength=len(present))
     counts = np.concatenate([counts.sum(0, keepdims=True), counts])
     agreeing = np.concatenate([agreeing.sum(keepdims=True), agreeing])
     with np.errstate(invalid="ignore"):
