@@ -78,7 +78,7 @@ def train(
         on_progress: told the share that is done after each epoch.
 
     Raises:
-        TaskFailed: the loss is not finite; says the step and the rate.
+        TaskFailed: the loss is not finite, or what a kept network gives; says the step or epoch, and the rate.
     """
     # channels_last is what makes small convolutions fast on CPUs and tensor cores alike
     model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -120,6 +120,11 @@ def train(
         if epoch in recipe.kept_epochs:
             checkpoints[epoch] = _state(model)
             logits = predict(model, test_split.images, normalization, device)
+            if not logits.isfinite().all():  # the last step is not seen by any training loss
+                raise TaskFailed(
+                    f"the outputs on the test images are not finite after epoch {epoch}, rate {rate:.4g}. "
+                    "Lower learning_rate or set clip_norm."
+                )
             row |= _test_scores(logits, test_split.labels)
         rows.append(row)
         on_progress(epoch / recipe.epochs)

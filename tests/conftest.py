@@ -1,0 +1,18 @@
+"""What tests of all folders share."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported, here and in child processes
+
+import tiny
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> tiny.TinyRun:
+    """The tiny study, run once; tests only read its folder."""
+    folder = tmp_path_factory.mktemp("tiny")
+    return tiny.run(tiny.write(folder / "tiny.yaml", tiny.document()), folder / "out")

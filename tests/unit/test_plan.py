@@ -1,0 +1,174 @@
+"""From a study to its tasks: what is the same is computed once, and only what analyses ask for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import tiny
+
+from transferscope.analyses import parameter_distance
+from transferscope.analysis import Cell
+from transferscope.commands import embedded_study
+from transferscope.config import Study
+from transferscope.errors import BadInput
+from transferscope.plan import Plan, plan
+from transferscope.runs import Point, Run, pretraining_run, target_run
+from transferscope.study_file import load_study
+
+ANALYSES = (
+    "feature_reuse",
+    "mistakes",
+    "feature_similarity",
+    "parameter_distance",
+    "barriers",
+    "criticality",
+    "checkpoints",
+)
+
+
+def kinds(the_plan: Plan) -> Counter[str]:
+    return Counter(task.kind for task in the_plan.graph)
+
+
+def cells(the_plan: Plan) -> Counter[str]:
+    return Counter(planned.analysis for planned in the_plan.cells)
+
+
+def runs(the_plan: Plan) -> list[Run]:
+    return [task.payload for task in the_plan.graph if isinstance(task.payload, Run)]
+
+
+def test_a_study_comes_down_to_the_tasks_that_it_needs(tmp_path: Path) -> None:
+    the_plan = plan(tiny.study(tmp_path, *ANALYSES))
+    assert cells(the_plan) == {
+        "feature_reuse": 12,  # 2 targets, unshuffled and blocks, 3 seeds
+        "mistakes": 2,  # a target
+        "feature_similarity": 2,
+        "parameter_distance": 2,
+        "barriers": 12,  # 1 target, 3 pairs of each of 4 kinds
+        "criticality": 6,  # 1 target, 2 kinds, 3 seeds
+        "checkpoints": 12,  # 1 target, 4 epochs, 3 seeds
+    }
+    trainings = (
+        1  # the pre-training
+        + 2 * (3 + 3 + 2)  # on each target P-T, RI-T, and RI-T from the first one's init
+        + 2 * (3 + 3)  # shuffled
+        + 3 * 3  # on one target from epochs 0, 1, 2; from epoch 3 is the P-T that there is
+    )
+    assert kinds(the_plan) == {"data": 3, "train": trainings, "measure": 48}
+
+
+def test_the_embedded_study() -> None:
+    full = plan(load_study(embedded_study()))
+    assert kinds(full) == {"data": 5, "train": 141, "measure": 154}
+    assert cells(full) == {
+        "feature_reuse": 57,
+        "mistakes": 4,
+        "feature_similarity": 4,
+        "parameter_distance": 4,
+        "barriers": 54,
+        "criticality": 6,
+        "checkpoints": 21,
+        "spectra": 4,
+    }
+    quick = plan(load_study(embedded_study(), variant="quick"))
+    assert kinds(quick) == {"data": 5, "train": 41, "measure": 62}
+
+
+def test_no_task_is_planned_twice(tmp_path: Path) -> None:
+    the_plan = plan(tiny.study(tmp_path))
+    payloads = [(task.kind, task.payload) for task in the_plan.graph if task.kind != "measure"]
+    assert len(set(payloads)) == len(payloads)
+    assert {planned.task_key for planned in the_plan.cells} <= {task.key for task in the_plan.graph}
+    assert sum(run.source is None and run.data.dataset == "letters" for run in runs(the_plan)) == 1
+
+
+def test_two_names_for_the_same_data_share_everything_but_their_rows(tmp_path: Path) -> None:
+    target = tiny.document()["targets"]["digits"]
+    one = plan(tiny.study(tmp_path, "mistakes", targets={"digits": target}))
+    two = plan(tiny.study(tmp_path, "mistakes", targets={"digits": target, "numbers": target}))
+    assert [task.key for task in one.graph] == [task.key for task in two.graph]
+    assert [planned.cell.keys["target"] for planned in two.cells] == ["digits", "numbers"]
+    assert len({planned.task_key for planned in two.cells}) == 1
+
+
+def test_the_last_checkpoint_is_where_every_other_p_t_starts_from(tmp_path: Path) -> None:
+    study = tiny.study(tmp_path)
+    assert target_run(study, "p_t", "digits", 0, pretrain_epoch=3) == target_run(study, "p_t", "digits", 0)
+    assert target_run(study, "p_t", "digits", 0, pretrain_epoch=2).source == Point(
+        run=pretraining_run(study), epoch=2
+    )
+
+
+def test_networks_that_nobody_looks_inside_keep_no_checkpoints_on_the_way(tmp_path: Path) -> None:
+    for run in runs(plan(tiny.study(tmp_path))):
+        shuffled = run.view.kind != "unshuffled"
+        from_the_middle = run.source is not None and run.source.epoch < 3
+        assert run.recipe.kept_epochs == (
+            (0, 2) if shuffled or from_the_middle else (0, 1, 2, 3)[: run.recipe.epochs + 1]
+        )
+
+
+def test_kinds_have_their_own_rates_and_a_target_its_own(tmp_path: Path) -> None:
+    targets = tiny.document()["targets"]
+    targets["scans"]["learning_rate"] = {"p_t": 0.3, "ri_t": 0.4}
+    study = tiny.study(tmp_path, targets=targets)
+    rates = {
+        (kind, target): target_run(study, kind, target, 0).recipe.learning_rate
+        for kind in ("p_t", "ri_t")
+        for target in ("digits", "scans")
+    }
+    assert rates == {
+        ("p_t", "digits"): 0.05,
+        ("ri_t", "digits"): 0.1,
+        ("p_t", "scans"): 0.3,
+        ("ri_t", "scans"): 0.4,
+    }
+
+
+def test_a_checkpoint_that_is_not_kept_is_said_with_the_mend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asks_for_epoch_1(study: Study, config: object) -> Iterator[Cell]:
+        for seed in study.seeds:
+            run = target_run(study, "ri_t", "digits", seed)
+            yield Cell(keys={"target": "digits"}, subjects={"a": Point(run=run, epoch=1)}, data=run.data)
+
+    monkeypatch.setattr(parameter_distance, "cells", asks_for_epoch_1)
+    training = {**tiny.document()["training"], "keep_epochs": []}
+    with pytest.raises(BadInput) as caught:
+        plan(tiny.study(tmp_path, "parameter_distance", training=training))
+    assert caught.value.problems == tuple(
+        f"analyses.parameter_distance needs the checkpoint of epoch 1 of RI-T rendered_digits seed {seed}, "
+        "but its recipe keeps only 0, 2. Add 1 to its keep_epochs."
+        for seed in (0, 1, 2)
+    )
+
+
+def test_what_a_task_reads_is_what_its_payload_needs(tmp_path: Path) -> None:
+    the_plan = plan(tiny.study(tmp_path, "barriers"))
+    by_title = {task.title: task for task in the_plan.graph}
+    titles = {task.key: task.title for task in the_plan.graph}
+    inputs = {title: [titles[key] for key in task.inputs] for title, task in by_title.items()}
+    assert inputs["pre-train on letters"] == ["data letters"]
+    assert inputs["train P-T rendered_digits seed 1"] == ["data rendered_digits", "pre-train on letters"]
+    assert inputs["train RI-T rendered_digits seed 1 init seed 0"] == ["data rendered_digits"]
+    assert inputs["barriers digits, digits, P-T & RI-T, P-T 0, RI-T 1, 0, 1"] == [
+        "data rendered_digits",
+        "train P-T rendered_digits seed 0",
+        "train RI-T rendered_digits seed 1",
+    ]
+
+
+def test_costs_are_positive_and_grow_with_the_work(tmp_path: Path) -> None:
+    def cost(title: str, **replaced: object) -> float:
+        the_plan = plan(tiny.study(tmp_path, "barriers", **replaced))
+        return next(task.cost for task in the_plan.graph if task.title == title)
+
+    longer = {**tiny.document()["training"], "epochs": 20, "keep_epochs": []}
+    title = "train RI-T rendered_digits seed 0"
+    assert cost(title, training=longer) > 5 * cost(title)
+    assert all(task.cost > 0 for task in plan(tiny.study(tmp_path)).graph)

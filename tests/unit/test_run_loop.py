@@ -1,0 +1,191 @@
+"""The loop that runs a graph, with executors that only pretend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from transferscope.execute.local import Event
+from transferscope.execute.run import MAX_ATTEMPTS, Outcome, execute
+from transferscope.options import DatasetOptions
+from transferscope.store import Store
+from transferscope.task import Graph, Task
+
+
+def make(key: str, *inputs: str, cost: float = 1.0) -> Task:
+    payload = DatasetOptions(dataset="none")
+    return Task(kind="data", key=key, inputs=inputs, title=key, payload=payload, cost=cost)
+
+
+@dataclass
+class Pretends:
+    """Ends tasks in the order in which they were given, as its script says, done by default."""
+
+    slots: int = 1
+    script: dict[str, list[str]] = field(default_factory=dict)
+    submitted: list[str] = field(default_factory=list)
+    most_at_once: int = 0
+    closed: int = 0
+    waiting: list[Task] = field(default_factory=list)
+
+    def submit(self, task: Task) -> None:
+        self.submitted.append(task.key)
+        self.waiting.append(task)
+        self.most_at_once = max(self.most_at_once, len(self.waiting))
+
+    def events(self) -> Iterator[Event]:
+        key = self.waiting.pop(0).key
+        what: Any = self.script[key].pop(0) if self.script.get(key) else "done"
+        if what == "interrupt":
+            raise KeyboardInterrupt
+        yield Event(key=key, what="progress", share=0.5)
+        yield Event(
+            key=key, what=what, reason="" if what == "done" else f"{key} {what}", details="a traceback"
+        )
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+@dataclass
+class Listens:
+    """Writes down all that it is told."""
+
+    told: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def begin(self, to_do: list[Task], num_cached: int) -> None:
+        self.told.append(("begin", [task.key for task in to_do], num_cached))
+
+    def started(self, task: Task) -> None:
+        self.told.append(("started", task.key))
+
+    def progressed(self, task: Task, share: float) -> None:
+        self.told.append(("progressed", task.key, share))
+
+    def ended(self, task: Task, event: Event) -> None:
+        self.told.append(("ended", task.key, event.what))
+
+    def finish(self) -> None:
+        self.told.append(("finish",))
+
+
+GRAPH = Graph(
+    [
+        make("data", cost=1),
+        make("long", "data", cost=2),
+        make("longer", "long", cost=50),
+        make("short", "data", cost=10),
+        make("last", "short", cost=1),
+        make("both", "longer", "last", cost=1),
+        make("alone", cost=30),
+    ]
+)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    made = Store(tmp_path)
+    made.prepare()
+    return made
+
+
+def run(executor: Pretends, store: Store, reporter: Listens | None = None) -> Outcome:
+    return execute(GRAPH, store, executor, reporter or Listens())
+
+
+def keys(tasks: list[Task]) -> list[str]:
+    return [task.key for task in tasks]
+
+
+def test_the_longest_chain_goes_first_and_inputs_before_their_readers(store: Store) -> None:
+    executor = Pretends()
+    outcome = run(executor, store)
+    assert executor.submitted == ["data", "long", "longer", "alone", "short", "last", "both"]
+    assert keys(outcome.succeeded) == executor.submitted
+    assert outcome.complete
+    assert executor.closed == 1
+
+
+def test_all_slots_are_used_and_no_more(store: Store) -> None:
+    executor = Pretends(slots=2)
+    outcome = run(executor, store)
+    assert executor.submitted == ["data", "alone", "long", "short", "longer", "last", "both"]
+    assert executor.most_at_once == 2
+    assert outcome.complete
+
+
+def test_a_failure_blocks_only_what_depends_on_it(store: Store) -> None:
+    executor = Pretends(script={"long": ["failed"]})
+    outcome = run(executor, store)
+    assert not outcome.complete
+    assert [(failure.task.key, failure.reason, failure.details) for failure in outcome.failed] == [
+        ("long", "long failed", "a traceback")
+    ]
+    assert keys(outcome.succeeded) == ["data", "alone", "short", "last"]
+    assert keys(outcome.not_run) == ["longer", "both"]
+    assert executor.submitted.count("long") == 1, "what failed by itself is not tried again"
+
+
+def test_a_task_whose_process_died_is_run_again(store: Store) -> None:
+    executor = Pretends(script={"long": ["died"] * (MAX_ATTEMPTS - 1)})
+    outcome = run(executor, store)
+    assert executor.submitted.count("long") == MAX_ATTEMPTS == 3
+    assert outcome.complete
+    assert len(outcome.succeeded) == len(GRAPH)
+
+
+def test_a_task_whose_process_always_dies_fails_in_the_end(store: Store) -> None:
+    executor = Pretends(script={"long": ["died"] * 10})
+    outcome = run(executor, store)
+    assert executor.submitted.count("long") == 3
+    (failure,) = outcome.failed
+    assert failure.reason == "long died, 3 times; is there enough memory for so many workers?"
+    assert keys(outcome.not_run) == ["longer", "both"]
+
+
+def test_what_the_store_has_is_not_run_nor_what_only_that_needed(store: Store) -> None:
+    for key in ("both", "data"):
+        store.commit(key, lambda folder: None, {})
+    executor, reporter = Pretends(), Listens()
+    outcome = run(executor, store, reporter)
+    assert executor.submitted == ["alone"]
+    assert keys(outcome.cached) == ["data", "both"]
+    assert outcome.complete
+    assert reporter.told[0] == ("begin", ["alone"], 2)
+
+
+def test_nothing_is_run_where_all_is_there(store: Store) -> None:
+    for key in ("both", "alone"):
+        store.commit(key, lambda folder: None, {})
+    executor = Pretends()
+    assert run(executor, store).complete
+    assert executor.submitted == []
+
+
+def test_an_interrupt_ends_the_executor_and_goes_on(store: Store) -> None:
+    executor, reporter = Pretends(slots=2, script={"long": ["interrupt"]}), Listens()
+    with pytest.raises(KeyboardInterrupt):
+        run(executor, store, reporter)
+    assert executor.closed == 1
+    assert reporter.told[-1] == ("finish",)
+
+
+def test_the_reporter_is_told_everything_in_order(store: Store) -> None:
+    for key in ("both",):
+        store.commit(key, lambda folder: None, {})
+    reporter = Listens()
+    run(Pretends(script={"alone": ["died", "failed"]}), store, reporter)
+    assert reporter.told == [
+        ("begin", ["alone"], 1),
+        ("started", "alone"),
+        ("progressed", "alone", 0.5),
+        ("ended", "alone", "died"),
+        ("started", "alone"),
+        ("progressed", "alone", 0.5),
+        ("ended", "alone", "failed"),
+        ("finish",),
+    ]
