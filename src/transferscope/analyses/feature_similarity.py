@@ -174,7 +174,13 @@ def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Findi
             num_images=n,
         ),
         judge(BY_ID["p_t_similarity_falls_with_depth"], p_t, _fall, num_images=n),
-        judge(BY_ID["ri_t_features_are_dissimilar"], table, _with_ri_t, num_images=n),
+        judge(
+            BY_ID["ri_t_features_are_dissimilar"],
+            table,
+            lambda rows: _with_ri_t(rows) - (_mean_cka(rows, "RI & RI") + _mean_cka(rows, "P-T & P-T")) / 2,
+            num_images=n,
+            note=_room(table),
+        ),
     ]
 
 
@@ -182,6 +188,13 @@ def _mean_cka(rows: pl.DataFrame, kind: str) -> float:
     import polars as pl
 
     return mean_over_targets(rows.filter(pl.col("pair") == kind), "linear_cka")
+
+
+def _room(table: pl.DataFrame) -> str:
+    """The two ends of the scale, in words."""
+    floor, ceiling = (_mean_cka(table, kind) for kind in ("RI & RI", "P-T & P-T"))
+    said = f"RI & RI {floor:.2f}, P-T & P-T {ceiling:.2f}."
+    return f"{said} Two P-T are no more alike than two untrained networks." if ceiling <= floor else said
 
 
 def _with_ri_t(rows: pl.DataFrame) -> float:
