@@ -1,3 +1,61 @@
-"""transferscope: what did transfer learning give you, and where in the network does it sit?"""
+"""transferscope: what did transfer learning give you, and where in the network does it sit?
+
+The functions below work without a study, on plain tensors, modules and state dicts.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transferscope.data.shuffle import block_shuffle, pixel_channel_shuffle
+    from transferscope.metrics.basin import basin
+    from transferscope.metrics.cka import cka, linear_cka
+    from transferscope.metrics.criticality import module_criticality, rewind
+    from transferscope.metrics.distance import l2_distance
+    from transferscope.metrics.interpolation import barrier, interpolate
+    from transferscope.metrics.mistakes import mistakes
+    from transferscope.metrics.spectrum import conv_singular_values
 
 __version__ = "0.1.0"
+__all__ = [
+    "barrier",
+    "basin",
+    "block_shuffle",
+    "cka",
+    "conv_singular_values",
+    "interpolate",
+    "l2_distance",
+    "linear_cka",
+    "mistakes",
+    "module_criticality",
+    "pixel_channel_shuffle",
+    "rewind",
+]
+
+_HOMES = {
+    "barrier": "metrics.interpolation",
+    "basin": "metrics.basin",
+    "block_shuffle": "data.shuffle",
+    "cka": "metrics.cka",
+    "conv_singular_values": "metrics.spectrum",
+    "interpolate": "metrics.interpolation",
+    "l2_distance": "metrics.distance",
+    "linear_cka": "metrics.cka",
+    "mistakes": "metrics.mistakes",
+    "module_criticality": "metrics.criticality",
+    "pixel_channel_shuffle": "data.shuffle",
+    "rewind": "metrics.criticality",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # found when asked for: the command line imports this package and must not wait for torch
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"transferscope.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'transferscope' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

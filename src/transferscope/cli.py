@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from transferscope import __version__
 from transferscope.errors import BadInput
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+LOG_WIDTH = 140
 EXIT_BAD_INPUT, EXIT_INTERRUPTED = 2, 130
 
 app = typer.Typer(
@@ -153,7 +157,9 @@ def main() -> None:
         sys.exit(EXIT_INTERRUPTED)
 
 
-def _console():
+def _console() -> Console:
     from rich.console import Console
 
-    return Console()
+    console = Console()
+    # a log has no width of its own
+    return console if console.is_terminal else Console(width=LOG_WIDTH)

@@ -13,7 +13,7 @@ from transferscope.config import Study
 from transferscope.data.base import dataset_module, describe
 from transferscope.errors import BadInput
 from transferscope.options import DatasetOptions, Frozen
-from transferscope.runs import Point, Run, View
+from transferscope.runs import KIND_NAMES, Point, Run, View, kind_of
 from transferscope.task import Graph, Measurement, Task, canonical_key
 
 TRAIN_VERSION = 1
@@ -125,7 +125,7 @@ class _Planner:
             "subjects": {role: [key, cell.subjects[role].epoch] for role, key in weights.items()},
         }
         key = canonical_key("measure", analysis_module(analysis).VERSION, spec)
-        where = ", ".join(str(value) for value in cell.keys.values() if value is not None)
+        where = ", ".join(dict.fromkeys(str(value) for value in cell.keys.values() if value is not None))
         self._add(
             Task(
                 kind="measure",
@@ -144,8 +144,7 @@ class _Planner:
 
 def title_of(run: Run) -> str:
     """A run's name for people: kind, data, view and seeds."""
-    kind = "P-T" if run.source is not None else "RI-T"
-    parts = [kind, run.data.dataset]
+    parts = [KIND_NAMES[kind_of(run)], run.data.dataset]
     if run.view.kind != "unshuffled":
         parts.append(_view_title(run.view))
     if run.source is not None and run.source.epoch != run.source.run.recipe.epochs:
