@@ -82,6 +82,14 @@ class LearningRates(Frozen):
     """Base learning rate of P-T."""
     ri_t: Rate
     """Base learning rate of RI-T."""
+    layer_statistics: Rate | None = None
+    """Base learning rate of the control whose weights are drawn with P's statistics; P-T's by default."""
+    permuted_weights: Rate | None = None
+    """Base learning rate of the control whose weights are P's, permuted; P-T's by default."""
+
+    def of(self, kind: str) -> float:
+        """The rate of a kind. A control without its own has P-T's: the one that it differs from in nothing else."""
+        return getattr(self, kind) or self.p_t
 
 
 class Training(Schedule):

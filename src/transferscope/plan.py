@@ -16,7 +16,7 @@ from transferscope.options import DatasetOptions, Frozen
 from transferscope.runs import KIND_NAMES, Point, Run, View, kind_of
 from transferscope.task import Graph, Measurement, Task, canonical_key
 
-TRAIN_VERSION = 1
+TRAIN_VERSION = 2
 """Raised when the training loop, a network or an initialization gives other numbers."""
 UNKNOWN_SIZE = 1000
 """Images assumed for a data set that doesn't say how many it has, for the estimate of cost only."""

@@ -8,7 +8,7 @@ from rich.tree import Tree
 
 from transferscope.plan import Plan
 from transferscope.progress import duration
-from transferscope.runs import Run
+from transferscope.runs import KIND_NAMES, Run, kind_of
 from transferscope.store import Store
 from transferscope.task import Measurement, Task
 
@@ -42,7 +42,7 @@ def _grouped(trainings: Sequence[Task]) -> dict[str, list[Task]]:
     for task in trainings:
         if isinstance(task.payload, Run):
             shuffled = "" if task.payload.view.kind == "unshuffled" else ", shuffled"
-            kind = "RI-T" if task.payload.source is None else "P-T"
+            kind = KIND_NAMES[kind_of(task.payload)]
             groups.setdefault(f"{kind} on {task.payload.data.dataset}{shuffled}", []).append(task)
     return groups
 

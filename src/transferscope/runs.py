@@ -18,8 +18,18 @@ from transferscope.options import DatasetOptions, Frozen, NetworkOptions, Normal
 SHUFFLE_SEED_OFFSET = 1234
 """A run's seed s shuffles with seed 1234 + s, as the paper's released code does."""
 
-Kind = Literal["p_t", "ri_t"]
+Kind = Literal["p_t", "ri_t", "layer_statistics", "permuted_weights"]
 KINDS: tuple[Kind, ...] = ("p_t", "ri_t")
+"""The kinds that the paper compares."""
+CONTROLS: tuple[Kind, ...] = ("layer_statistics", "permuted_weights")
+"""Kinds that start from P's statistics without P's features; see `transferscope.models.init`."""
+KIND_NAMES: dict[Kind, str] = {
+    "p_t": "P-T",
+    "ri_t": "RI-T",
+    "layer_statistics": "layer statistics",
+    "permuted_weights": "permuted weights",
+}
+"""Names of the kinds in tables and figures."""
 
 
 class View(Frozen):
@@ -34,6 +44,14 @@ class View(Frozen):
 
 
 UNSHUFFLED = View()
+
+Initialization = Literal["random", "pretrained", "layer_statistics", "permuted_weights"]
+_INITIALIZATIONS: dict[Kind, Initialization] = {
+    "p_t": "pretrained",
+    "ri_t": "random",
+    "layer_statistics": "layer_statistics",
+    "permuted_weights": "permuted_weights",
+}
 
 
 def shuffled_view(
@@ -60,10 +78,10 @@ class Run(Frozen):
     normalization: Normalization
     data: SerializeAsAny[DatasetOptions]
     view: View = UNSHUFFLED
-    initialization: Literal["random", "pretrained"]
-    """Drawn at random, or the body of `source` under a head drawn at random."""
+    initialization: Initialization
+    """Drawn at random; the body of `source`, or a control made of it, under a head drawn at random."""
     source: Point | None = None
-    """The pre-trained network; only where pretrained."""
+    """The pre-trained network; none only where the initialization is random."""
     init_seed: int
     """Seed of what is drawn at random in the initialization."""
     seed: int
@@ -115,19 +133,19 @@ def target_run(
     pretrain_epoch: int | None = None,
     init_seed: int | None = None,
 ) -> Run:
-    """The Run of one instance of P-T or RI-T.
+    """The Run of one instance of P-T, of RI-T or of a control.
 
     Args:
         study: the study.
-        kind: "p_t" or "ri_t".
+        kind: "p_t", "ri_t", "layer_statistics" or "permuted_weights".
         target: name of the target.
         seed: the instance's seed.
         view: how the images are shown.
-        pretrain_epoch: P-T only: the pre-training epoch to start from; the last by default.
+        pretrain_epoch: not of RI-T: the pre-training epoch to start from; the last by default.
         init_seed: seed of what is drawn at random; the instance's seed by default.
     """
     source: Point | None = None
-    if kind == "p_t":
+    if kind != "ri_t":
         pretraining = pretraining_run(study)
         if pretrain_epoch == pretraining.recipe.epochs:
             pretrain_epoch = None  # the P-T that every analysis means
@@ -137,21 +155,26 @@ def target_run(
         normalization=study.normalization,
         data=study.targets[target].data,
         view=view,
-        initialization="random" if source is None else "pretrained",
+        initialization=_INITIALIZATIONS[kind],
         source=source,
         init_seed=seed if init_seed is None else init_seed,
         seed=seed,
         recipe=_recipe(
             study.training,
-            getattr(learning_rates(study, target), kind),
-            # nobody looks inside a network of shuffled images, or of another checkpoint
-            keep_epochs=view == UNSHUFFLED and pretrain_epoch is None,
+            learning_rates(study, target).of(kind),
+            # nobody looks inside a network of shuffled images, of another checkpoint, or inside a control
+            keep_epochs=view == UNSHUFFLED and pretrain_epoch is None and kind in KINDS,
         ),
     )
 
 
+def kind_of(run: Run) -> Kind:
+    """The kind of a Run on a target."""
+    return next(kind for kind, made in _INITIALIZATIONS.items() if made == run.initialization)
+
+
 def learning_rates(study: Study, target: str) -> LearningRates:
-    """The rates of P-T and RI-T on this target."""
+    """The rates of all kinds on this target."""
     return study.targets[target].learning_rate or study.training.learning_rate
 
 

@@ -77,7 +77,7 @@ ONE_PROBLEM = [
     ("1e-4", "x" * 99, [f"19:3: training.weight_decay: expected a number, got '{'x' * 59}..."]),
     ("p_t: 0.01,", "p_t: 0, zzz: 1,", [
         "20:19: training.learning_rate.p_t: expected more than 0, got 0",
-        "20:27: training.learning_rate.zzz: unknown key. Valid: p_t, ri_t.",
+        "20:27: training.learning_rate.zzz: unknown key. Valid: layer_statistics, p_t, permuted_weights, ri_t.",
     ]),
     ("{p_t: 0.01, ri_t: 0.1}", "0.1", ["20:3: training.learning_rate: expected a mapping, got 0.1"]),
     ("epochs: 3", "epochs: 3\n  schedule: cosin", [

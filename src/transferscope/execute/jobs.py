@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from transferscope.analysis import analysis_module
-from transferscope.data.base import describe, load
+from transferscope.data.base import Description, describe, load
 from transferscope.execute.artifacts import (
     StoredCellData,
     StoredSubject,
@@ -20,7 +21,7 @@ from transferscope.execute.artifacts import (
     write_rows,
     write_trained,
 )
-from transferscope.models.init import pretrained_init, random_init
+from transferscope.models.init import control_init, pretrained_init, random_init
 from transferscope.options import DatasetOptions
 from transferscope.runs import Run
 from transferscope.store import Store
@@ -68,13 +69,8 @@ def _train(
 ) -> Callable[[Path], None]:
     data_folder = store.path(task.inputs[0])
     about, data = read_description(data_folder), read_data(data_folder, run.view)
-    if run.source is None:
-        model = random_init(run.network, about.num_classes, about.channels, run.init_seed)
-    else:
-        pretrained = read_state(store.path(task.inputs[1]), run.source.epoch)
-        model = pretrained_init(run.network, about.num_classes, about.channels, run.init_seed, pretrained)
     trained = train(
-        model,
+        _initialized(task, run, store, about),
         data.train,
         data.test,
         run.recipe,
@@ -84,6 +80,16 @@ def _train(
         on_progress=on_progress,
     )
     return lambda folder: write_trained(folder, trained, about)
+
+
+def _initialized(task: Task, run: Run, store: Store, about: Description) -> nn.Module:
+    network = (run.network, about.num_classes, about.channels, run.init_seed)
+    if run.source is None:
+        return random_init(*network)
+    pretrained = read_state(store.path(task.inputs[1]), run.source.epoch)
+    if run.initialization == "pretrained":
+        return pretrained_init(*network, pretrained)
+    return control_init(run.initialization, *network, pretrained)
 
 
 def _measure(

@@ -1,8 +1,21 @@
-"""Initializations: RI, and P under a new head."""
+"""Initializations: RI, P under a new head, and two controls that keep P's statistics but not its features.
+
+The controls split the gain of P-T in what the statistics of its weights give and what its features do:
+
+- layer_statistics: each weight tensor outside the head is drawn anew, entry by entry, from a Gaussian with the
+  mean and the variance (over n, not n - 1) of the pre-trained tensor, as "Mean Var" in Raghu, Zhang, Kleinberg,
+  Bengio, "Transfusion", NeurIPS 2019;
+- permuted_weights: the entries of each pre-trained tensor outside the head change places at random: all moments
+  and outliers are kept, too.
+
+A single number has no variance and one place only, so both keep it: Fixup's biases and scales are P's. Buffers,
+such as the statistics of a BatchNorm, describe features that are gone: they are those of RI, and so is the head.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +45,64 @@ def pretrained_init(
     """
     model = random_init(options, num_classes, channels, seed)
     own = model.state_dict()
+    model.load_state_dict({**own, **_body_for(own, pretrained)})
+    return model
+
+
+def control_init(
+    control: str,
+    options: NetworkOptions,
+    num_classes: int,
+    channels: int,
+    seed: int,
+    pretrained: Mapping[str, Tensor],
+) -> nn.Module:
+    """RI of the same seed whose weights outside the head have P's statistics, but not P's features.
+
+    Args:
+        control: "layer_statistics" or "permuted_weights".
+        options, num_classes, channels: the network.
+        seed: of RI, and of what the control draws; the two are drawn independently.
+        pretrained: P's state, in float64 while statistics are taken.
+
+    Raises:
+        TaskFailed: a tensor outside the head is missing, unexpected, or of another shape.
+    """
+    model = random_init(options, num_classes, channels, seed)
+    body = _body_for(model.state_dict(), pretrained)
+    generator = torch.Generator().manual_seed(_seed_of(control, seed))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if not _in_head(name):
+                parameter.copy_(CONTROLS[control](body[name], generator))
+    return model
+
+
+def _with_its_statistics(tensor: Tensor, generator: torch.Generator) -> Tensor:
+    exact = tensor.double()
+    drawn = torch.randn(exact.shape, generator=generator, dtype=torch.float64)
+    return exact.mean() + exact.std(correction=0) * drawn
+
+
+def _with_its_entries(tensor: Tensor, generator: torch.Generator) -> Tensor:
+    order = torch.randperm(tensor.numel(), generator=generator)
+    return tensor.flatten()[order].reshape(tensor.shape)
+
+
+CONTROLS: Mapping[str, Callable[[Tensor, torch.Generator], Tensor]] = {
+    "layer_statistics": _with_its_statistics,
+    "permuted_weights": _with_its_entries,
+}
+"""What a control makes of each pre-trained tensor."""
+
+
+def _seed_of(control: str, seed: int) -> int:
+    """A seed of its own: with RI's, the Gaussian draws would be RI's numbers, shifted and scaled."""
+    return int.from_bytes(hashlib.sha256(f"{control} {seed}".encode()).digest()[:4], "big")
+
+
+def _body_for(own: Mapping[str, Tensor], pretrained: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The pre-trained state without its head; raises TaskFailed unless it fits the network's own."""
     body = {name: tensor for name, tensor in pretrained.items() if not _in_head(name)}
     wanted = {name for name in own if not _in_head(name)}
     wrong = [f"missing: {name}" for name in sorted(wanted - body.keys())]
@@ -43,8 +114,7 @@ def pretrained_init(
     ]
     if wrong:
         raise TaskFailed("the pre-trained weights don't fit the network: " + "; ".join(wrong))
-    model.load_state_dict({**own, **body})
-    return model
+    return body
 
 
 def _in_head(name: str) -> bool:
