@@ -15,6 +15,7 @@ from pathlib import Path
 
 import polars as pl
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -82,14 +83,17 @@ def write_trained(folder: Path, trained: Trained, about: Description) -> None:
     """Store a training run and what it was trained on."""
     write_description(folder, about)
     for epoch, state in trained.checkpoints.items():
-        save_file(state, folder / f"checkpoint-{epoch}.safetensors")
+        # the file format sorts by name; the order of the network, from stem to head, is a fact to keep
+        order = {"order": json.dumps(list(state))}
+        save_file(state, folder / f"checkpoint-{epoch}.safetensors", metadata=order)
     trained.history.write_parquet(folder / "history.parquet")
     save_file({"logits": trained.test_logits}, folder / "test_logits.safetensors")
 
 
 def read_state(folder: Path, epoch: int) -> dict[str, Tensor]:
-    """The checkpoint of an epoch."""
-    return load_file(folder / f"checkpoint-{epoch}.safetensors")
+    """The checkpoint of an epoch, in the order of the network."""
+    with safe_open(folder / f"checkpoint-{epoch}.safetensors", framework="pt") as file:
+        return {name: file.get_tensor(name) for name in json.loads(file.metadata()["order"])}
 
 
 def write_rows(

@@ -1,0 +1,75 @@
+"""What is read back from a result is what was written, in the same order."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+import torch
+
+from transferscope.analysis import Column
+from transferscope.data.base import Description, ImageData, ImageSplit
+from transferscope.data.shuffle import block_shuffle, pixel_channel_shuffle
+from transferscope.execute.artifacts import (
+    read_data,
+    read_description,
+    read_state,
+    show,
+    write_data,
+    write_rows,
+    write_trained,
+)
+from transferscope.runs import UNSHUFFLED, View
+from transferscope.train.loop import Trained
+
+ABOUT = Description(class_names=("a", "b"), image_size_px=4, num_train=3, num_test=2, fingerprint="f")
+
+
+def _split(n: int) -> ImageSplit:
+    images = torch.randint(256, (n, 3, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(n))
+    return ImageSplit(images=images, labels=torch.arange(n) % 2, ids=tuple(f"{n}/{i}" for i in range(n)))
+
+
+def test_data_come_back_under_every_view(tmp_path) -> None:
+    data = ImageData(train=_split(3), test=_split(2))
+    write_data(tmp_path, data, ABOUT)
+    assert read_description(tmp_path) == ABOUT
+    blocks = View(kind="blocks", block_size_px=2, seed=1234)
+    pixels = View(kind="pixels_and_channels", seed=1235)
+    for view, expected in (
+        (UNSHUFFLED, data.train.images),
+        (blocks, block_shuffle(data.train.images, 2, seed=1234)),
+        (pixels, pixel_channel_shuffle(data.train.images, seed=1235)),
+    ):
+        back = read_data(tmp_path, view)
+        assert torch.equal(back.train.images, expected)
+        assert torch.equal(back.test.labels, data.test.labels)
+        assert back.train.ids == data.train.ids
+
+
+def test_shuffled_view_without_seed_is_refused() -> None:
+    with pytest.raises(ValueError, match="needs a seed"):
+        show(_split(2).images, View(kind="blocks", block_size_px=2))
+
+
+def test_states_keep_the_order_of_the_network(tmp_path) -> None:
+    state = {
+        "stem.weight": torch.ones(2),
+        "a_later_stage.weight": torch.zeros(3),
+        "head.bias": torch.arange(2.0),
+    }
+    history = pl.DataFrame({"epoch": [0]})
+    trained = Trained(checkpoints={0: state}, history=history, test_logits=torch.zeros(2, 2))
+    write_trained(tmp_path, trained, ABOUT)
+    back = read_state(tmp_path, 0)
+    assert list(back) == list(state)
+    assert all(torch.equal(back[name], state[name]) for name in state)
+
+
+def test_rows_other_than_documented_are_refused(tmp_path) -> None:
+    tables = {"table": (Column("x", "int", "A number"), Column("y", "float", "Another"))}
+    write_rows(tmp_path, tables, {"table": [{"x": 1, "y": None}]})
+    assert pl.read_parquet(tmp_path / "table.parquet").schema == {"x": pl.Int64, "y": pl.Float64}
+    with pytest.raises(ValueError, match="a row has"):
+        write_rows(tmp_path, tables, {"table": [{"x": 1}]})
+    with pytest.raises(ValueError, match="gave the tables"):
+        write_rows(tmp_path, tables, {"other": []})
