@@ -82,12 +82,12 @@ def check(study: Study, config: Config) -> Iterator[ConfigProblem]:
 def cells(study: Study, config: Config) -> Iterator[Cell]:
     """One cell a target, pre-training epoch and seed."""
     pretraining = pretraining_run(study)
-    epochs = config.pretrain_epochs or pretraining.recipe.kept_epochs
+    epochs = sorted(set(config.pretrain_epochs or pretraining.recipe.kept_epochs))
     for target in chosen_targets(study, config):
-        for epoch in sorted(epochs):
+        for epoch in epochs:
             for seed in chosen_seeds(study, config):
                 run = target_run(study, "p_t", target, seed, pretrain_epoch=epoch)
-                before = [e for e in pretraining.recipe.kept_epochs if e < epoch]
+                before = [e for e in epochs if e < epoch]
                 subjects = {"p_t": run.final, "init": run.init, "source": Point(run=pretraining, epoch=epoch)}
                 if before:
                     subjects["source_before"] = Point(run=pretraining, epoch=before[-1])

@@ -282,7 +282,7 @@ def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Findi
         zip(
             names,
             (
-                lambda rows: _mean(list(_shrinkage(rows, smallest).values())),
+                lambda rows: _mean([shrinkage for _, shrinkage in _shrinkages(rows, smallest)]),
                 lambda rows: _shrinks_most(rows, smallest),
                 lambda rows: _at_smallest(rows, smallest, pl.col("relative_gain")),
                 lambda rows: _at_smallest(
@@ -307,23 +307,27 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values) if values else math.nan
 
 
-def _shrinkage(rows: pl.DataFrame, smallest: Any) -> dict[int | str, float]:
-    """Relative gain unshuffled minus at the smallest blocks, by likeness rank; targets without one by name."""
+def _shrinkages(rows: pl.DataFrame, smallest: Any) -> list[tuple[int | None, float]]:
+    """Likeness rank, and relative gain unshuffled minus at the smallest blocks, of each target that has both."""
     import polars as pl
 
-    found: dict[int | str, float] = {}
-    for (target,), part in rows.group_by(["target"], maintain_order=True):
-        whole = mean_over_targets(part.filter(pl.col("view") == "unshuffled"), "relative_gain")
-        small = _at_smallest(part, smallest, pl.col("relative_gain"))
-        if math.isfinite(whole) and math.isfinite(small):
-            rank = part["likeness_rank"][0]
-            found[target if rank is None else rank] = whole - small
+    found = []
+    for _, part in rows.group_by(["target"], maintain_order=True):
+        whole = part.filter(pl.col("view") == "unshuffled")
+        small = part.filter((pl.col("view") == "blocks") & (pl.col("block_size_px") == smallest))
+        if not (whole.is_empty() or small.is_empty()):
+            gains = [mean_over_targets(shown, "relative_gain") for shown in (whole, small)]
+            found.append((part["likeness_rank"][0], gains[0] - gains[1]))
     return found
 
 
 def _shrinks_most(rows: pl.DataFrame, smallest: Any) -> float:
-    by_rank = {rank: value for rank, value in _shrinkage(rows, smallest).items() if isinstance(rank, int)}
-    return by_rank[min(by_rank)] - by_rank[max(by_rank)] if len(by_rank) > 1 else math.nan
+    ranked = [(rank, shrinkage) for rank, shrinkage in _shrinkages(rows, smallest) if rank is not None]
+    ranks = {rank for rank, _ in ranked}
+    if len(ranks) < 2:
+        return math.nan
+    ends = [_mean([value for rank, value in ranked if rank == end]) for end in (min(ranks), max(ranks))]
+    return ends[0] - ends[1]
 
 
 def _at_smallest(rows: pl.DataFrame, smallest: Any, value: pl.Expr) -> float:

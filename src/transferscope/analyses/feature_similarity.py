@@ -198,14 +198,15 @@ def _room(table: pl.DataFrame) -> str:
 
 
 def _with_ri_t(rows: pl.DataFrame) -> float:
-    return max(_mean_cka(rows, "P-T & RI-T"), _mean_cka(rows, "RI-T & RI-T"))
+    import numpy as np
+
+    # unlike max, NaN where one of them is
+    return float(np.maximum(_mean_cka(rows, "P-T & RI-T"), _mean_cka(rows, "RI-T & RI-T")))
 
 
 def _fall(rows: pl.DataFrame) -> float:
     import polars as pl
 
-    first, last = rows["depth_a"].min(), rows["depth_a"].max()
-    ends = [
-        mean_over_targets(rows.filter(pl.col("depth_a") == depth), "linear_cka") for depth in (first, last)
-    ]
-    return ends[0] - ends[1]
+    depth = pl.col("depth_a")
+    first, last = rows.filter(depth == depth.min()), rows.filter(depth == depth.max())
+    return mean_over_targets(first, "linear_cka") - mean_over_targets(last, "linear_cka")

@@ -217,13 +217,14 @@ def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Findi
 
 
 def _uncommon_ratio(rows: pl.DataFrame) -> float:
+    import numpy as np
     import polars as pl
 
     shares = {
         kind: mean_over_targets(rows.filter(pl.col("pair") == kind), "uncommon_share")
         for kind in ("P-T & P-T", "RI-T & RI-T", "P-T & RI-T")
     }
-    others = min(shares["RI-T & RI-T"], shares["P-T & RI-T"])
+    others = float(np.minimum(shares["RI-T & RI-T"], shares["P-T & RI-T"]))  # unlike min, NaN where one is
     return shares["P-T & P-T"] / others if others > 0 else math.nan
 
 

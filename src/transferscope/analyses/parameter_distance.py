@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -144,8 +145,8 @@ def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Findi
     import polars as pl
 
     table = tables["parameter_distance"]
-    last = table["depth"].max()  # the head
-    body = table.filter((pl.col("pair") == "P-T & P-T") & (pl.col("depth") < last))
+    depth = pl.col("depth")
+    body = table.filter((pl.col("pair") == "P-T & P-T") & (depth < depth.max()))  # the last is the head
     return [
         judge(BY_ID["p_t_are_close"], table.filter(pl.col("module") == "all"), _closeness),
         judge(BY_ID["distance_grows_toward_head"], body, _growth),
@@ -159,7 +160,7 @@ def _closeness(rows: pl.DataFrame) -> float:
         mean_over_targets(rows.filter(pl.col("pair") == kind), "distance")
         for kind in ("P-T & P-T", "RI-T & RI-T")
     ]
-    return distances[0] / distances[1]
+    return distances[0] / distances[1] if distances[1] > 0 else math.nan
 
 
 def _growth(rows: pl.DataFrame) -> float:

@@ -1,0 +1,286 @@
+"""What every analysis must keep to, whatever it measures."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from xml.etree import ElementTree
+
+import polars as pl
+import pytest
+import torch
+from tiny import TinyRun
+
+from transferscope.analysis import (
+    Column,
+    ConfigProblem,
+    Panel,
+    Row,
+    analysis_module,
+    analysis_names,
+    measured_settings,
+)
+from transferscope.claims import CLAIMS
+from transferscope.config import AnalysisConfig
+from transferscope.execute.artifacts import DTYPES, StoredCellData, StoredSubject, write_rows
+from transferscope.findings import Finding
+from transferscope.options import Frozen
+from transferscope.plan import PlannedCell
+from transferscope.results import collect
+from transferscope.task import Measurement
+
+NAMES = analysis_names()
+Tables = Mapping[str, pl.DataFrame]
+CPU = torch.device("cpu")
+
+every = pytest.mark.parametrize("name", NAMES)
+
+
+@pytest.fixture(scope="session")
+def tables(tiny_run: TinyRun) -> dict[str, Tables]:
+    return {name: result.tables for name, result in collect(tiny_run.plan, tiny_run.store).items()}
+
+
+def first_cell(tiny_run: TinyRun, name: str) -> PlannedCell:
+    return next(planned for planned in tiny_run.plan.cells if planned.analysis == name)
+
+
+def test_they_are_imported_without_what_computes() -> None:
+    script = "\n".join(
+        [
+            "import importlib, sys",
+            *(f"importlib.import_module('transferscope.analyses.{name}')" for name in NAMES),
+            "print(*sorted({'torch', 'polars', 'altair', 'scipy', 'sklearn'} & set(sys.modules)))",
+        ]
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+def test_each_has_a_place_of_its_own() -> None:
+    modules = [analysis_module(name) for name in NAMES]
+    assert len({module.ORDER for module in modules}) == len(modules)
+    assert len({module.TITLE for module in modules}) == len(modules)
+    table_names = [table for module in modules for table in module.TABLES]
+    assert len(set(table_names)) == len(table_names), "tables of all analyses lie in one folder"
+
+
+@every
+def test_it_has_all_that_the_report_and_the_planner_ask_for(name: str) -> None:
+    module = analysis_module(name)
+    assert module.__doc__
+    for text in ("TITLE", "SHOWS", "HOW_TO_READ", "CAVEATS", "SOURCE"):
+        assert isinstance(getattr(module, text), str), text
+        assert getattr(module, text).strip(), text
+    assert isinstance(module.ORDER, int)
+    assert isinstance(module.VERSION, int)
+    assert module.VERSION >= 1
+    assert next(iter(module.TABLES)) == name, "the first table has the analysis's own name"
+    signatures = {
+        "check": ["study", "config"],
+        "cells": ["study", "config"],
+        "measure": ["subjects", "data", "settings", "generator"],
+        "panels": ["tables"],
+        "findings": ["tables", "study"],
+    }
+    for function, parameters in signatures.items():
+        assert list(inspect.signature(getattr(module, function)).parameters) == parameters
+        assert getattr(module, function).__doc__, f"{function} says what it does"
+
+
+@every
+def test_settings_decide_numbers_and_choose_no_cells(name: str) -> None:
+    module = analysis_module(name)
+    assert issubclass(module.Settings, Frozen)
+    assert issubclass(module.Config, AnalysisConfig)
+    assert issubclass(module.Config, module.Settings)
+    assert not issubclass(module.Settings, AnalysisConfig)
+    own = set(module.Settings.model_fields)
+    assert not own & {*AnalysisConfig.model_fields, "across", "pretrain_epochs", "block_sizes_px"}
+    module.Config()  # has defaults
+    for model in (module.Settings, module.Config):
+        for field, info in model.model_fields.items():
+            assert info.description, f"{model.__name__}.{field} has no docstring"
+
+
+@every
+def test_its_columns_are_documented(name: str) -> None:
+    module = analysis_module(name)
+    for table, own in module.TABLES.items():
+        columns = [*module.KEYS, *own]
+        assert all(isinstance(column, Column) for column in columns)
+        names = [column.name for column in columns]
+        assert len(set(names)) == len(names), table
+        assert "target" in names
+        for column in columns:
+            assert column.name == column.name.lower()
+            assert column.name.isidentifier()
+            assert column.meaning
+            assert not column.meaning.endswith(".")
+            assert column.dtype in DTYPES
+
+
+@every
+def test_the_tiny_study_is_no_problem_to_it(name: str, tiny_run: TinyRun) -> None:
+    study = tiny_run.plan.study
+    assert list(analysis_module(name).check(study, study.analyses[name])) == []
+
+
+@every
+def test_its_cells_are_on_known_targets_with_their_keys(name: str, tiny_run: TinyRun) -> None:
+    module, study = analysis_module(name), tiny_run.plan.study
+    cells = list(module.cells(study, study.analyses[name]))
+    assert cells
+    seen = set()
+    for cell in cells:
+        assert set(cell.keys) == {column.name for column in module.KEYS}
+        assert cell.keys["target"] in study.targets
+        assert cell.data == study.targets[str(cell.keys["target"])].data
+        assert cell.subjects
+        assert cell.cost > 0
+        for column in module.KEYS:
+            value = cell.keys[column.name]
+            assert value is None or isinstance(
+                value, {"str": str, "int": int, "float": float, "bool": bool}[column.dtype]
+            )
+        seen.add((tuple(cell.keys.items()), tuple(cell.subjects)))
+    assert len(seen) == len(cells), "no cell stands there twice"
+
+
+@every
+def test_the_choice_of_targets_and_seeds_is_followed(name: str, tiny_run: TinyRun) -> None:
+    module, study = analysis_module(name), tiny_run.plan.study
+    config = study.analyses[name].model_copy(update={"targets": ("scans",), "seeds": (1, 2)})
+    for cell in module.cells(study, config):
+        assert cell.keys["target"] == "scans"
+        assert {point.run.seed for point in cell.subjects.values() if point.run.data == cell.data} <= {1, 2}
+
+
+def measured(tiny_run: TinyRun, planned: PlannedCell) -> Callable[[], dict[str, list[Row]]]:
+    """A function that measures the cell again, always on the same subjects and data."""
+    task = tiny_run.plan.graph[planned.task_key]
+    assert isinstance(task.payload, Measurement)
+    store, cell = tiny_run.store, planned.cell
+    subjects = {
+        role: StoredSubject(store.path(task.payload.run_keys[role]), point.run, point.epoch, CPU)
+        for role, point in cell.subjects.items()
+    }
+    normalization = next(iter(cell.subjects.values())).run.normalization
+    data = StoredCellData(store.path(task.inputs[0]), cell.view, normalization, CPU)
+    module = analysis_module(planned.analysis)
+    settings = measured_settings(planned.analysis, tiny_run.plan.study.analyses[planned.analysis])
+
+    def measure() -> dict[str, list[Row]]:
+        generator = torch.Generator().manual_seed(int(task.key[:15], 16))
+        with torch.random.fork_rng(devices=[]):
+            return module.measure(subjects, data, settings, generator)
+
+    return measure
+
+
+@every
+def test_measuring_is_pure(name: str, tiny_run: TinyRun, tmp_path: Path) -> None:
+    planned = first_cell(tiny_run, name)
+    module, measure = analysis_module(name), measured(tiny_run, planned)
+    torch.manual_seed(1)
+    write_rows(tmp_path, module.TABLES, measure())
+    first = {table: pl.read_parquet(tmp_path / f"{table}.parquet") for table in module.TABLES}
+    torch.manual_seed(2)
+    write_rows(tmp_path, module.TABLES, measure())  # on the same subjects: nothing may be changed in place
+    for table, rows in first.items():
+        stored = pl.read_parquet(tiny_run.store.path(planned.task_key) / f"{table}.parquet")
+        assert not rows.is_empty(), table
+        assert rows.equals(pl.read_parquet(tmp_path / f"{table}.parquet")), table
+        assert rows.equals(stored), table
+
+
+@every
+def test_its_tables_are_as_documented(name: str, tables: dict[str, Tables]) -> None:
+    module = analysis_module(name)
+    assert list(tables[name]) == list(module.TABLES)
+    for table, own in module.TABLES.items():
+        expected = {column.name: DTYPES[column.dtype] for column in (*module.KEYS, *own)}
+        assert dict(tables[name][table].schema) == expected
+        for column in own:
+            if column.unit == "0 to 1":
+                values = tables[name][table][column.name].drop_nulls().drop_nans()
+                assert values.is_between(0, 1).all(), column.name
+
+
+@every
+def test_its_panels_need_nothing_but_its_tables(
+    name: str, tiny_run: TinyRun, tables: dict[str, Tables]
+) -> None:
+    panels = analysis_module(name).panels(tables[name])
+    assert panels
+    assert len({panel.name for panel in panels}) == len(panels)
+    for panel in panels:
+        assert isinstance(panel, Panel)
+        assert panel.title
+        assert panel.summary.endswith(".")
+        svg = (tiny_run.out / "figures" / f"{name}-{panel.name}.svg").read_text()
+        assert ElementTree.fromstring(svg).tag.endswith("svg")
+    drawn = {path.name for path in (tiny_run.out / "figures").glob(f"{name}-*.svg")}
+    assert drawn == {f"{name}-{panel.name}.svg" for panel in panels}
+
+
+def part(tables: Tables, which: str) -> dict[str, pl.DataFrame]:
+    """What may be left of the tables of a study that is small, or where tasks failed."""
+    found = {}
+    for table, rows in tables.items():
+        columns = set(rows.columns)
+        if which in ("only P-T", "only RI-T"):
+            kinds = [pl.col(column) for column in ("pair", "kind") if column in columns]
+            p_t = [kind.str.contains(r"(^|& )P-T") for kind in kinds]
+            ri_t = [kind.str.contains("RI") for kind in kinds]
+            keep = ~pl.any_horizontal(p_t if which == "only RI-T" else ri_t) if kinds else pl.lit(True)
+        elif which in ("one seed", "two seeds"):
+            seeds = [pl.col(column).fill_null(0) for column in columns if column.startswith("seed")]
+            keep = pl.all_horizontal([seed < (1 if which == "one seed" else 2) for seed in seeds])
+        else:
+            keep = {"one target": pl.col("target") == "digits"}.get(which, pl.lit(which == "everything"))
+        found[table] = rows.filter(keep)
+    return found
+
+
+@every
+@pytest.mark.parametrize(
+    "which", ["everything", "one target", "one seed", "two seeds", "only P-T", "only RI-T", "nothing"]
+)
+def test_it_finds_on_its_claims_whatever_is_left_of_its_tables(
+    name: str, which: str, tiny_run: TinyRun, tables: dict[str, Tables]
+) -> None:
+    module = analysis_module(name)
+    left = part(tables[name], which)
+    findings = module.findings(left, tiny_run.plan.study)
+    assert all(isinstance(finding, Finding) for finding in findings)
+    claims = sorted(claim.id for claim in CLAIMS if claim.analysis == name)
+    assert sorted(finding.claim.id for finding in findings) == claims
+    for finding in findings:
+        if which in ("one seed", "two seeds", "nothing"):
+            assert finding.verdict == "undecided"
+            assert finding.note
+    if not any(table.is_empty() for table in left.values()):
+        assert all(panel.chart.to_dict() for panel in module.panels(left))
+
+
+@every
+def test_a_wrong_choice_is_said_with_its_key(name: str, tiny_run: TinyRun) -> None:
+    wrong = {
+        "feature_reuse": {"block_sizes_px": (5,)},
+        "barriers": {"alphas": (0.5,)},
+        "criticality": {"sigmas": (0.0,)},
+        "checkpoints": {"pretrain_epochs": (99,)},
+    }.get(name)
+    if wrong is None:
+        pytest.skip("has nothing of its own that could be wrong")
+    study = tiny_run.plan.study
+    problems = list(analysis_module(name).check(study, study.analyses[name].model_copy(update=wrong)))
+    assert problems
+    for problem in problems:
+        assert isinstance(problem, ConfigProblem)
+        assert problem.key in wrong
+        assert problem.message
