@@ -115,8 +115,9 @@ def cka(
     The interval is a delete-d jackknife (Shao and Wu 1989): each batch is split at random into 20 groups, the
     g-th group of all batches is left out in turn, and the spread of the 20 CKAs gives a Student t interval
     with 19 degrees of freedom. A bootstrap would be wrong: duplicates act like the diagonal that debiasing
-    removes. The null is the 0.95 quantile of CKA with the samples of the one model permuted within batches.
-    Interval and null speak of other samples, not of other seeds.
+    removes. The null is the 0.95 quantile of CKA with the samples of the one model permuted within batches:
+    of R rounds the ceil(0.95 (R + 1))-th smallest value. Interval and null speak of other samples, not of
+    other seeds.
 
     Args:
         models: two or more networks by name; put into evaluation mode, and back.
@@ -214,7 +215,9 @@ def _table(
     half = stats.t.ppf((1 + LEVEL) / 2, num_groups - 1) * spread.sqrt()
     upper = torch.full_like(estimate, math.nan)
     if null.ndim:
-        upper = _normalized(null, hsic[:1]).quantile(LEVEL, dim=0)
+        # The order statistic that unrelated features exceed with probability 1 - LEVEL, were all drawn alike.
+        rank = min(math.ceil(LEVEL * (len(null) + 1)), len(null))
+        upper = _normalized(null, hsic[:1]).sort(dim=0).values[rank - 1]
     problems = [
         reasons.get(key) or _problem(float(size), float(rest))
         for key, size, rest in zip(keys, torch.as_tensor(sums.size), torch.as_tensor(sums.rest), strict=True)
