@@ -190,6 +190,6 @@ def chosen_seeds(study: Study, config: AnalysisConfig) -> tuple[int, ...]:
 
 def _recipe(schedule: Schedule, learning_rate: float, *, keep_epochs: bool = True) -> Recipe:
     fields = {name: getattr(schedule, name) for name in Schedule.model_fields}
-    if not keep_epochs:
-        fields["keep_epochs"] = ()
+    # one way to write them, so that what means the same is the same Run
+    fields["keep_epochs"] = schedule.kept_epochs[1:-1] if keep_epochs else ()
     return Recipe(**fields, learning_rate=learning_rate)
