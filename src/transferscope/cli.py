@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -13,6 +13,8 @@ from transferscope.errors import BadInput
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from transferscope.config import Study
 
 LOG_WIDTH = 140
 EXIT_BAD_INPUT, EXIT_INTERRUPTED = 2, 130
@@ -63,11 +65,9 @@ def run(
 
     Example: transferscope run study.yaml --out runs/first --set seeds=[0,1,2]
     """
-    from transferscope.commands import run_study
     from transferscope.study_file import load_study
 
-    loaded = load_study(study, overrides=set_ or (), variant=variant)
-    raise typer.Exit(run_study(loaded, out, workers=workers, device=device, console=_console()))
+    _run(load_study(study, overrides=set_ or (), variant=variant), out, workers, device)
 
 
 @app.command()
@@ -81,11 +81,10 @@ def demo(
 
     Example: transferscope demo --quick --out runs/quick
     """
-    from transferscope.commands import embedded_study, run_study
+    from transferscope.commands import embedded_study
     from transferscope.study_file import load_study
 
-    loaded = load_study(embedded_study(), variant="quick" if quick else None)
-    raise typer.Exit(run_study(loaded, out, workers=workers, device=device, console=_console()))
+    _run(load_study(embedded_study(), variant="quick" if quick else None), out, workers, device)
 
 
 @app.command()
@@ -152,9 +151,17 @@ def main() -> None:
         for problem in error.problems:
             print(f"error: {problem}", file=sys.stderr)
         sys.exit(EXIT_BAD_INPUT)
-    except KeyboardInterrupt:
+
+
+def _run(study: Study, out: Path, workers: int | None, device: str) -> NoReturn:
+    from transferscope.commands import run_study
+
+    try:
+        code = run_study(study, out, workers=workers, device=device, console=_console())
+    except KeyboardInterrupt:  # caught here: typer would end without a word
         print("\nstopped; finished tasks are kept, and the same command goes on from here", file=sys.stderr)
-        sys.exit(EXIT_INTERRUPTED)
+        code = EXIT_INTERRUPTED
+    raise typer.Exit(code)
 
 
 def _console() -> Console:

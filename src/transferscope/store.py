@@ -110,13 +110,21 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     """Replace a file in one step: readers see the old content or the new, never a part."""
     data = content.encode() if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    scratch = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}")
     try:
         scratch.write_bytes(data)
         _flush(scratch)
         scratch.replace(path)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def sweep_files(folder: Path) -> None:
+    """Remove from a folder the files that killed `write_atomically` left behind, unless the writer still lives."""
+    for scratch in folder.glob(".*.*-*"):
+        pid = scratch.suffix[1:].partition("-")[0]
+        if pid.isdigit() and not _alive(int(pid)):
+            scratch.unlink(missing_ok=True)
 
 
 def _flush(path: Path) -> int:

@@ -21,11 +21,13 @@ from transferscope.errors import BadInput
 from transferscope.execute.run import Failure, Outcome
 from transferscope.findings import Finding
 from transferscope.plan import Plan
-from transferscope.store import Store, write_atomically
+from transferscope.store import Store, sweep_files, write_atomically
 from transferscope.study_file import resolved_yaml
 
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "matplotlib", "polars", "altair", "vl-convert-python")
 """Libraries whose version can change a number or a figure."""
+FOLDERS = ("tables", "figures", "logs")
+"""Folders of files for people."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ class Workspace:
         """Make the folder and note the study in it; raises BadInput where nothing can be written."""
         self.store.prepare()
         self.store.sweep()
+        for folder in (self.root, *(self.root / name for name in FOLDERS)):
+            sweep_files(folder)
         try:
             write_atomically(self.study_file, resolved_yaml(plan.study))
         except OSError as error:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from transferscope.errors import BadInput
-from transferscope.store import MARKER, Store, write_atomically
+from transferscope.store import MARKER, Store, sweep_files, write_atomically
 
 KEY = "ab" + "0" * 62
 
@@ -214,3 +214,30 @@ def test_a_file_is_replaced_in_one_step(tmp_path: Path, monkeypatch: pytest.Monk
     assert seen == [(b"new", "old")], "the new content was whole before it took the place of the old one"
     assert path.read_text() == "old"
     assert list(path.parent.iterdir()) == [path]
+
+
+KILLED_WITH_A_FILE = """
+import os, signal, sys
+from pathlib import Path
+from transferscope.store import write_atomically
+
+Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+write_atomically(Path(sys.argv[1]), "new")
+"""
+
+
+def test_a_half_written_file_of_a_killed_writer_is_swept_away(tmp_path: Path) -> None:
+    path = tmp_path / "findings.json"
+    write_atomically(path, "old")
+    done = subprocess.run([sys.executable, "-c", KILLED_WITH_A_FILE, str(path)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert path.read_text() == "old"
+    (left,) = tmp_path.glob(".*")
+    alive = tmp_path / f".findings.json.{os.getpid()}-abcdef01"
+    for name in (alive, tmp_path / ".hidden-by-the-user.txt", tmp_path / ".a.b-c"):
+        name.touch()
+    sweep_files(tmp_path)
+    assert not left.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        [".a.b-c", ".hidden-by-the-user.txt", alive.name, "findings.json"]
+    )
