@@ -84,6 +84,24 @@ def test_conditions(along, across, epsilon, conditions):
     assert test.is_basin == all(conditions)
 
 
+@pytest.mark.parametrize(("along", "across"), [(1.0, 1.0), (1.0, 9.0), (-0.05, 1.0)])
+def test_largest_epsilon(along, across):
+    """S is a basin from the deviation to the largest epsilon, and for no other epsilon."""
+    options = {"delta": 0.7, "draws": 100, "points": 100}
+    found = basin(Bowl([0.0] * SIZE, along, across), ends(-1.0, 1.0), ONE, **options)
+    for epsilon in (
+        found.deviation,
+        found.deviation / 2,
+        found.largest_epsilon,
+        found.largest_epsilon * 1.001,
+    ):
+        if epsilon >= 0:
+            test = basin(Bowl([0.0] * SIZE, along, across), ends(-1.0, 1.0), ONE, epsilon=epsilon, **options)
+            assert test.largest_epsilon == found.largest_epsilon
+            assert test.is_basin == (found.deviation <= epsilon <= found.largest_epsilon + 1e-15)
+    assert (found.largest_epsilon < 0) == (along < 0)
+
+
 def test_triangle_of_a_bowl():
     """On the triangle (0, 0), (1, 0), (0, 1), |w|^2 has mean 1/3; the exits lie on its border."""
     corners = [[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]
@@ -199,6 +217,7 @@ def test_nan_fails_the_conditions():
     states[1]["w"][3] = math.nan
     test = basin(Bowl([0.0] * SIZE), states, ONE, delta=1, draws=3, points=3)
     assert math.isnan(test.mu)
+    assert math.isnan(test.largest_epsilon)
     assert not any((test.condition_i, test.condition_ii, test.condition_iii, test.is_basin))
 
 

@@ -16,10 +16,11 @@ PUBLIC = {
     "cka": ["cka", "linear_cka"],
     "criticality": ["module_criticality", "rewind"],
     "distance": ["l2_distance"],
-    "interpolation": ["barrier", "barrier_interval", "interpolate"],
+    "interpolation": ["barrier", "barrier_interval", "barrier_intervals", "interpolate"],
     "intervals": ["bootstrap_interval", "t_interval"],
     "mistakes": ["mistakes"],
     "path": ["path_losses"],
+    "resampled_auc": ["resampled_auc"],
     "scores": ["auc_per_finding", "per_example_loss", "score"],
     "spectrum": ["conv_singular_values"],
 }

@@ -20,6 +20,7 @@ from transferscope.errors import BadInput
 from transferscope.metrics.interpolation import (
     barrier,
     barrier_interval,
+    barrier_intervals,
     interpolate,
     path_losses,
     path_table,
@@ -322,6 +323,21 @@ def test_bootstrap_is_paired_and_literal(kind, definition):
     estimate = barrier(path_table(path), definition=definition)
     assert (found.loss.estimate, found.metric.estimate) == (estimate.loss, estimate.metric)
     assert found.loss_bias == pytest.approx(np.mean(np.array(heights)[:, 0]) - estimate.loss, abs=1e-10)
+
+
+@pytest.mark.parametrize("kind", ["single", "multi"])
+def test_both_definitions_see_the_same_resamples(kind):
+    data = single_label() if kind == "single" else multi_label()
+    path = path_losses(network(0), network(1), network(2), data, alphas=ALPHAS)
+    both = barrier_intervals(path, draws=30, generator=torch.Generator().manual_seed(5))
+    assert list(both) == ["line", "mean"]
+    for definition, found in both.items():
+        alone = barrier_interval(
+            path, definition=definition, draws=30, generator=torch.Generator().manual_seed(5)
+        )
+        assert found == alone
+        place = barrier(path_table(path), definition=definition)
+        assert (found.alpha_at_loss, found.alpha_at_metric) == (place.alpha_at_loss, place.alpha_at_metric)
 
 
 def test_bootstrap_of_nan_is_nan():

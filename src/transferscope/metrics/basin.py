@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from transferscope.errors import BadInput
 from transferscope.metrics.evaluation import Data, check_data, evaluate
-from transferscope.metrics.states import State, aligned, borrowed, is_continuous, re_estimate_batch_norm
+from transferscope.metrics.span import SpanBatchNorm, differences_gram, policy_problems, span_of
+from transferscope.metrics.states import State, borrowed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +51,15 @@ class BasinTest:
         return self.mu + 2 * self.epsilon
 
     @property
+    def largest_epsilon(self) -> float:
+        """(the smaller loss outside - mu) / 2: the largest epsilon with which (ii) and (iii) hold, in nats.
+
+        S is a basin for the epsilons from the deviation to this one; for none where this one is smaller.
+        """
+        outside = (self.noise_loss, self.ray_loss)
+        return math.nan if any(map(math.isnan, outside)) else (min(outside) - self.mu) / 2
+
+    @property
     def condition_i(self) -> bool:
         """The loss on S is flat: E|loss - mu| <= epsilon."""
         return self.deviation <= self.epsilon
@@ -71,41 +80,6 @@ class BasinTest:
         return self.condition_i and self.condition_ii and self.condition_iii
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Span:
-    """The affine span of the states, by barycentric coordinates."""
-
-    live: Mapping[str, Tensor]
-    states: Sequence[Mapping[str, Tensor]]
-    parameters: tuple[str, ...]
-
-    @property
-    def num_parameters(self) -> int:
-        return sum(self.live[name].numel() for name in self.parameters)
-
-    def place(self, weights: Tensor, noise_scale: float, generator: torch.Generator) -> None:
-        """Writes sum_i weights_i states_i, with noise on the parameters; integer buffers of state 0."""
-        factors = weights.tolist()
-        for name, own in self.live.items():
-            own.copy_(self.states[0][name])
-            if is_continuous(own):
-                own.mul_(factors[0])
-                for state, factor in zip(self.states[1:], factors[1:], strict=True):
-                    own.add_(state[name], alpha=factor)
-            if noise_scale and name in self.parameters:
-                noise = torch.randn(own.shape, generator=generator, device=generator.device, dtype=own.dtype)
-                own.add_(noise.to(own.device), alpha=noise_scale)
-
-    def differences_gram(self) -> Tensor:
-        """(k, k) float64 inner products of the states' differences from the first, over the parameters."""
-        total = torch.zeros(len(self.states), len(self.states), dtype=torch.float64)
-        for name in self.parameters:
-            rows = torch.stack([state[name].double().flatten() for state in self.states])
-            rows -= rows[:1].clone()
-            total += (rows @ rows.T).cpu()
-        return total
-
-
 def basin(
     model: nn.Module,
     states: Sequence[State],
@@ -115,7 +89,7 @@ def basin(
     epsilon: float | None = None,
     draws: int = 50,
     points: int = 50,
-    batch_norm: Literal["interpolate", "re-estimate"] = "interpolate",
+    batch_norm: SpanBatchNorm = "interpolate",
     calibration: Tensor | None = None,
     batch_size: int = 256,
     generator: torch.Generator | None = None,
@@ -175,19 +149,15 @@ def basin(
     check_data(data, batch_size)
     source = torch.Generator().manual_seed(0) if generator is None else generator
     with borrowed(model) as live:
-        span = _Span(
-            live=live,
-            states=[aligned(state, live, f"state {index}") for index, state in enumerate(states)],
-            parameters=tuple(name for name, _ in model.named_parameters() if name in live),
+        span = span_of(
+            model, live, states, batch_norm=batch_norm, calibration=calibration, batch_size=batch_size
         )
-        squares = span.differences_gram()
+        squares = differences_gram(span.states, span.parameters)
         if not squares.any():
             raise BadInput("All states hold the same parameters: they span a point. Give different networks.")
 
         def loss_at(weights: Tensor, noise_scale: float = 0.0) -> float:
             span.place(weights, noise_scale, source)
-            if batch_norm == "re-estimate" and calibration is not None:
-                re_estimate_batch_norm(model, calibration, batch_size)
             return evaluate(model, data, batch_size).loss
 
         inside = torch.tensor(
@@ -273,9 +243,6 @@ def _check(
         problems.append(f"epsilon is a difference of losses of at least 0, got {epsilon}.")
     if min(draws, points) < 2:
         problems.append(f"A standard error needs at least 2 draws and points, got {draws} and {points}.")
-    if batch_norm not in ("interpolate", "re-estimate"):
-        problems.append(f"Unknown policy for BatchNorm: {batch_norm!r}. Valid: interpolate, re-estimate.")
-    if batch_norm == "re-estimate" and (calibration is None or not len(calibration)):
-        problems.append("Re-estimating BatchNorm's statistics needs training inputs as `calibration`.")
+    problems += policy_problems(batch_norm, calibration)
     if problems:
         raise BadInput(problems)

@@ -15,7 +15,7 @@ from transferscope.errors import BadInput
 from transferscope.metrics.evaluation import Data
 from transferscope.metrics.intervals import Interval, percentile_ends, resampling_weights
 from transferscope.metrics.path import BatchNormPolicy, Path, path_losses
-from transferscope.metrics.scores import auc_per_finding, unranked
+from transferscope.metrics.resampled_auc import resampled_auc
 from transferscope.metrics.states import State
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "Path",
     "barrier",
     "barrier_interval",
+    "barrier_intervals",
     "interpolate",
     "path_losses",
     "path_table",
@@ -57,6 +58,9 @@ class BarrierInterval:
     loss_bias: float
     """Mean over the resamples minus the estimate: a maximum is biased upward where examples are few."""
     metric_bias: float
+    alpha_at_loss: float
+    """Where the loss rises most; NaN where the barrier is."""
+    alpha_at_metric: float
     definition: Definition
 
 
@@ -195,25 +199,70 @@ def barrier_interval(
     >>> round(interval.estimate, 3), bool(interval.low < 0.6 < interval.high)
     (0.6, True)
     """
-    estimate = barrier(path_table(path), definition=definition)
-    alphas = _inside(path.alphas, definition)
+    return barrier_intervals(path, definitions=(definition,), level=level, draws=draws, generator=generator)[
+        definition
+    ]
+
+
+def barrier_intervals(
+    path: Path,
+    *,
+    definitions: Sequence[Definition] = DEFINITIONS,
+    level: float = 0.95,
+    draws: int = 1000,
+    generator: torch.Generator | None = None,
+) -> dict[Definition, BarrierInterval]:
+    """`barrier_interval` under several definitions, on the same resamples: at the cost of one.
+
+    Args:
+        path, level, draws, generator: as for `barrier_interval`.
+        definitions: as for `barrier`.
+
+    Returns:
+        The barriers with their intervals, by definition.
+
+    Raises:
+        BadInput: as `barrier_interval`.
+
+    >>> import torch
+    >>> losses = torch.tensor([[0.1], [0.4], [0.5]], dtype=torch.float64)
+    >>> path = Path(alphas=(0.0, 0.5, 1.0), losses=losses, correct=(losses < 0.3).double(), logits=None,
+    ...             labels=torch.zeros(1, dtype=torch.int64), batch_norm="keep", stored={})
+    >>> {name: round(found.loss.estimate, 3) for name, found in barrier_intervals(path).items()}
+    {'line': 0.1, 'mean': 0.2}
+    """
+    curve = path_table(path)
+    estimates = {name: barrier(curve, definition=name) for name in definitions}
+    alphas = torch.tensor([alpha for alpha in path.alphas if 0 <= alpha <= 1], dtype=torch.float64)
     kept = [index for index, alpha in enumerate(path.alphas) if 0 <= alpha <= 1]
-    losses, metrics = [], []
+    heights: dict[Definition, list[Tensor]] = {name: [] for name in definitions}
     for weights in resampling_weights(len(path.labels), draws, generator):
-        losses.append(_heights(weights @ path.losses[kept].T, alphas, definition).amax(1))
-        metrics.append(_heights(-_resampled_metric(path, kept, weights), alphas, definition).amax(1))
-    intervals, biases = [], []
-    for value, blocks in ((estimate.loss, losses), (estimate.metric, metrics)):
-        replicates = torch.cat(blocks)
-        low, high = percentile_ends(replicates, level).tolist()
-        intervals.append(Interval(estimate=value, low=low, high=high, n=len(path.labels), level=level))
-        biases.append(float(replicates.mean()) - value)
+        values = torch.stack([weights @ path.losses[kept].T, -_resampled_metric(path, kept, weights)])
+        for name in definitions:
+            heights[name].append(_heights(values, alphas, name).amax(-1))
+    return {
+        name: _with_intervals(estimates[name], torch.cat(heights[name], 1), len(path.labels), level)
+        for name in definitions
+    }
+
+
+def _with_intervals(estimate: Barrier, replicates: Tensor, n: int, level: float) -> BarrierInterval:
+    """Replicates (2, draws): of the loss, of the metric."""
+    lows, highs = percentile_ends(replicates, level, dim=1).tolist()
+    values = (estimate.loss, estimate.metric)
+    loss, metric = (
+        Interval(estimate=value, low=low, high=high, n=n, level=level)
+        for value, low, high in zip(values, lows, highs, strict=True)
+    )
+    biases = [float(means) - value for means, value in zip(replicates.mean(1), values, strict=True)]
     return BarrierInterval(
-        loss=intervals[0],
-        metric=intervals[1],
+        loss=loss,
+        metric=metric,
         loss_bias=biases[0],
         metric_bias=biases[1],
-        definition=definition,
+        alpha_at_loss=estimate.alpha_at_loss,
+        alpha_at_metric=estimate.alpha_at_metric,
+        definition=estimate.definition,
     )
 
 
@@ -221,14 +270,12 @@ def _resampled_metric(path: Path, kept: Sequence[int], weights: Tensor) -> Tenso
     """(draws, kept alphas) accuracy or mean AUC of the resamples."""
     if path.correct is not None:
         return weights @ path.correct[kept].T
-    columns = []
-    for index in kept:
-        logits = path.at(index).logits
-        if logits is None or unranked(logits).any():
-            columns.append(torch.full((len(weights),), math.nan, dtype=torch.float64))
-        else:
-            columns.append(auc_per_finding(logits, path.labels, weights).nanmean(1))
-    return torch.stack(columns, 1)
+    if path.logits is None:
+        return torch.full((len(weights), len(kept)), math.nan, dtype=torch.float64)
+    counts = (weights * len(path.labels)).round()
+    return torch.stack(
+        [resampled_auc(path.logits[index], path.labels, counts).nanmean(1) for index in kept], 1
+    )
 
 
 def _heights(values: Tensor, alphas: Tensor, definition: Definition) -> Tensor:
