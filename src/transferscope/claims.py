@@ -112,7 +112,7 @@ CLAIMS: tuple[Claim, ...] = (
         analysis="parameter_distance",
         statement="The distance per module grows toward the head.",
         statistic="rank correlation of a module's place and the L2 distance of P-T & P-T there, without the head, "
-        "mean over targets",
+        "mean over pairs and targets",
         threshold=0.0,
         reason=_ZERO,
     ),
@@ -164,7 +164,7 @@ CLAIMS: tuple[Claim, ...] = (
         analysis="criticality",
         statement="The criticality of P-T's modules grows toward the head.",
         statistic="rank correlation of a module's place and the rise of the training loss when it is put back, "
-        "without the head, mean over targets",
+        "without the head, mean over seeds and targets",
         threshold=0.0,
         reason=_ZERO,
     ),

@@ -1,16 +1,16 @@
-"""The paper's claims, and how a claim is tested on the tables of a study.
+"""The claims, and how a claim is tested on the tables of a study.
 
-A claim's statistic is a number computed from one table restricted to some seeds. Its interval comes from
-leaving out one seed at a time: the pseudo-values of the jackknife get a Student t interval. That holds for
-means over instances as well as for means over pairs of instances, which share seeds and are not
-independent. With fewer than three seeds nothing can be said, and the verdict is "undecided".
+A claim's statistic is a number computed from one table restricted to some seeds. Its interval and its p-value
+come from leaving out one seed at a time (`metrics.jackknife`): that is right for means over instances, and on the
+safe side for means over pairs of instances, which share seeds and are not independent. With fewer than three
+seeds nothing can be said, and the verdict is "undecided". docs/findings.md has what simulations say of it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -21,18 +21,23 @@ Verdict = Literal["holds", "does not hold", "undecided"]
 MIN_SEEDS = 3
 """Fewest seeds that can decide a claim: with two, an interval over pairs has nothing left to compare."""
 LEVEL = 0.95
-"""Level of all intervals over seeds."""
+"""Level of all intervals over seeds: a true claim at its threshold is called wrong, and a wrong one there called
+true, in at most half of the rest, 2.5 % of studies."""
+TEST = "jackknife over seeds, Student's t, two-sided"
+"""How every claim is tested."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """One claim of the paper, and the number that decides it."""
+    """One claim, and the number that decides it."""
 
     id: str
     analysis: str
     """The analysis whose section it rests on."""
     statement: str
     """The claim in the paper's terms."""
+    origin: Literal["paper", "transferscope"] = "paper"
+    """Who claims it: the paper, or this tool beyond it."""
     statistic: str
     """The number, in words."""
     threshold: float
@@ -58,8 +63,19 @@ class Finding:
     num_seeds: int
     num_images: int
     """Test images behind each instance's number."""
+    p_value: float = math.nan
+    """Of the test against the threshold; NaN where there is none. The verdict rests on it alone."""
+    p_adjusted: float = math.nan
+    """The same, adjusted for all claims of the study that were tested (Holm); stands beside the verdict."""
     note: str = ""
     """What a reader must know: why undecided, what was compared."""
+    test: str = TEST
+    """How it was tested."""
+
+    @property
+    def holds_among_all(self) -> bool:
+        """Whether it holds even when the chance of one wrong verdict among all claims is to stay below 5 %."""
+        return self.verdict == "holds" and self.p_adjusted < 1 - LEVEL
 
 
 def judge(
@@ -80,22 +96,22 @@ def judge(
         num_images: test images behind each row.
         note: shown beside the verdict.
     """
-    from transferscope.metrics.intervals import t_interval
+    from transferscope.metrics.jackknife import jackknife_test
 
     seed_columns = [name for name in table.columns if name.startswith("seed")]
     seeds = sorted({seed for name in seed_columns for seed in table[name].drop_nulls().to_list()})
     effect = statistic(table)
-    low = high = math.nan
-    if len(seeds) >= MIN_SEEDS and math.isfinite(effect):
-        left_out = [statistic(_without_seed(table, seed_columns, seed)) for seed in seeds]
-        pseudo_values = [len(seeds) * effect - (len(seeds) - 1) * value for value in left_out]
-        if all(math.isfinite(value) for value in pseudo_values):
-            interval = t_interval(pseudo_values, level=LEVEL)
-            low, high = interval.low, interval.high
+    low = high = p_value = math.nan
     if len(seeds) < MIN_SEEDS:
         note = f"{note} {len(seeds)} seeds; at least {MIN_SEEDS} are needed to decide.".strip()
-    elif not math.isfinite(low):
-        note = f"{note} The statistic could not be computed on every subset of the seeds.".strip()
+    else:
+        left_out = [statistic(_without_seed(table, seed_columns, seed)) for seed in seeds]
+        test = jackknife_test(effect, left_out, null=claim.threshold, level=LEVEL)
+        low, high, p_value = test.interval.low, test.interval.high, test.p_value
+        if not math.isfinite(low):
+            note = f"{note} The statistic could not be computed on every subset of the seeds.".strip()
+        elif test.standard_error == 0:
+            note = f"{note} No seed makes a difference, so the interval has no width.".strip()
     return Finding(
         claim=claim,
         verdict=verdict(claim, low, high),
@@ -104,6 +120,7 @@ def judge(
         high=high,
         num_seeds=len(seeds),
         num_images=num_images,
+        p_value=p_value,
         note=note,
     )
 
@@ -132,6 +149,14 @@ def not_measured(claim: Claim, why: str) -> Finding:
     )
 
 
+def adjusted(findings: Sequence[Finding]) -> list[Finding]:
+    """The findings with their p-values adjusted for each other (Holm 1979)."""
+    from transferscope.metrics.jackknife import holm
+
+    p_values = holm([finding.p_value for finding in findings])
+    return [replace(finding, p_adjusted=p) for finding, p in zip(findings, p_values, strict=True)]
+
+
 def _without_seed(table: pl.DataFrame, seed_columns: Sequence[str], seed: int) -> pl.DataFrame:
     import polars as pl
 
@@ -153,6 +178,30 @@ def mean_over_targets(rows: pl.DataFrame, value: pl.Expr | str) -> float:
     if not means or any(mean is None for mean in means):
         return math.nan
     return sum(means) / len(means)
+
+
+def mean_rank_correlation(rows: pl.DataFrame, x: str, y: str, by: Sequence[str]) -> float:
+    """Spearman's rank correlation of two columns within each instance or pair, mean over these and targets.
+
+    Not that of the means: ranks of a mean profile jump from one order to another, and leaving out seeds then
+    says too little of how much they vary.
+
+    Args:
+        rows: with a column `target`.
+        x, y: the columns correlated.
+        by: columns that name an instance or a pair within a target.
+
+    Returns:
+        In [-1, 1]; NaN without rows, or where one of the correlations is.
+    """
+    import polars as pl
+
+    found = [
+        {"target": target, "value": rank_correlation(part, x, y)}
+        for (target, *_), part in rows.group_by(["target", *by], maintain_order=True)
+    ]
+    schema = {"target": pl.String, "value": pl.Float64}
+    return mean_over_targets(pl.DataFrame(found, schema=schema), "value")
 
 
 def largest(rows: pl.DataFrame, column: str) -> int:

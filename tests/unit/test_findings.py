@@ -67,7 +67,7 @@ def literal_jackknife(
         rest = [value for pair, value in pair_values.items() if left_out not in pair]
         pseudo.append(n * whole - (n - 1) * statistic(rest))
     half = T_975[n - 1] * stdev(pseudo) / math.sqrt(n)
-    return whole, fmean(pseudo) - half, fmean(pseudo) + half
+    return whole, whole - half, whole + half
 
 
 @settings(max_examples=25, deadline=None)

@@ -11,7 +11,14 @@ from pydantic import Field
 from transferscope.analysis import Cell, CellData, Column, ConfigProblem, Panel, Row, Subject
 from transferscope.claims import BY_ID
 from transferscope.config import AnalysisConfig, Study
-from transferscope.findings import Finding, judge, largest, mean_over_targets, not_measured, rank_correlation
+from transferscope.findings import (
+    Finding,
+    judge,
+    largest,
+    mean_over_targets,
+    mean_rank_correlation,
+    not_measured,
+)
 from transferscope.options import Frozen
 from transferscope.runs import KINDS, Point, chosen_seeds, chosen_targets, target_run
 
@@ -352,14 +359,7 @@ def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Findi
 
 
 def _growth(rows: pl.DataFrame) -> float:
-    import polars as pl
-
-    means = rows.group_by("target", "depth", maintain_order=True).agg(pl.col("train_rise_loss").mean())
-    values = [
-        {"target": target, "value": rank_correlation(part, "depth", "train_rise_loss")}
-        for (target,), part in means.group_by(["target"], maintain_order=True)
-    ]
-    return mean_over_targets(pl.DataFrame(values, schema={"target": pl.String, "value": pl.Float64}), "value")
+    return mean_rank_correlation(rows, "depth", "train_rise_loss", by=("seed",))
 
 
 def _windows(epochs: Sequence[int]) -> list[tuple[int, int]]:

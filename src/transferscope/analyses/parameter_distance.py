@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from transferscope.analysis import Cell, CellData, Column, ConfigProblem, Panel, Row, Subject
 from transferscope.claims import BY_ID
 from transferscope.config import AnalysisConfig, Study
-from transferscope.findings import Finding, judge, mean_over_targets, rank_correlation
+from transferscope.findings import Finding, judge, mean_over_targets, mean_rank_correlation
 from transferscope.options import Frozen
 from transferscope.pairs import PAIR_COLUMNS, instances, pairs
 from transferscope.runs import chosen_targets
@@ -164,12 +164,4 @@ def _closeness(rows: pl.DataFrame) -> float:
 
 
 def _growth(rows: pl.DataFrame) -> float:
-    import polars as pl
-
-    means = rows.group_by("target", "depth", maintain_order=True).agg(pl.col("distance").mean())
-    correlations = [
-        {"target": target, "value": rank_correlation(part, "depth", "distance")}
-        for (target,), part in means.group_by(["target"], maintain_order=True)
-    ]
-    schema = {"target": pl.String, "value": pl.Float64}
-    return mean_over_targets(pl.DataFrame(correlations, schema=schema), "value")
+    return mean_rank_correlation(rows, "depth", "distance", by=("seed_a", "seed_b"))
