@@ -108,8 +108,10 @@ def instances(
 def pairs(names: Iterable[str]) -> list[Pair]:
     """All pairs that the paper speaks of among these instances.
 
-    Two of a kind are paired at different seeds, and so are P-T and RI-T (the lower seed is the P-T's): as
-    many pairs of each kind, and none shares its head's draw or its order of batches.
+    Two of a kind are paired at different seeds, and so is every P-T with every RI-T: no pair shares its head's
+    draw or its order of batches, and each instance is in as many pairs as any other of its kind. With half of the
+    pairs of P-T & RI-T (the lower seed the P-T's, say) it isn't, and intervals from leaving out seeds would be too
+    narrow: over three seeds they would hold the truth in 89 % of studies instead of 95 %.
     """
     known = [parse(name) for name in names]
     found = []
@@ -144,4 +146,4 @@ def _kind(a: Instance, b: Instance) -> str | None:
         return None
     if kinds in (("P-T", "P-T"), ("RI", "RI")):
         return f"{a.kind} & {b.kind}"
-    return "P-T & RI-T" if kinds == ("P-T", "RI-T") and a.seed < b.seed else None
+    return "P-T & RI-T" if kinds == ("P-T", "RI-T") else None

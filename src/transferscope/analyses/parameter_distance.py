@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
 
 ORDER = 4
-VERSION = 1
+VERSION = 2
 TITLE = "Parameter distance"
 SHOWS = (
     "The L2 distance between the weights of two instances, and between an instance and its own initialization, "
