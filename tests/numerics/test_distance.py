@@ -1,4 +1,4 @@
-"""L2 distance against NumPy literals."""
+"""Distances and cosines of updates against NumPy literals."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from transferscope.errors import BadInput
-from transferscope.metrics.distance import l2_distance
+from transferscope.metrics.distance import l2_distance, mean_distance, update_cosine
 
 TOLERANCE = 1e-12
 few = settings(deadline=None, max_examples=20)
@@ -168,6 +168,89 @@ def test_bad_options(options, says):
     state = {"u": torch.zeros(1), "v": torch.zeros(1)}
     with pytest.raises(BadInput, match=says):
         l2_distance(state, state, **options)
+
+
+def states(seed, k, scale=1.0):
+    generator = torch.Generator().manual_seed(seed)
+    shapes = (("u.w", (3, 4)), ("u.b", (4,)), ("head.w", (5,)))
+    return [
+        {name: scale * torch.randn(shape, generator=generator) for name, shape in shapes} for _ in range(k)
+    ]
+
+
+@few
+@given(seed=st.integers(0, 2**31), scale=st.sampled_from([1e-15, 1.0, 1e15]))
+def test_cosine_of_updates(seed, scale):
+    four = states(seed, 4, scale)
+    for modules, exclude, expected in (
+        (None, (), {"u": ["u.w", "u.b"], "head": ["head.w"]}),
+        ({"all": ["u", "head"]}, (), {"all": ["u.w", "u.b", "head.w"]}),
+        (None, ("head",), {"u": ["u.w", "u.b"]}),
+    ):
+        table = update_cosine(*four, modules=modules, exclude=exclude)
+        assert table["module"].to_list() == list(expected)
+        for row, names in zip(table.iter_rows(named=True), expected.values(), strict=True):
+            a, a_init, b, b_init = (
+                np.concatenate([state[n].double().numpy().ravel() for n in names]) for state in four
+            )
+            cosine = np.dot(a - a_init, b - b_init) / np.linalg.norm(a - a_init) / np.linalg.norm(b - b_init)
+            assert row["cosine"] == pytest.approx(cosine, abs=TOLERANCE)
+            assert row["update_a"] == pytest.approx(literal(four[0], four[1], names), rel=TOLERANCE)
+            assert row["update_b"] == pytest.approx(literal(four[2], four[3], names), rel=TOLERANCE)
+            assert row["num_parameters"] == len(a)
+
+
+def test_the_same_and_the_opposite_update():
+    init, a = states(0, 2)
+    b = {name: init[name] - 2 * (a[name] - init[name]) for name in a}
+    double = [{name: tensor.double() for name, tensor in state.items()} for state in (a, init, b)]
+    assert update_cosine(a, init, a, init)["cosine"].to_list() == pytest.approx([1, 1], abs=TOLERANCE)
+    found = update_cosine(double[0], double[1], double[2], double[1])["cosine"]
+    assert found.to_list() == pytest.approx([-1, -1], abs=1e-6)
+
+
+def test_an_update_of_nothing_has_no_direction():
+    init, a = states(0, 2)
+    frozen = {**a, "head.w": init["head.w"]}
+    table = update_cosine(a, init, frozen, init)
+    assert table["cosine"].is_nan().to_list() == [False, True]
+    assert table["update_b"][1] == 0
+    a["u.w"][0, 0] = math.nan
+    assert math.isnan(update_cosine(a, init, frozen, init)["cosine"][0])
+
+
+def test_small_updates_of_large_weights_keep_their_digits():
+    init = {"w": torch.full((2,), 1000.0)}
+    a = {"w": torch.tensor([1000.0 + 2**-10, 1000.0])}
+    b = {"w": torch.tensor([1000.0 + 2**-10, 1000.0 + 2**-10])}
+    table = update_cosine(a, init, b, init)
+    assert table["cosine"][0] == pytest.approx(math.sqrt(0.5), abs=TOLERANCE)
+    assert table["update_a"][0] == 2**-10
+
+
+def test_updates_need_four_states_of_one_architecture():
+    init, a = states(0, 2)
+    with pytest.raises(BadInput, match="b_init"):
+        update_cosine(a, init, a, {"u.w": init["u.w"]})
+    with pytest.raises(BadInput, match="No weights"):
+        update_cosine(a, init, a, init, exclude=["u", "head"])
+
+
+def test_tied_weights_count_once_in_updates():
+    a, b = Tied(), Tied()
+    inits = [{name: tensor.clone() + 1 for name, tensor in net.state_dict().items()} for net in (a, b)]
+    assert update_cosine(a, inits[0], b, inits[1], modules={"all": ["first", "second"]})[
+        "num_parameters"
+    ].to_list() == [9]
+
+
+def test_mean_distance():
+    three = states(0, 3)
+    names = list(three[0])
+    expected = [literal(three[i], three[j], names) for i, j in ((0, 1), (0, 2), (1, 2))]
+    assert mean_distance(three) == pytest.approx(sum(expected) / 3, rel=TOLERANCE)
+    with pytest.raises(BadInput, match="at least two"):
+        mean_distance(three[:1])
 
 
 def test_a_checkpoint_around_the_state_dict():

@@ -12,14 +12,16 @@ from transferscope import metrics
 
 MODULES = [module.name for module in pkgutil.iter_modules(metrics.__path__)]
 PUBLIC = {
+    "averaging": ["averaged_logits", "compared_with_mean", "ensemble_logits"],
     "basin": ["basin"],
     "cka": ["cka", "linear_cka"],
     "criticality": ["module_criticality", "rewind"],
-    "distance": ["l2_distance"],
+    "distance": ["l2_distance", "mean_distance", "update_cosine"],
     "interpolation": ["barrier", "barrier_interval", "barrier_intervals", "interpolate"],
     "intervals": ["bootstrap_interval", "t_interval"],
     "mistakes": ["mistakes"],
     "path": ["path_losses"],
+    "plane": ["plane"],
     "resampled_auc": ["resampled_auc"],
     "scores": ["auc_per_finding", "per_example_loss", "score"],
     "spectrum": ["conv_singular_values"],

@@ -1,9 +1,10 @@
-"""L2 distance between two sets of weights."""
+"""Distance between two sets of weights, and the angle between two updates."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Literal, overload
 
 import polars as pl
@@ -109,6 +110,94 @@ def l2_distance(
         )
     schema = {"module": pl.String, "distance": pl.Float64, "relative": pl.Float64, "num_parameters": pl.Int64}
     return pl.DataFrame(rows, schema=schema)
+
+
+def mean_distance(states: Sequence[State]) -> float:
+    """Mean of `l2_distance` over all pairs of the states, the head included.
+
+    Args:
+        states: at least two networks or state dicts of the same architecture.
+
+    Returns:
+        At least 0; NaN where a weight is NaN.
+
+    Raises:
+        BadInput: fewer than two states, or names or shapes that differ.
+
+    >>> import torch
+    >>> mean_distance([{"w": torch.tensor([0.0, 0.0])}, {"w": torch.tensor([3.0, 4.0])}])
+    5.0
+    """
+    pairs = list(combinations(states, 2))
+    if not pairs:
+        raise BadInput(f"A distance lies between at least two states, got {len(states)}.")
+    return math.fsum(l2_distance(a, b) for a, b in pairs) / len(pairs)
+
+
+def update_cosine(
+    a: State,
+    a_init: State,
+    b: State,
+    b_init: State,
+    *,
+    modules: Modules | None = None,
+    exclude: Sequence[str] = (),
+    running_statistics: bool = False,
+) -> pl.DataFrame:
+    """Cosine of the updates of two networks, <a - a_init, b - b_init> / (||a - a_init|| ||b - b_init||), in float64.
+
+    1: both went the same way; 0: at right angles, as two random directions nearly are where there are many
+    weights (their cosine has a standard deviation of 1 / sqrt(num_parameters)). Tied weights count as in
+    `l2_distance`, as seen in a and b.
+
+    Args:
+        a, a_init, b, b_init: networks or state dicts of the same architecture, trained and before training.
+        modules, exclude, running_statistics: as for `l2_distance`.
+
+    Returns:
+        One row a module. Columns: module; cosine, in [-1, 1] up to rounding, NaN where an update is 0 or holds a
+        NaN; update_a, update_b, the lengths of the updates; num_parameters.
+
+    Raises:
+        BadInput: as `l2_distance`.
+
+    >>> import torch
+    >>> init = {"w": torch.tensor([1.0, 1.0])}
+    >>> a, b = {"w": torch.tensor([4.0, 1.0])}, {"w": torch.tensor([1.0 + 3.0, 5.0])}
+    >>> update_cosine(a, init, b, init).row(0)
+    ('w', 0.6, 3.0, 5.0, 2)
+    """
+    states = {"a": a, "a_init": a_init, "b": b, "b_init": b_init}
+    tensors = {name: _compared(state, exclude, running_statistics) for name, state in states.items()}
+    for name in ("a_init", "b", "b_init"):
+        check_match(tensors["a"], tensors[name], "a", name)
+    names = _untied(tensors["a"], tensors["b"])
+    if not names:
+        raise BadInput(f"No weights are left to compare after excluding {list(exclude)}.")
+    products = {name: _products(*(tensors[state][name] for state in states)) for name in names}
+    kept = None if modules is None else _without_excluded(modules, tensors_of(a), exclude)
+    rows = []
+    for module, members in group_by_module(names, kept).items():
+        own_a, own_b, shared = (math.fsum(products[name][i] for name in members) for i in range(3))
+        lengths = math.sqrt(own_a), math.sqrt(own_b)
+        rows.append(
+            {
+                "module": module,
+                "cosine": shared / lengths[0] / lengths[1] if all(lengths) else math.nan,
+                "update_a": lengths[0],
+                "update_b": lengths[1],
+                "num_parameters": sum(tensors["a"][name].numel() for name in members),
+            }
+        )
+    schema = {"module": pl.String} | dict.fromkeys(("cosine", "update_a", "update_b"), pl.Float64)
+    return pl.DataFrame(rows, schema=schema | {"num_parameters": pl.Int64})
+
+
+def _products(a: Tensor, a_init: Tensor, b: Tensor, b_init: Tensor) -> tuple[float, float, float]:
+    """Squared lengths of both updates, and their inner product (its real part)."""
+    update_a, update_b = _wide(a) - _wide(a_init).to(a.device), _wide(b) - _wide(b_init).to(b.device)
+    shared = (update_a.conj() * update_b.to(a.device)).sum()
+    return _squared_norm(update_a), _squared_norm(update_b), float(shared.real)
 
 
 def _compared(state: State, exclude: Sequence[str], running_statistics: bool) -> dict[str, Tensor]:
