@@ -267,20 +267,21 @@ def test_it_finds_on_its_claims_whatever_is_left_of_its_tables(
         assert all(panel.chart.to_dict() for panel in module.panels(left))
 
 
-@every
-def test_a_wrong_choice_is_said_with_its_key(name: str, tiny_run: TinyRun) -> None:
-    wrong = {
-        "feature_reuse": {"block_sizes_px": (5,)},
-        "barriers": {"alphas": (0.5,)},
-        "criticality": {"sigmas": (0.0,)},
-        "checkpoints": {"pretrain_epochs": (99,)},
-    }.get(name)
-    if wrong is None:
-        pytest.skip("has nothing of its own that could be wrong")
+@pytest.mark.parametrize(
+    ("name", "key", "value"),
+    [
+        ("feature_reuse", "block_sizes_px", (5,)),
+        ("barriers", "alphas", (0.5,)),
+        ("barriers", "across", (("digits", "scans"),)),
+        ("criticality", "sigmas", (0.0,)),
+        ("checkpoints", "pretrain_epochs", (99,)),
+    ],
+)
+def test_a_wrong_choice_is_said_with_its_key(name: str, key: str, value: object, tiny_run: TinyRun) -> None:
     study = tiny_run.plan.study
-    problems = list(analysis_module(name).check(study, study.analyses[name].model_copy(update=wrong)))
+    problems = list(analysis_module(name).check(study, study.analyses[name].model_copy(update={key: value})))
     assert problems
     for problem in problems:
         assert isinstance(problem, ConfigProblem)
-        assert problem.key in wrong
+        assert problem.key == key
         assert problem.message
