@@ -81,6 +81,8 @@ def test_a_run_that_is_killed_three_times_ends_with_the_same_tables(
             assert path.name.startswith(".") or path.read_bytes() == whole.read_bytes(), (
                 "what is seen is whole"
             )
+    # what it would have left if it had been in the middle of writing a table
+    (out / "tables" / f".mistakes.csv.{process.pid}-0a1b2c3d").write_text("half")
     rerun = tiny.run(undisturbed.study_file, out)
     assert rerun.exit_code == 0
     assert f"0 tasks succeeded, {total} were cached, 0 failed, 0 not run" in rerun.printed
