@@ -11,7 +11,10 @@ An analysis is one module in `transferscope.analyses`, importable without torch,
 - `check(study, config)`: what is wrong with this configuration in this study, in words, with its key,
 - `cells(study, config)`: which weights, on which images; an analysis never trains,
 - `measure(subjects, data, settings, generator)`: rows for each table; pure, never touches the disk,
+- `SUMMARIES` and `summarize(tables)`: further tables, computed from those of all cells whenever the report is
+  written, such as intervals over seeds; only where an analysis has some,
 - `panels(tables)`: its figure as named charts, from its tables and nothing else,
+- `galleries(tables)`: images to look at, beside the charts; only where an analysis has some,
 - `findings(tables, study)`: the paper's claims tested on its tables.
 """
 
@@ -44,7 +47,8 @@ class Column:
     """One documented column of a table."""
 
     name: str
-    dtype: Literal["str", "int", "float", "bool"]
+    dtype: Literal["str", "int", "float", "bool", "png"]
+    """png: a small picture as the bytes of a PNG file; in the Parquet files, left out of the CSV files."""
     meaning: str
     unit: str = ""
 
@@ -119,6 +123,11 @@ class CellData(Protocol):
     def train(self) -> Split: ...
     @property
     def test(self) -> Split: ...
+    @property
+    def test_images_uint8(self) -> Tensor | None:
+        """(n_test, channels, size, size): the test images as shown, before they are normalised; None where
+        only normalised ones are at hand."""
+        ...
 
 
 class Analysis(Protocol):
@@ -165,6 +174,40 @@ class Panel:
     """An Altair chart."""
     summary: str = field(default="")
     """What the chart shows, in a sentence, for those who can't see it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """One image of a gallery."""
+
+    png: bytes | None
+    """A PNG file; None where the image isn't at hand."""
+    alt: str
+    """What it is, for those who can't see it."""
+    caption: Sequence[str]
+    """Lines below it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureRow:
+    """Images that belong together."""
+
+    title: str
+    pictures: Sequence[Picture]
+    empty: str = "None."
+    """What stands there where there is no picture."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gallery:
+    """Images of one data set to look at, in rows."""
+
+    name: str
+    title: str
+    """Heading, in words."""
+    summary: str
+    """How the images were chosen."""
+    rows: Sequence[PictureRow]
 
 
 def analysis_names() -> list[str]:

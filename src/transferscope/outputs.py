@@ -85,7 +85,8 @@ def _write_tables(workspace: Workspace, results: Mapping[str, AnalysisResult]) -
             buffer = io.BytesIO()
             table.write_parquet(buffer)
             write_atomically(workspace.root / "tables" / f"{name}.parquet", buffer.getvalue())
-            write_atomically(workspace.root / "tables" / f"{name}.csv", table.write_csv())
+            _, text = result.readable(name)
+            write_atomically(workspace.root / "tables" / f"{name}.csv", text.write_csv())
 
 
 def _section(name: str, result: AnalysisResult, findings: Sequence[Finding], workspace: Workspace) -> Section:
@@ -96,11 +97,14 @@ def _section(name: str, result: AnalysisResult, findings: Sequence[Finding], wor
             f"{len(result.missing)} of its measurements failed or could not run; see the summary of the run."
         )
     panels = []
-    if not any(table.is_empty() for table in result.tables.values()):
+    # no network may have got an image wrong: an empty gallery is a result
+    galleries = [table for table, columns in result.columns.items() if any(c.dtype == "png" for c in columns)]
+    if not any(result.tables[table].is_empty() for table in module.TABLES if table not in galleries):
         for panel in module.panels(result.tables):
             svg = draw(panel.chart)
             write_atomically(workspace.root / "figures" / f"{name}-{panel.name}.svg", svg)
             panels.append(DrawnPanel(name=panel.name, title=panel.title, summary=panel.summary, svg=svg))
+    tables = {table: result.readable(table) for table in result.tables}
     return Section(
         name=name,
         title=module.TITLE,
@@ -109,9 +113,10 @@ def _section(name: str, result: AnalysisResult, findings: Sequence[Finding], wor
         caveats=module.CAVEATS,
         source=module.SOURCE,
         panels=panels,
+        galleries=module.galleries(result.tables) if hasattr(module, "galleries") else (),
         tables=[
-            ReportTable(name=table, columns=result.columns[table], frame=frame)
-            for table, frame in result.tables.items()
+            ReportTable(name=table, columns=columns, frame=frame)
+            for table, (columns, frame) in tables.items()
         ],
         findings=findings,
         gap=gap,

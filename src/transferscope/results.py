@@ -24,6 +24,11 @@ class AnalysisResult:
     missing: tuple[PlannedCell, ...]
     """Cells that have no result."""
 
+    def readable(self, table: str) -> tuple[tuple[Column, ...], pl.DataFrame]:
+        """Columns and rows of a table without its pictures: what can be written as text."""
+        columns = tuple(column for column in self.columns[table] if column.dtype != "png")
+        return columns, self.tables[table].select([column.name for column in columns])
+
 
 def collect(plan: Plan, store: Store) -> dict[str, AnalysisResult]:
     """The tables of every analysis of the plan, from what the store has."""
@@ -47,6 +52,12 @@ def _collect(name: str, plan: Plan, store: Store) -> AnalysisResult:
             ]
             parts.append(rows.select(*keys, pl.all()))
         tables[table] = pl.concat(parts)
+    summaries = getattr(module, "SUMMARIES", {})
+    rows = module.summarize(tables) if summaries else {}
+    for table, documented in summaries.items():
+        schema = {column.name: DTYPES[column.dtype] for column in documented}
+        columns[table] = tuple(documented)
+        tables[table] = pl.DataFrame(rows[table], schema=schema)
     done = {id(planned) for planned in present}
     missing = tuple(planned for planned in cells if id(planned) not in done)
     return AnalysisResult(tables=tables, columns=columns, missing=missing)

@@ -7,9 +7,11 @@ from functools import cache
 
 import altair as alt
 import polars as pl
+import torch
 
 from transferscope import figures
-from transferscope.analysis import Column
+from transferscope.analysis import Column, Gallery, Picture, PictureRow
+from transferscope.data.thumbnail import png_thumbnail
 from transferscope.findings import Claim, Finding, not_measured
 from transferscope.report.content import (
     Answer,
@@ -34,6 +36,7 @@ ANALYSES = {
 }
 GAPPY = "criticality"
 NUM_ROWS = 400
+NUM_PICTURES = 11
 
 
 def synthetic_content() -> ReportContent:
@@ -100,6 +103,7 @@ def _section(name: str, title: str) -> Section:
             for number, kind in enumerate(_PANELS * 2)
             if number < (7 if name in ("feature_reuse", GAPPY, "barriers") else 6)
         ],
+        galleries=[_gallery()] if name == "mistakes" else [],
         tables=[_table(name), _small_table(f"{name}_summary")],
         findings=_findings(name),
         gap=f"2 of 14 tasks failed: loss is not finite in RI-T on {HOSTILE}, seed 3."
@@ -190,6 +194,33 @@ def _path() -> alt.LayerChart:
     )
     ends = alt.Chart(pl.DataFrame({"t": [0, 1]})).mark_rule(strokeDash=[3, 3]).encode(x="t:Q")
     return line + ends
+
+
+def _gallery() -> Gallery:
+    """Pictures, one that isn't at hand, and a row without any."""
+    pictures = [
+        Picture(
+            png=_png(number),
+            alt=f"Test image {number}: {HOSTILE}",
+            caption=[f"label {number}", f"P-T: {LONG} (99 %)", f"RI-T: {HOSTILE} (52 %)"],
+        )
+        for number in range(NUM_PICTURES)
+    ]
+    absent = Picture(png=None, alt="Test image 99: g", caption=["g", "P-T: q (80 %)", "RI-T: g (70 %)"])
+    return Gallery(
+        name=HOSTILE,
+        title=f"{HOSTILE}: images that are got wrong",
+        summary=f"The most confident mistakes come first. {HOSTILE}",
+        rows=[
+            PictureRow(title="Only P-T is wrong", pictures=[*pictures, absent]),
+            PictureRow(title="Only RI-T is wrong", pictures=[], empty="No image."),
+        ],
+    )
+
+
+def _png(number: int) -> bytes:
+    image = torch.full((3, 32, 32), 20 * number, dtype=torch.uint8)
+    return png_thumbnail(image)
 
 
 def _table(name: str) -> ReportTable:

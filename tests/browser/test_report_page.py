@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from synthetic_report import ANALYSES, HOSTILE, NUM_ROWS
+from synthetic_report import ANALYSES, HOSTILE, NUM_PICTURES, NUM_ROWS
 
 pytestmark = pytest.mark.browser
 
@@ -90,7 +90,29 @@ def test_hostile_text_is_only_text(visit: Any) -> None:
     assert HOSTILE in page.locator("h1").inner_text()
     assert HOSTILE in page.get_by_role("note").first.inner_text()
     assert page.locator("script").count() == 1
-    assert page.locator("img").count() == 0
+    sources = page.locator("img").evaluate_all("all => all.map((image) => image.src)")
+    assert len(sources) == NUM_PICTURES
+    assert all(source.startswith("data:image/png;base64,") for source in sources)
+    assert seen.complaints == []
+
+
+@everywhere
+def test_pictures_are_shown_with_their_words(visit: Any, width: int, color_scheme: str) -> None:
+    seen = visit(width, color_scheme)
+    gallery = seen.page.locator("#analysis-mistakes .gallery")
+    images = gallery.get_by_role("img")
+    assert images.count() == NUM_PICTURES
+    natural = images.evaluate_all("all => all.map((image) => [image.naturalWidth, image.clientWidth])")
+    assert all(own == 32 and shown == 94 for own, shown in natural)
+    assert images.nth(3).get_attribute("alt") == f"Test image 3: {HOSTILE}"
+    captions = gallery.locator("figcaption")
+    assert captions.count() == NUM_PICTURES + 1
+    # a label keeps its case: g is another class than G
+    assert captions.last.inner_text() == "g\nP-T: q (80 %)\nRI-T: g (70 %)"
+    assert captions.last.evaluate("all => getComputedStyle(all, '::first-letter').textTransform") == "none"
+    assert gallery.get_by_text("no picture", exact=True).count() == 1
+    assert gallery.get_by_text("No image.", exact=True).is_visible()
+    assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
     assert seen.complaints == []
 
 

@@ -239,7 +239,8 @@ def part(tables: Tables, which: str) -> dict[str, pl.DataFrame]:
             keep = ~pl.any_horizontal(p_t if which == "only RI-T" else ri_t) if kinds else pl.lit(True)
         elif which in ("one seed", "two seeds"):
             seeds = [pl.col(column).fill_null(0) for column in columns if column.startswith("seed")]
-            keep = pl.all_horizontal([seed < (1 if which == "one seed" else 2) for seed in seeds])
+            few = [seed < (1 if which == "one seed" else 2) for seed in seeds]
+            keep = pl.all_horizontal(few) if few else pl.lit(True)
         else:
             keep = {"one target": pl.col("target") == "digits"}.get(which, pl.lit(which == "everything"))
         found[table] = rows.filter(keep)

@@ -14,14 +14,15 @@ from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score, confusion_matrix
 
 from transferscope.errors import BadInput
-from transferscope.metrics.mistakes import mistakes
+from transferscope.metrics.mistakes import mistakes, mistakes_by_difficulty
 
 TOLERANCE = 1e-12
 few = settings(deadline=None, max_examples=25)
 seeds = st.integers(0, 2**31)
 COLUMNS = [
-    *("a", "b", "scope", "n", "both_wrong", "only_a", "only_b", "expected_both_wrong", "kappa", "kappa_low"),
-    *("kappa_high", "kappa_min", "kappa_max", "same_wrong_label"),
+    *("a", "b", "scope", "n", "both_wrong", "only_a", "only_b", "expected_both_wrong", "expected_uncommon"),
+    *("kappa", "kappa_low", "kappa_high", "kappa_min", "kappa_max", "kappa_stratified", "same_wrong_label"),
+    "churn",
 ]
 
 
@@ -63,7 +64,10 @@ def test_counts_and_kappa_single_label(seed, accuracy):
             only_a,
             only_b,
         )
-        assert row["expected_both_wrong"] == pytest.approx(wrong_a.sum() * wrong_b.sum() / inside.sum())
+        p_a, p_b = wrong_a.mean(), wrong_b.mean()
+        assert row["expected_both_wrong"] == pytest.approx(inside.sum() * p_a * p_b)
+        uncommon = inside.sum() * (p_a * (1 - p_b) + p_b * (1 - p_a))
+        assert row["expected_uncommon"] == pytest.approx(uncommon)
         if {wrong_a.all(), wrong_b.all()} == {True} or not (wrong_a.any() or wrong_b.any()):
             assert math.isnan(row["kappa"])
         else:
@@ -71,6 +75,7 @@ def test_counts_and_kappa_single_label(seed, accuracy):
             assert row["kappa"] == pytest.approx(expected, abs=TOLERANCE)
             assert row["kappa_min"] - TOLERANCE <= row["kappa"] <= row["kappa_max"] + TOLERANCE
         same = (guesses[row["a"]] == guesses[row["b"]]).numpy()[inside]
+        assert row["churn"] == pytest.approx(1 - same.mean())
         shared = [bool(s) for s, x, y in zip(same, wrong_a, wrong_b, strict=True) if x and y]
         assert row["same_wrong_label"] == pytest.approx(np.mean(shared) if shared else math.nan, nan_ok=True)
 
@@ -89,7 +94,102 @@ def test_counts_multi_label(seed):
         assert row["n"] == len(wrong_x)
         assert row["both_wrong"] == (wrong_x & wrong_y).sum()
         assert row["only_a"] == (wrong_x & ~wrong_y).sum()
+        assert row["churn"] == pytest.approx((wrong_x != wrong_y).mean())
         assert row["kappa"] == pytest.approx(cohen_kappa_score(wrong_x, wrong_y), abs=TOLERANCE)
+
+
+def stratified_literal(wrong_a, wrong_b, others):
+    """Barlow, Lai, Azen 1991 with weights n (1 - c_exp): a loop over the strata and scikit-learn's kappas."""
+    total = weights = 0.0
+    for stratum in np.unique(others):
+        a, b = wrong_a[others == stratum], wrong_b[others == stratum]
+        expected = a.mean() * b.mean() + (1 - a.mean()) * (1 - b.mean())
+        weight = len(a) * (1 - expected)
+        if weight > 1e-9:
+            total += weight * cohen_kappa_score(a, b)
+            weights += weight
+    return total / weights if weights else math.nan
+
+
+@few
+@given(seed=seeds, accuracy=st.sampled_from([-2.0, 0.6, 2.0]))
+def test_stratified_kappa(seed, accuracy):
+    guesses, truth = predicted(seed, names="wxyz", accuracy=accuracy)
+    wrong = {name: (own != truth).numpy() for name, own in guesses.items()}
+    for row in mistakes(guesses, truth, bootstrap=0).iter_rows(named=True):
+        inside = np.ones(len(truth), bool) if row["scope"] == "all" else truth.numpy() == int(row["scope"])
+        others = sum(wrong[name][inside].astype(int) for name in wrong if name not in (row["a"], row["b"]))
+        expected = stratified_literal(wrong[row["a"]][inside], wrong[row["b"]][inside], others)
+        assert row["kappa_stratified"] == pytest.approx(expected, abs=TOLERANCE, nan_ok=True)
+
+
+def test_stratified_kappa_takes_shared_difficulty_out():
+    """Two models and ten judges err independently given the image, more often on the harder half."""
+    rng = np.random.default_rng(0)
+    hard = rng.random(40_000) < 0.5
+    guesses = {
+        str(name): torch.from_numpy((rng.random(40_000) < np.where(hard, 0.9, 0.1)).astype(np.int64))
+        for name in range(12)
+    }
+    row = mistakes(guesses, torch.zeros(40_000, dtype=torch.int64), pairs=[("0", "1")], bootstrap=0).row(
+        0, named=True
+    )
+    assert row["kappa"] == pytest.approx(0.64, abs=0.02)  # 1 - 2 * .5 * (.18 / .5), in closed form
+    assert row["kappa_stratified"] == pytest.approx(0, abs=0.02)
+
+
+def test_two_models_alone_have_no_strata():
+    guesses, truth = predicted(0, names="xy")
+    assert mistakes(guesses, truth, bootstrap=0)["kappa_stratified"].is_nan().all()
+
+
+@few
+@given(seed=seeds)
+def test_mistakes_by_difficulty(seed):
+    guesses, truth = predicted(seed, names="wxyz")
+    wrong = {name: (own != truth).numpy() for name, own in guesses.items()}
+    table = mistakes_by_difficulty(guesses, truth, pairs=[("w", "y"), ("z", "x")])
+    assert table.select("a", "b", "others_wrong", "num_others").rows() == [
+        (*pair, others, 2) for pair in (("w", "y"), ("z", "x")) for others in (0, 1, 2)
+    ]
+    for row in table.iter_rows(named=True):
+        others = sum(wrong[name].astype(int) for name in wrong if name not in (row["a"], row["b"]))
+        inside = others == row["others_wrong"]
+        a, b = wrong[row["a"]][inside], wrong[row["b"]][inside]
+        counts = (len(a), (a & b).sum(), (a & ~b).sum(), (b & ~a).sum())
+        assert (row["n"], row["both_wrong"], row["only_a"], row["only_b"]) == counts
+        if len(a):
+            assert row["expected_both_wrong"] == pytest.approx(len(a) * a.mean() * b.mean())
+        if len({*a, *b}) == 2:
+            assert row["kappa"] == pytest.approx(cohen_kappa_score(a, b), abs=TOLERANCE)
+        else:
+            assert math.isnan(row["kappa"])
+
+
+def test_multi_label_by_difficulty_counts_decisions():
+    rng = np.random.default_rng(0)
+    guesses = {name: torch.from_numpy((rng.random((30, 3)) < 0.4).astype(np.float32)) for name in "xyz"}
+    truth = torch.from_numpy((rng.random((30, 3)) < 0.4).astype(np.float32))
+    table = mistakes_by_difficulty(guesses, truth, pairs=[("x", "y")])
+    wrong_z = (guesses["z"] != truth).sum().item()
+    assert table["n"].to_list() == [90 - wrong_z, wrong_z]
+    whole = mistakes(guesses, truth, bootstrap=0).row(0, named=True)
+    assert [table[name].sum() for name in ("both_wrong", "only_a", "only_b")] == [
+        whole[name] for name in ("both_wrong", "only_a", "only_b")
+    ]
+
+
+def test_only_the_pairs_asked_for():
+    guesses, truth = predicted(0, names="wxyz")
+    whole = mistakes(guesses, truth, bootstrap=0)
+    some = mistakes(guesses, truth, bootstrap=0, pairs=[("x", "z")])
+    assert some.equals(whole.filter(a="x", b="z"), null_equal=True)
+    swapped = mistakes(guesses, truth, bootstrap=0, pairs=[("z", "x")])
+    assert swapped["only_a"].to_list() == some["only_b"].to_list()
+    with pytest.raises(BadInput, match=r"no model 'v'"):
+        mistakes(guesses, truth, pairs=[("v", "x")])
+    with pytest.raises(BadInput, match="No pair"):
+        mistakes(guesses, truth, pairs=[])
 
 
 def test_bounds_are_the_extremes_over_all_overlaps():
@@ -164,12 +264,14 @@ def test_ids_must_be_the_same():
     mistakes(guesses, truth, ids={"x": ids, "y": list(ids)}, bootstrap=0)
     with pytest.raises(BadInput, match=r"another order.*place 1 is 'k', but 'j'"):
         mistakes(guesses, truth, ids={"x": ids, "y": ["i", "k", "j"]})
-    with pytest.raises(BadInput, match="other images"):
+    with pytest.raises(BadInput, match="other samples"):
         mistakes(guesses, truth, ids={"x": ids, "y": ["i", "j", "other"]})
-    with pytest.raises(BadInput, match="2 ids for 3 images"):
+    with pytest.raises(BadInput, match="2 ids for 3 samples"):
         mistakes(guesses, truth, ids={"x": ids, "y": ["i", "j"]})
     with pytest.raises(BadInput, match="lack the model 'y'"):
         mistakes(guesses, truth, ids={"x": ids})
+    with pytest.raises(BadInput, match="the id 'i' twice"):
+        mistakes(guesses, truth, ids={"x": ["i", "j", "i"], "y": ["i", "j", "i"]})
 
 
 @pytest.mark.parametrize(

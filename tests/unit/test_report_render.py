@@ -16,7 +16,7 @@ from types import ModuleType
 import polars as pl
 import pytest
 
-from transferscope.analysis import Column
+from transferscope.analysis import Column, Gallery, Picture, PictureRow
 from transferscope.report import numbers
 from transferscope.report.content import Answer, ReportContent, ReportTable, Section
 from transferscope.report.render import MAX_EMBEDDED_CSV_BYTES, SHOWN_ROWS, prose, render
@@ -130,6 +130,7 @@ def test_page_points_nowhere_outside(html: str) -> None:
         "",
         "data:",
         "data:text/csv;charset=utf-8;base64",
+        "data:image/png;base64",
     }
     assert "default-src 'none'" in html
 
@@ -137,8 +138,9 @@ def test_page_points_nowhere_outside(html: str) -> None:
 def test_user_text_is_escaped(html: str, synthetic: ModuleType) -> None:
     assert synthetic.HOSTILE not in html
     assert "<script>alert" not in html
-    assert "<img" not in html
+    assert "<img src=x" not in html
     assert Page(html).tags["script"] == 1
+    assert Page(html).tags["img"] == synthetic.NUM_PICTURES
 
 
 def test_two_renders_are_equal(synthetic: ModuleType, html: str) -> None:
@@ -186,6 +188,25 @@ def test_large_table_is_embedded_as_shown(bare: ReportContent) -> None:
     html = render(with_table(bare, frame))
     assert embedded(html).equals(frame.head(SHOWN_ROWS))
     assert f"(first {SHOWN_ROWS} rows)" in html
+
+
+def test_a_picture_is_embedded_with_its_words(bare: ReportContent) -> None:
+    shown = Picture(png=b"\x89PNG not really", alt='image "1"', caption=["a", "P-T: b"])
+    absent = Picture(png=None, alt="image 2", caption=["<c>"])
+    rows = [PictureRow(title="Wrong", pictures=[shown, absent]), PictureRow(title="Right", pictures=[])]
+    gallery = Gallery(name="t", title="Target t", summary="How & why.", rows=rows)
+    section = dataclasses.replace(
+        with_table(bare, pl.DataFrame()).sections[0], tables=[], galleries=[gallery]
+    )
+    html = render(dataclasses.replace(bare, sections=[section]))
+    source = base64.b64encode(b"\x89PNG not really").decode()
+    assert f'<img src="data:image/png;base64,{source}" alt="image &#34;1&#34;"' in html
+    assert html.count("<img") == 1
+    assert html.count(">no picture<") == 1
+    assert "<span>&lt;c&gt;</span>" in html
+    assert "How &amp; why." in html
+    assert ">None.</p>" in html
+    assert Page(html).open == []
 
 
 def embedded(html: str) -> pl.DataFrame:

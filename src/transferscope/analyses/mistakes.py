@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from transferscope.analysis import Cell, CellData, Column, ConfigProblem, Panel, Row, Subject
+from transferscope.analyses._mistakes_columns import TABLES as TABLES
+from transferscope.analysis import Cell, CellData, Column, ConfigProblem, Gallery, Panel, Row, Subject
 from transferscope.claims import BY_ID
 from transferscope.config import AnalysisConfig, Study
+from transferscope.errors import TaskFailed
 from transferscope.findings import Finding, judge, largest, mean_over_targets
 from transferscope.options import Frozen
-from transferscope.pairs import PAIR_COLUMNS, Pair, instances, pairs, parse
+from transferscope.pairs import Pair, instances, pairs, parse
 from transferscope.runs import chosen_targets
 
 if TYPE_CHECKING:
@@ -21,65 +23,46 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from transferscope.data.base import Description
+
 ORDER = 2
-VERSION = 1
+VERSION = 2
 TITLE = "Mistakes"
 SHOWS = (
     "For every pair of instances, the test images that both get wrong (common mistakes) and those that only one "
-    "gets wrong (uncommon mistakes). Networks that learned the same thing make the same mistakes."
+    "gets wrong (uncommon mistakes). Networks that learned the same thing make the same mistakes.\n\n"
+    "The images themselves stand below: what only P-T gets wrong, what only RI-T gets wrong, and what both do."
 )
 HOW_TO_READ = (
     "Few uncommon mistakes mean that two instances are near copies of each other in what they do. Kappa says how "
     "much more they agree on what is hard than their accuracies alone would make them: 0 is chance, 1 is full "
-    "agreement."
+    "agreement. The stratified kappa counts agreement only among images on which equally many of the other "
+    "instances err: what is left when shared difficulty is taken out."
 )
 CAVEATS = (
     "Images that are hard for everybody raise the agreement of every pair: compare pairs of one kind with pairs "
-    "of another, not with zero. In multi-label data a decision is one finding of one image, at a probability of "
-    "one half."
+    "of another, not with zero. An accurate pair has few uncommon mistakes because it has few mistakes: read kappa "
+    "beside them. The tests and intervals in the tables speak of other test images, those of the findings of other "
+    "seeds. In multi-label data a decision is one finding of one image, at a probability of one half."
 )
-SOURCE = "Neyshabur, Sedghi, Zhang (2020), section 3.2; kappa after Geirhos, Meding, Wichmann (2020)"
+SOURCE = (
+    "Neyshabur, Sedghi, Zhang (2020), section 3.2; kappa after Geirhos, Meding, Wichmann (2020), stratified as in "
+    "Barlow, Lai, Azen (1991); churn after Milani Fard et al. (2016)"
+)
 
 KEYS = (Column("target", "str", "Name of the target"),)
-TABLES = {
-    "mistakes": (
-        *PAIR_COLUMNS,
-        Column("scope", "str", "all, or the name of a class or finding"),
-        Column(
-            "n", "int", "Decisions: images, or images times findings in the scope all of multi-label data"
-        ),
-        Column("both_wrong", "int", "Common mistakes"),
-        Column("only_a", "int", "Uncommon mistakes of a: a wrong, b right"),
-        Column("only_b", "int", "Uncommon mistakes of b: b wrong, a right"),
-        Column("uncommon_share", "float", "Uncommon mistakes of both over n"),
-        Column("expected_both_wrong", "float", "Common mistakes if the two erred independently"),
-        Column("kappa", "float", "Cohen's kappa of the errors", "-1 to 1"),
-        Column("kappa_low", "float", "Lower end of its 95 % bootstrap interval over images"),
-        Column("kappa_high", "float", "Upper end"),
-        Column("kappa_min", "float", "Lowest kappa that the two accuracies allow"),
-        Column("kappa_max", "float", "Highest kappa that the two accuracies allow"),
-        Column(
-            "same_wrong_label",
-            "float",
-            "Share of the common mistakes with the same label; null if multi-label",
-        ),
-    ),
-    "mistakes_difficulty": (
-        *PAIR_COLUMNS,
-        Column("wrong", "str", "Who is wrong: only a, only b, or both"),
-        Column("n", "int", "Decisions where that is so"),
-        Column("judged_wrong_p_t", "float", "Share of these that the other P-T get wrong; NaN without any"),
-        Column("judged_wrong_ri_t", "float", "The same of the other RI-T"),
-        Column("difficulty", "float", "Mean of the two: 0 where all others are right, 1 where all are wrong"),
-    ),
-}
+CLAIMED = "P-T & P-T"
+"""The kind of pair that is claimed to share its mistakes, and the kinds that it is compared with."""
+COMPARED = ("P-T & RI-T", "RI-T & RI-T")
 
 
 class Settings(Frozen):
     """What decides the numbers of a cell."""
 
     bootstrap_draws: Annotated[int, Field(ge=100)] = 1000
-    """Resamples of the test images behind the interval of kappa."""
+    """Resamples of the test images behind the intervals, and draws behind the tests."""
+    gallery_images: Annotated[int, Field(ge=0)] = 8
+    """Images shown in each row of the gallery."""
 
 
 class Config(AnalysisConfig, Settings):
@@ -101,100 +84,153 @@ def cells(study: Study, config: Config) -> Iterator[Cell]:
 def measure(
     subjects: Mapping[str, Subject], data: CellData, settings: Settings, generator: torch.Generator
 ) -> dict[str, list[Row]]:
-    """Shared and unshared mistakes of all pairs, and how hard these examples are for the others."""
-    from transferscope.metrics.mistakes import mistakes
+    """Shared and unshared mistakes of all pairs, how hard they are for the others, and the images."""
+    from transferscope.metrics.mistakes import mistakes, mistakes_by_difficulty
 
-    labels = data.test.labels
-    multi_label = data.description.multi_label
-    predictions: dict[str, Tensor] = {
-        name: (subject.test_logits > 0).long() if multi_label else subject.test_logits.argmax(1)
-        for name, subject in subjects.items()
+    logits = {name: _logits(name, subject, data) for name, subject in subjects.items()}
+    truth = data.test.labels.cpu().long()
+    predictions = {
+        name: (own > 0).long() if data.description.multi_label else own.argmax(1)
+        for name, own in logits.items()
     }
-    truth = labels.long()
-    table = mistakes(predictions, truth, bootstrap=settings.bootstrap_draws, generator=generator)
+    rows: dict[str, list[Row]] = {name: [] for name in TABLES}
+    rows["mistakes_gallery"] = _gallery(logits, data, settings.gallery_images)
     by_pair = {(pair.a, pair.b): pair for pair in pairs(subjects)}
-    rows: list[Row] = []
-    for row in table.iter_rows(named=True):
-        pair = by_pair.get((row.pop("a"), row.pop("b")))
-        if pair is None:
-            continue
+    if not by_pair:
+        return rows
+    found = mistakes(
+        predictions, truth, pairs=by_pair, bootstrap=settings.bootstrap_draws, generator=generator
+    )
+    for row in found.iter_rows(named=True):
+        pair = by_pair[row.pop("a"), row.pop("b")]
         if row["scope"] != "all":
             row["scope"] = data.description.class_names[int(row["scope"])]
-        row["uncommon_share"] = (row["only_a"] + row["only_b"]) / row["n"]
-        rows.append({**pair.columns, **row})
+        uncommon = (row["only_a"] + row["only_b"]) / row["n"]
+        rows["mistakes"].append({**pair.columns, **row, "uncommon_share": uncommon})
+    for row in mistakes_by_difficulty(predictions, truth, pairs=by_pair).iter_rows(named=True):
+        rows["mistakes_by_difficulty"].append({**by_pair[row.pop("a"), row.pop("b")].columns, **row})
     wrong = {name: predicted != truth for name, predicted in predictions.items()}
-    difficulty = [row for pair in by_pair.values() for row in _difficulty(pair, wrong)]
-    return {"mistakes": rows, "mistakes_difficulty": difficulty}
+    rows["mistakes_difficulty"] = [row for pair in by_pair.values() for row in _judged(pair, wrong)]
+    rows["mistakes_tests"] = _tests(by_pair, wrong, settings, generator)
+    rows["mistakes_matrix"] = [
+        {name: row[name] for name in ("a", "b", "kappa", "churn")}
+        | {"uncommon_share": (row["only_a"] + row["only_b"]) / row["n"]}
+        for row in mistakes(predictions, truth, bootstrap=0).filter(scope="all").iter_rows(named=True)
+    ]
+    return rows
 
 
-def _difficulty(pair: Pair, wrong: Mapping[str, Tensor]) -> Iterator[Row]:
+def _logits(name: str, subject: Subject, data: CellData) -> Tensor:
+    """The instance's logits on the test images: one row an image, in the order of the ids.
+
+    Raises:
+        TaskFailed: they are of other images, or not finite.
+    """
+    logits, ids = subject.test_logits.cpu(), data.test.ids
+    if not len(logits) == len(ids) == len(data.test.labels):
+        raise TaskFailed(
+            f"{name} has predictions of {len(logits)} test images, but the data set has {len(ids)} ids and "
+            f"{len(data.test.labels)} labels: they can't be matched."
+        )
+    if len(set(ids)) != len(ids):
+        raise TaskFailed("The test images have ids that occur twice: predictions can't be matched by them.")
+    if not logits.isfinite().all():
+        raise TaskFailed(f"{name} gives logits that aren't finite: it has no mistakes to count.")
+    return logits
+
+
+def _judged(pair: Pair, wrong: Mapping[str, Tensor]) -> Iterator[Row]:
     """How often the instances outside the pair err where only one of it does, or both."""
-    import torch
+    from transferscope.metrics.difficulty import judged_difficulty
 
-    a, b = wrong[pair.a], wrong[pair.b]
-    judges: dict[str, Tensor] = {}
-    for kind in ("P-T", "RI-T"):
-        others = [
+    judges = {
+        kind: [
             errs for name, errs in wrong.items() if parse(name).kind == kind and name not in (pair.a, pair.b)
         ]
-        if others:
-            judges[kind] = torch.stack(others).double().mean(0)
-    for who, where in (("only a", a & ~b), ("only b", b & ~a), ("both", a & b)):
-        n = int(where.sum())
-        shares = {
-            kind: float(judges[kind][where].mean()) if n and kind in judges else math.nan
-            for kind in ("P-T", "RI-T")
-        }
+        for kind in ("P-T", "RI-T")
+    }
+    for found in judged_difficulty(wrong[pair.a], wrong[pair.b], judges):
         yield {
             **pair.columns,
-            "wrong": who,
-            "n": n,
-            "judged_wrong_p_t": shares["P-T"],
-            "judged_wrong_ri_t": shares["RI-T"],
-            "difficulty": (shares["P-T"] + shares["RI-T"]) / 2,
+            "wrong": found.wrong,
+            "n": found.n,
+            "judged_wrong_p_t": found.judged_wrong["P-T"],
+            "judged_wrong_ri_t": found.judged_wrong["RI-T"],
+            "difficulty": found.difficulty,
         }
+
+
+def _tests(
+    by_pair: Mapping[tuple[str, str], Pair],
+    wrong: Mapping[str, Tensor],
+    settings: Settings,
+    generator: torch.Generator,
+) -> list[Row]:
+    """Whether the mistakes of two P-T overlap more than those of the other kinds of pairs."""
+    from transferscope.metrics.overlap import overlap_tests
+
+    kinds = {
+        kind: [names for names, pair in by_pair.items() if pair.kind == kind] for kind in (CLAIMED, *COMPARED)
+    }
+    kinds = {kind: names for kind, names in kinds.items() if names}
+    if CLAIMED not in kinds or len(kinds) < 2:
+        return []
+    table = overlap_tests(
+        wrong, kinds, reference=CLAIMED, draws=settings.bootstrap_draws, generator=generator
+    )
+    return [{"pair": CLAIMED, **row} for row in table.iter_rows(named=True)]
+
+
+def _gallery(logits: Mapping[str, Tensor], data: CellData, count: int) -> list[Row]:
+    """What only P-T, only RI-T and both get wrong, most confident first."""
+    from transferscope.data.thumbnail import png_thumbnail
+    from transferscope.metrics.confident_mistakes import confident_mistakes
+
+    groups = [[own for name, own in logits.items() if parse(name).kind == kind] for kind in ("P-T", "RI-T")]
+    if not all(groups):
+        return []
+    test, images = data.test, data.test_images_uint8
+    names = {"first": "only P-T", "second": "only RI-T", "both": "both"}
+    rows = []
+    for found in confident_mistakes(groups[0], groups[1], test.labels.cpu(), count=count):
+        truth = int(
+            test.labels[found.index] if found.finding is None else test.labels[found.index, found.finding]
+        )
+        rows.append(
+            {
+                "set": names[found.who],
+                "rank": found.rank,
+                "image_id": test.ids[found.index],
+                "index": found.index,
+                "label": _label(data.description, truth, found.finding),
+                "p_t_label": _label(data.description, found.first_label, found.finding),
+                "p_t_confidence": found.first_confidence,
+                "ri_t_label": _label(data.description, found.second_label, found.finding),
+                "ri_t_confidence": found.second_confidence,
+                "picture": None if images is None else png_thumbnail(images[found.index]),
+            }
+        )
+    return rows
+
+
+def _label(about: Description, label: int, finding: int | None) -> str:
+    if finding is None:
+        return about.class_names[label]
+    return f"{'' if label else 'no '}{about.class_names[finding]}"
 
 
 def panels(tables: Mapping[str, pl.DataFrame]) -> Sequence[Panel]:
-    """For each target: uncommon mistakes by kind of pair; then kappa."""
-    import altair as alt
-    import polars as pl
+    """Uncommon mistakes and kappa of all targets; of each target, kappa of all pairs, and by difficulty."""
+    from transferscope.analyses._mistakes_panels import mistakes_panels
 
-    from transferscope.figures import color_scale
+    return mistakes_panels(tables)
 
-    table = tables["mistakes"].filter(pl.col("scope") == "all")
-    kinds = table["pair"].unique(maintain_order=True).to_list()
-    color = alt.Color("pair:N", scale=color_scale(kinds), legend=None)
-    drawn = []
-    for value, title, name in (
-        ("uncommon_share", "uncommon mistakes, share of decisions", "uncommon"),
-        ("kappa", "kappa of the errors", "kappa"),
-    ):
-        points = (
-            alt.Chart(table)
-            .mark_point()
-            .encode(
-                y=alt.Y("target:N", title=None, sort=None), x=alt.X(f"{value}:Q", title=title), color=color
-            )
-        )
-        means = (
-            alt.Chart(table)
-            .mark_tick(thickness=2, size=16)
-            .encode(
-                y=alt.Y("target:N", sort=None),
-                x=alt.X(f"mean({value}):Q"),
-                color=alt.Color("pair:N", scale=color_scale(kinds), title=None),
-            )
-        )
-        drawn.append(
-            Panel(
-                name=name,
-                title=title.capitalize(),
-                chart=alt.layer(points, means).resolve_legend(color="independent"),
-                summary=f"{title} of every pair by target; the stroke is the mean of a kind of pair.",
-            )
-        )
-    return drawn
+
+def galleries(tables: Mapping[str, pl.DataFrame]) -> Sequence[Gallery]:
+    """The images of each target that only P-T, only RI-T, and both get wrong."""
+    from transferscope.analyses._mistakes_panels import mistakes_galleries
+
+    return mistakes_galleries(tables["mistakes_gallery"])
 
 
 def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Finding]:
@@ -217,15 +253,15 @@ def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Findi
 
 
 def _uncommon_ratio(rows: pl.DataFrame) -> float:
-    import numpy as np
     import polars as pl
 
     shares = {
         kind: mean_over_targets(rows.filter(pl.col("pair") == kind), "uncommon_share")
-        for kind in ("P-T & P-T", "RI-T & RI-T", "P-T & RI-T")
+        for kind in (CLAIMED, *COMPARED)
     }
-    others = float(np.minimum(shares["RI-T & RI-T"], shares["P-T & RI-T"]))  # unlike min, NaN where one is
-    return shares["P-T & P-T"] / others if others > 0 else math.nan
+    others = [shares[kind] for kind in COMPARED]
+    # NaN, too, is no number to divide by
+    return shares[CLAIMED] / min(others) if all(other > 0 for other in others) else math.nan
 
 
 def _difficulty_of(rows: pl.DataFrame, who: str) -> float:

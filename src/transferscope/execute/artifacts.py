@@ -28,7 +28,7 @@ from transferscope.options import Normalization
 from transferscope.runs import Run, View
 from transferscope.train.loop import Trained
 
-DTYPES = {"str": pl.String, "int": pl.Int64, "float": pl.Float64, "bool": pl.Boolean}
+DTYPES = {"str": pl.String, "int": pl.Int64, "float": pl.Float64, "bool": pl.Boolean, "png": pl.Binary}
 SPLITS = ("train", "test")
 
 
@@ -164,6 +164,10 @@ class StoredCellData:
     @cached_property
     def test(self) -> Split:
         return self._split(self._data.test)
+
+    @property
+    def test_images_uint8(self) -> Tensor:
+        return self._data.test.images
 
     def _split(self, split: ImageSplit) -> Split:
         inputs = normalize(split.images.to(self._device), self._normalization)

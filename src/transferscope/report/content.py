@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from transferscope.analysis import Column
+from transferscope.analysis import Column, Gallery
 from transferscope.findings import Finding
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class Section:
     panels: Sequence[DrawnPanel]
     tables: Sequence[ReportTable]
     findings: Sequence[Finding]
+    galleries: Sequence[Gallery] = ()
     gap: str = ""
     """Why (part of) it is missing, where tasks failed."""
 

@@ -20,6 +20,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
+from transferscope.analysis import Gallery
 from transferscope.figures import inline_svg
 from transferscope.findings import Finding, Verdict
 from transferscope.report import numbers
@@ -100,6 +101,7 @@ def _section(section: Section) -> dict[str, Any]:
         "section": section,
         "id": identifier("analysis", section.name),
         "panels": [_panel(panel, id_) for panel, id_ in zip(section.panels, panel_ids, strict=True)],
+        "galleries": [_gallery(section.name, gallery) for gallery in section.galleries],
         "findings": [_finding(finding) for finding in section.findings],
         "tables": [_table(table) for table in section.tables],
     }
@@ -108,6 +110,30 @@ def _section(section: Section) -> dict[str, Any]:
 def _panel(panel: DrawnPanel, id_: str) -> dict[str, Any]:
     svg = inline_svg(panel.svg, id_, title=panel.title, summary=panel.summary)
     return {"id": id_, "title": panel.title, "summary": panel.summary, "svg": Markup(svg)}
+
+
+def _gallery(section: str, gallery: Gallery) -> dict[str, Any]:
+    return {
+        "id": identifier("gallery", section, gallery.name),
+        "title": gallery.title,
+        "summary": gallery.summary,
+        "rows": [
+            {
+                "title": row.title,
+                "empty": row.empty,
+                "pictures": [
+                    {"source": _address(picture.png), "alt": picture.alt, "caption": picture.caption}
+                    for picture in row.pictures
+                ],
+            }
+            for row in gallery.rows
+        ],
+    }
+
+
+def _address(png: bytes | None) -> str:
+    """The picture itself as an address, so that nothing is fetched."""
+    return "" if png is None else f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 def _finding(finding: Finding) -> dict[str, Any]:
