@@ -31,7 +31,6 @@ class Outputs:
 def write_outputs(plan: Plan, workspace: Workspace, provenance: Mapping[str, Any]) -> Outputs:
     """Write everything that is drawn from the stored results; each file in one step."""
     results = collect(plan, workspace.store)
-    _remove_old(workspace)
     findings = all_findings(plan, results)
     _write_tables(workspace, results)
     sections = [
@@ -51,6 +50,7 @@ def write_outputs(plan: Plan, workspace: Workspace, provenance: Mapping[str, Any
     )
     write_atomically(workspace.findings_file, findings_document(findings, plan))
     write_atomically(workspace.report, render(content))
+    _remove_old(workspace, results, content)
     return Outputs(findings=findings)
 
 
@@ -72,11 +72,17 @@ def all_findings(plan: Plan, results: Mapping[str, AnalysisResult]) -> list[Find
     return findings
 
 
-def _remove_old(workspace: Workspace) -> None:
-    """Tables and figures of an earlier study in this folder: what is shown belongs together."""
-    for folder, pattern in (("tables", "*.parquet"), ("tables", "*.csv"), ("figures", "*.svg")):
-        for path in (workspace.root / folder).glob(pattern):
-            path.unlink()
+def _remove_old(workspace: Workspace, results: Mapping[str, AnalysisResult], content: ReportContent) -> None:
+    """Remove tables and figures of an earlier study in this folder: what is shown belongs together."""
+    names = {name for result in results.values() for name in result.tables}
+    new = {f"tables/{name}{suffix}" for name in names for suffix in (".parquet", ".csv")}
+    new |= {
+        f"figures/{section.name}-{panel.name}.svg" for section in content.sections for panel in section.panels
+    }
+    for pattern in ("tables/*.parquet", "tables/*.csv", "figures/*.svg"):
+        for path in workspace.root.glob(pattern):
+            if path.relative_to(workspace.root).as_posix() not in new:
+                path.unlink()
 
 
 def _write_tables(workspace: Workspace, results: Mapping[str, AnalysisResult]) -> None:
