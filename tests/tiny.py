@@ -54,6 +54,8 @@ _SETTINGS: dict[str, dict[str, Any]] = {
     "criticality": {
         "alphas": [0, 1],
         "sigmas": [0, 0.1],
+        "relative_sigmas": [0, 1],
+        "bootstrap_draws": 100,
         "draws": 1,
         "num_images": 16,
         "targets": ["digits"],

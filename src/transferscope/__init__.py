@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     from transferscope.data.shuffle import block_shuffle, pixel_channel_shuffle
     from transferscope.metrics.basin import basin
     from transferscope.metrics.cka import cka, linear_cka
-    from transferscope.metrics.criticality import module_criticality, rewind
+    from transferscope.metrics.criticality import module_criticality
     from transferscope.metrics.distance import l2_distance
     from transferscope.metrics.interpolation import barrier, interpolate
     from transferscope.metrics.mistakes import mistakes
+    from transferscope.metrics.rewinding import rewind
     from transferscope.metrics.spectrum import conv_singular_values
 
 __version__ = "0.1.0"
@@ -46,7 +47,7 @@ _HOMES = {
     "mistakes": "metrics.mistakes",
     "module_criticality": "metrics.criticality",
     "pixel_channel_shuffle": "data.shuffle",
-    "rewind": "metrics.criticality",
+    "rewind": "metrics.rewinding",
 }
 
 

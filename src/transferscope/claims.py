@@ -180,8 +180,8 @@ CLAIMS: tuple[Claim, ...] = (
         id="ri_t_becomes_critical_suddenly",
         analysis="criticality",
         statement="RI-T becomes critical suddenly in the course of training.",
-        statistic="largest share of the rise of its modules' mean rewinding drop that falls in at most a tenth of "
-        "the training, mean over targets",
+        statistic="largest share of the rise of its modules' mean rewinding drop, without the head, that falls in at "
+        "most a tenth of the training, mean over targets",
         threshold=0.5,
         reason="half of the rise in a tenth of the time",
     ),

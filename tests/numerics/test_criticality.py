@@ -13,7 +13,8 @@ from torch import nn
 from torch.nn import functional
 
 from transferscope.errors import BadInput
-from transferscope.metrics.criticality import module_criticality, rewind
+from transferscope.metrics.criticality import module_criticality
+from transferscope.metrics.rewinding import rewind
 
 TOLERANCE = 1e-12
 
@@ -47,7 +48,8 @@ def test_cells_of_a_quadratic():
     """The mean loss is 0.1 + c ((1 - alpha)^2 |d|^2 + sigma^2 p): c, |d|^2, p = 1/2, 25, 2 and 2, 1, 3."""
     found = quadratic()
     assert found.cells.columns == [
-        *("module", "alpha", "sigma", "sigma_absolute", "loss", "loss_se", "metric", "metric_se", "draws")
+        *("module", "split", "scale", "alpha", "sigma", "sigma_absolute"),
+        *("loss", "loss_se", "metric", "metric_se", "draws"),
     ]
     assert len(found.cells) == 2 * len(ALPHAS) * len(SIGMAS)
     for row in found.cells.iter_rows(named=True):
@@ -59,23 +61,62 @@ def test_cells_of_a_quadratic():
         else:
             assert row["draws"] == 200
             assert abs(row["loss"] - expected) < 4 * row["loss_se"]
-    assert found.final_loss == pytest.approx(0.1, rel=TOLERANCE)
-    assert found.final_metric == 1
+    assert found.cells["split"].unique().to_list() == ["train"]
+    assert found.cells["scale"].unique().to_list() == ["absolute"]
+    assert found.final["train"].loss == pytest.approx(0.1, rel=TOLERANCE)
+    assert found.final["train"].metric == 1
 
 
 def test_mu_of_a_quadratic():
     """epsilon = 1.1 admits, of the module high, alpha >= 0.5 at sigma 0.1, and no cell at sigma 1."""
     found = quadratic(epsilon=1.1)
-    assert found.modules.columns == ["module", "mu", "distance", "num_parameters", "alpha", "sigma", "status"]
+    assert found.modules.columns == [
+        *("module", "mu", "mu_at_final", "distance", "num_parameters", "alpha", "sigma_absolute", "status")
+    ]
     low, high = found.modules.iter_rows(named=True)
     assert (high["distance"], high["num_parameters"]) == (1.0, 3)
-    assert (high["alpha"], high["sigma"]) == (0.5, 0.1)
+    assert (high["alpha"], high["sigma_absolute"]) == (0.5, 0.1)
     assert high["mu"] == pytest.approx(0.5**2 / 0.1**2, rel=TOLERANCE)
     # low: 12.5 (1 - alpha)^2 <= 1 needs alpha >= 0.75; its loss at sigma 1 is 1 more.
-    assert (low["alpha"], low["sigma"], low["distance"]) == (0.75, 0.1, 5.0)
+    assert (low["alpha"], low["sigma_absolute"], low["distance"]) == (0.75, 0.1, 5.0)
     assert low["mu"] == pytest.approx(0.75**2 * 25 / 0.1**2, rel=TOLERANCE)
     assert found.network == pytest.approx(low["mu"] + high["mu"], rel=TOLERANCE)
     assert found.modules["status"].to_list() == ["ok", "ok"]
+    assert found.status == "ok"
+    # at alpha = 1 the largest admissible noise is 0.1 too
+    assert high["mu_at_final"] == pytest.approx(1 / 0.1**2, rel=TOLERANCE)
+    assert low["mu_at_final"] == pytest.approx(25 / 0.1**2, rel=TOLERANCE)
+    assert quadratic(epsilon=1.1, alphas=[0, 0.75]).modules["mu_at_final"].is_nan().all()
+
+
+def test_noise_beyond_the_definition_is_mapped_but_not_counted():
+    """mu is over sigma up to 1: with 2 on the grid and everything admissible but alpha = 0, it stays that of 1."""
+    found = quadratic(epsilon=60, alphas=[0.5, 1], sigmas=[1.0, 2.0], modules={"high": ["high"]})
+    assert found.cells.filter(sigma=2.0)["loss"].max() < 60
+    assert found.modules["mu"].to_list() == [0.25]
+    assert found.modules["sigma_absolute"].to_list() == [1.0]
+
+
+@pytest.mark.parametrize("epsilon", [None, math.nan])
+def test_a_final_loss_of_nan_makes_mu_nan(epsilon):
+    broken = Quadratic([math.nan, 0.0], [0.0, 0.0, 0.0])
+    init = Quadratic([3.0, 4.0], [1.0, 0.0, 0.0])
+    found = module_criticality(
+        broken, init, broken, ONE, alphas=[0, 1], sigmas=[0.1], draws=2, epsilon=epsilon
+    )
+    assert found.modules["mu"].is_nan().all()
+    assert found.modules["status"].unique().to_list() == ["not a number"]
+    assert found.status == "not a number: low, high"
+    assert math.isnan(found.network)
+
+
+def test_a_distance_of_nan_makes_mu_nan_where_a_cell_is_admissible():
+    final = Quadratic([0.0, 0.0], [0.0, 0.0, 0.0])
+    init = Quadratic([math.nan, 0.0], [1.0, 0.0, 0.0])
+    found = module_criticality(final, init, final, ONE, alphas=[0, 1], sigmas=[0.1], draws=2, epsilon=50.0)
+    assert math.isnan(found.modules["mu"][0])
+    assert found.modules["mu"][1] == 0
+    assert found.status == "not a number: low"
 
 
 def test_nothing_admissible_is_infinite():
@@ -85,7 +126,9 @@ def test_nothing_admissible_is_infinite():
     assert found.modules["mu"].to_list() == [math.inf, math.inf]
     assert found.network == math.inf
     assert found.modules["status"].unique().to_list() == ["no admissible cell"]
+    assert found.status == "no admissible cell: low, high"
     assert found.modules["alpha"].is_null().all()
+    assert found.modules["mu_at_final"].to_list() == [math.inf, math.inf]
 
 
 def test_alpha_zero_admissible_is_zero():
@@ -101,22 +144,53 @@ def test_epsilon_is_the_final_loss_and_a_margin():
 
 
 def test_relative_sigma():
-    found = quadratic(relative=True, epsilon=1.1)
+    found = quadratic(sigmas=[], relative_sigmas=[0.0, 0.1, 0.2], epsilon=1.1)
     units = {"low": 5 / math.sqrt(2), "high": 1 / math.sqrt(3)}
+    assert found.cells["scale"].unique().to_list() == ["relative"]
     for row in found.cells.iter_rows(named=True):
         assert row["sigma_absolute"] == pytest.approx(row["sigma"] * units[row["module"]], rel=TOLERANCE)
     for row in found.modules.iter_rows(named=True):
         # |d|^2 cancels: alpha^2 p / sigma^2
-        expected = row["alpha"] ** 2 * row["num_parameters"] / row["sigma"] ** 2
+        sigma = row["sigma_absolute"] / units[row["module"]]
+        expected = row["alpha"] ** 2 * row["num_parameters"] / sigma**2
         assert row["mu"] == pytest.approx(expected, rel=TOLERANCE)
 
 
-@pytest.mark.parametrize("relative", [True, False])
-def test_a_module_that_did_not_move(relative):
+def test_both_scales_are_maps_under_the_same_noise():
+    """A relative scale that comes to an absolute one gives its numbers; mu is the least of both."""
+    unit = 1 / math.sqrt(3)
+    high = {"high": ["high"]}
+    both = quadratic(sigmas=[0.0, 0.1], relative_sigmas=[0.0, 0.1 / unit, 0.5], epsilon=1.1, modules=high)
+    keys = ["alpha", "loss", "loss_se", "metric", "draws"]
+    for sigma, relative in ((0.0, 0.0), (0.1, 0.1 / unit)):
+        absolute = both.cells.filter(scale="absolute", sigma=sigma).select(keys)
+        same = both.cells.filter(scale="relative", sigma=relative).select(keys)
+        assert np.allclose(absolute.to_numpy(), same.to_numpy(), rtol=1e-9)
+    assert len(both.cells) == len(ALPHAS) * 5
+    alone = [
+        quadratic(epsilon=1.1, modules=high, **grid).modules["mu"][0]
+        for grid in ({"sigmas": [0.1]}, {"sigmas": [], "relative_sigmas": [0.1 / unit, 0.5]})
+    ]
+    assert both.modules["mu"][0] == pytest.approx(min(alone), rel=TOLERANCE)
+    assert alone[1] < alone[0]
+
+
+def test_test_examples_get_the_map_of_the_same_noise():
+    """Their map is that of a run in which they were the training examples; mu stays that of training."""
+    init, final, options = network(0), network(1), {"alphas": [0, 0.5, 1], "sigmas": [0, 0.3], "draws": 3}
+    both = module_criticality(network(2), init, final, examples(), test=examples(5), **options)
+    for split, data in (("train", examples()), ("test", examples(5))):
+        alone = module_criticality(network(2), init, final, data, **options)
+        cells = both.cells.filter(split=split)
+        assert cells.drop("split").equals(alone.cells.drop("split"))
+        assert both.final[split].loss == alone.final["train"].loss
+        assert both.modules.equals(alone.modules) == (split == "train")
+
+
+@pytest.mark.parametrize("grid", [{"sigmas": [0.1]}, {"sigmas": [], "relative_sigmas": [0.1]}])
+def test_a_module_that_did_not_move(grid):
     same = Quadratic([0.0, 0.0], [0.0, 0.0, 0.0])
-    found = module_criticality(
-        same, same, same, ONE, alphas=[0.5, 1], sigmas=[0.1], epsilon=1, relative=relative
-    )
+    found = module_criticality(same, same, same, ONE, alphas=[0.5, 1], epsilon=1, **grid)
     assert found.modules["mu"].to_list() == [0.0, 0.0]
     assert found.modules["status"].to_list() == ["unmoved", "unmoved"]
 
@@ -200,42 +274,6 @@ def test_map_is_that_of_copies():
                 assert (row["loss_se"], row["metric_se"]) == pytest.approx(tuple(errors), rel=1e-9, abs=1e-12)
 
 
-@pytest.mark.parametrize("cumulative", [False, True])
-def test_rewinding(cumulative):
-    init, final, (x, y) = network(0), network(1), examples()
-    table = rewind(network(2), init, final, (x, y), cumulative=cumulative)
-    assert table.columns == ["module", "loss", "metric", "rise_loss", "drop_metric"]
-    with torch.no_grad():
-        final_loss = functional.cross_entropy(final.eval()(x), y).item()
-        final_accuracy = (final(x).argmax(1) == y).double().mean().item()
-    modules = ["stem", "norm", "head"]
-    for index, row in enumerate(table.iter_rows(named=True)):
-        back = modules[: index + 1] if cumulative else [modules[index]]
-        state = {n: (init if n.split(".")[0] in back else final).state_dict()[n] for n in final.state_dict()}
-        net = network(2)
-        net.load_state_dict(state)
-        with torch.no_grad():
-            logits = net.eval()(x)
-        loss, accuracy = (
-            functional.cross_entropy(logits, y).item(),
-            (logits.argmax(1) == y).double().mean().item(),
-        )
-        assert row["module"] == modules[index]
-        assert (row["loss"], row["metric"]) == pytest.approx((loss, accuracy), rel=TOLERANCE)
-        assert row["rise_loss"] == pytest.approx(loss - final_loss, abs=TOLERANCE)
-        assert row["drop_metric"] == pytest.approx(final_accuracy - accuracy, abs=TOLERANCE)
-
-
-def test_given_modules_and_an_init_without_the_head():
-    init = {n: t for n, t in network(0).state_dict().items() if not n.startswith("head")}
-    modules = {"body": ["stem", "norm"]}
-    assert rewind(network(2), init, network(1), examples(), modules=modules)["module"].to_list() == ["body"]
-    with pytest.raises(BadInput, match="init"):
-        rewind(network(2), init, network(1), examples())
-    with pytest.raises(BadInput, match="Module 'tail'"):
-        rewind(network(2), init, network(1), examples(), modules={"tail": ["tail"]})
-
-
 class Breaks(nn.Module):
     def __init__(self, after):
         super().__init__()
@@ -262,7 +300,7 @@ def test_the_model_is_restored(after):
     ]
     for call in calls:
         model.left = after
-        if after < 3 or (after < 1000 and call is calls[0]):
+        if after < 1000:
             with pytest.raises(RuntimeError, match="out of memory"):
                 call()
         else:
@@ -290,6 +328,8 @@ def test_a_loss_of_nan_is_not_admissible():
         ({"alphas": [0, 1.2]}, r"\[0, 1\]"),
         ({"alphas": []}, r"\[0, 1\]"),
         ({"sigmas": [0.0]}, "one of them above"),
+        ({"sigmas": [], "relative_sigmas": [0.0]}, "one of them above"),
+        ({"relative_sigmas": [-0.5]}, "at least 0"),
         ({"sigmas": [-1.0, 1.0]}, "at least 0"),
         ({"draws": 0}, "draw"),
     ],

@@ -2,98 +2,63 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from transferscope.analysis import Cell, CellData, Column, ConfigProblem, Panel, Row, Subject
-from transferscope.claims import BY_ID
+from transferscope.analyses._criticality_columns import TABLES as TABLES
+from transferscope.analyses._criticality_findings import findings as findings
+from transferscope.analyses._criticality_panels import panels as panels
+from transferscope.analysis import Cell, CellData, Column, ConfigProblem, Row, Split, Subject
 from transferscope.config import AnalysisConfig, Study
-from transferscope.findings import (
-    Finding,
-    judge,
-    largest,
-    mean_over_targets,
-    mean_rank_correlation,
-    not_measured,
-)
 from transferscope.options import Frozen
-from transferscope.runs import KINDS, Point, chosen_seeds, chosen_targets, target_run
+from transferscope.runs import KIND_NAMES, KINDS, Point, chosen_seeds, chosen_targets, target_run
 
 if TYPE_CHECKING:
     import polars as pl
     import torch
 
+    from transferscope.metrics.criticality import Criticality
+    from transferscope.metrics.evaluation import Data
+
 ORDER = 6
-VERSION = 1
+VERSION = 2
 TITLE = "Module criticality"
 SHOWS = (
-    "One module at a time is put back to its initial value (for P-T: the pre-trained one), all or part of the "
-    "way, and noise is added to it, while everything else stays as trained. A module is critical where that "
-    "costs much."
+    "One module at a time, or all up to one, is put back while everything else stays as trained: to its initial "
+    "value (for P-T the pre-trained one), to a fresh random draw, part of the way and under noise (the direct "
+    "path), or to what it was after an epoch of the training (the optimization path). A module is critical where "
+    "that costs much."
 )
 HOW_TO_READ = (
-    "Modules of P-T that can be put back at no cost did not need to be fine-tuned: they are candidates for "
-    "freezing. In the maps, alpha 0 is the initial value and 1 the trained one; a bright row at alpha 0 is a "
-    "module that doesn't matter."
+    "Modules of P-T that can be put back at no cost did not need to be fine-tuned; that a fresh draw in their place "
+    "costs much says that they are used all the same. In the maps, alpha 0 is the initial value and 1 the trained "
+    "one: a map that is bright at its left edge belongs to a module that needn't have moved, one that is bright at "
+    "its top bears noise.\n\n"
+    "What could be frozen: modules are left at their initial values, one more at a time, for as long as the training "
+    "metric drops by no more than was asked for (acceptable_drop), from the bottom up, or greedily by least cost. "
+    "Training images choose; the drop that is written beside a set is that of the test metric with the whole set "
+    "put back at once. Where the two orders agree and the interval stays small, start your next training with these "
+    "modules frozen."
 )
 CAVEATS = (
-    "Putting back one module says nothing of putting back several: look at the cumulative column. The head is "
-    "drawn at random and always critical. mu is 0 where the initial value itself is admissible, and infinite "
-    "where nothing is."
+    "Putting back one module says nothing of putting back several: look at the cumulative drops and at the sets. "
+    "They are put back after a training that moved them. A training with them frozen lets the others adapt, which "
+    "should cost less, but only that training can tell. Training images on which the network is near perfect are a "
+    "lenient judge: the test drop of a set can exceed what was asked for. The head is drawn at random and always "
+    "critical; it is never in a set. mu is 0 where the initial value itself is admissible, and infinite where "
+    "nothing is; it depends on the grid. A fresh draw needs a second seed."
 )
 SOURCE = "Neyshabur, Sedghi, Zhang (2020), section 4.2; Chatterji, Neyshabur, Sedghi (2020)"
 
-KIND_NAMES = {"p_t": "P-T", "ri_t": "RI-T"}
 KEYS = (
     Column("target", "str", "Name of the target"),
     Column("kind", "str", "P-T or RI-T"),
     Column("seed", "int", "Seed of the instance"),
 )
-_MODULE = (
-    Column("module", "str", "Name of the module"),
-    Column("depth", "int", "Place of the module from the stem, 0, to the head"),
-)
-TABLES = {
-    "criticality": (
-        *_MODULE,
-        Column("is_head", "bool", "Whether it is the head, which is never transferred"),
-        Column("mu", "float", "Module criticality on training images; infinite where no cell is admissible"),
-        Column("epsilon", "float", "Largest training loss that is admissible", "nats"),
-        Column("status", "str", "ok, no admissible cell, or unmoved"),
-        Column("distance", "float", "L2 distance from init to final"),
-        Column("num_parameters", "int", "Parameters of the module"),
-        Column("train_rise_loss", "float", "Rise of the training loss when it alone is put back", "nats"),
-        Column("train_drop", "float", "Drop of the training metric when it alone is put back"),
-        Column("test_drop", "float", "Drop of the test metric when it alone is put back"),
-        Column("test_drop_cumulative", "float", "Drop of the test metric when it and all below are put back"),
-        Column("test_metric", "float", "Test metric of the final network", "0 to 1"),
-        Column("n_test", "int", "Test images"),
-    ),
-    "criticality_map": (
-        *_MODULE,
-        Column("alpha", "float", "Place between init, 0, and final, 1"),
-        Column("sigma", "float", "Scale of the Gaussian noise"),
-        Column("loss", "float", "Mean training loss over the draws", "nats"),
-        Column("loss_se", "float", "Its standard error over the draws", "nats"),
-        Column("metric", "float", "Mean training metric over the draws", "0 to 1"),
-        Column("metric_se", "float", "Its standard error over the draws"),
-        Column("draws", "int", "Draws of the noise"),
-    ),
-    "criticality_path": (
-        *_MODULE,
-        Column("epoch", "int", "Epoch to whose value the module alone is put back; 0 is the init"),
-        Column("test_drop", "float", "Drop of the test metric"),
-    ),
-    "criticality_training": (
-        *_MODULE,
-        Column("epoch", "int", "Epoch of the network; its module alone is put back to the init"),
-        Column("epochs", "int", "Epochs of the whole training"),
-        Column("test_drop", "float", "Drop of the test metric against the network at that epoch"),
-    ),
-}
+INIT, FRESH = "init", "fresh draw"
+"""What modules are put back to; the second is also the role of the random initialization of another seed."""
 
 
 class Settings(Frozen):
@@ -102,15 +67,22 @@ class Settings(Frozen):
     alphas: tuple[Annotated[float, Field(ge=0, le=1)], ...] = (0, 0.25, 0.5, 0.75, 1)
     """Places between init and final."""
     sigmas: tuple[Annotated[float, Field(ge=0)], ...] = (0, 0.02, 0.05, 0.1, 0.2)
-    """Scales of the noise."""
+    """Scales of the noise in the units of the weights, as in the papers; may be empty."""
+    relative_sigmas: tuple[Annotated[float, Field(ge=0)], ...] = (0, 0.5, 1, 2)
+    """Scales of the noise in units of the root mean square of a module's move: comparable between modules; may
+    be empty."""
     draws: Annotated[int, Field(ge=1)] = 10
-    """Draws of the noise, the same over the whole map."""
-    relative_sigma: bool = False
-    """Sigma in units of the root mean square move of the module's weights, not of the weights themselves."""
+    """Draws of the noise, the same over the whole map and for both scales and splits."""
     tolerance: Annotated[float, Field(gt=0)] = 0.1
-    """A cell is admissible while the loss is at most that of the final network plus this, in nats."""
+    """A cell is admissible while the training loss is at most that of the final network plus this, in nats."""
     num_images: Annotated[int, Field(ge=8)] = 256
-    """Training images of the map and of mu; all where there are fewer."""
+    """Training images, and as many test images, of the maps and of mu; all where there are fewer."""
+    num_images_over_epochs: Annotated[int, Field(ge=8)] | None = None
+    """Test images of the optimization path and of the course of training; all by default."""
+    acceptable_drop: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """Drop of the training metric at which modules still count as freezable; 0.01 is one point."""
+    bootstrap_draws: Annotated[int, Field(ge=100)] = 1000
+    """Resamples of the test images behind the intervals of the drops."""
 
 
 class Config(AnalysisConfig, Settings):
@@ -118,265 +90,186 @@ class Config(AnalysisConfig, Settings):
 
 
 def check(study: Study, config: Config) -> Iterator[ConfigProblem]:
-    """Grids on which criticality can't be defined."""
-    if not any(sigma > 0 for sigma in config.sigmas):
-        yield ConfigProblem(
-            "sigmas", "must contain at least one scale above 0, or there is no noise to bear."
-        )
-    if not config.alphas:
-        yield ConfigProblem("alphas", "must contain at least one place between init, 0, and final, 1.")
+    """Grids on which criticality can't be defined, or without their ends."""
+    for key, scales in (("sigmas", config.sigmas), ("relative_sigmas", config.relative_sigmas)):
+        if scales and not any(sigma > 0 for sigma in scales):
+            yield ConfigProblem(key, "must contain a scale above 0, or there is no noise to bear.")
+    if not (config.sigmas or config.relative_sigmas):
+        yield ConfigProblem("sigmas", "must not be empty where relative_sigmas is empty too.")
+    for end, name in ((0, "init"), (1, "final")):
+        if end not in config.alphas:
+            yield ConfigProblem(
+                "alphas", f"must contain 0, the init, and 1, the final; the {name} is missing."
+            )
 
 
 def cells(study: Study, config: Config) -> Iterator[Cell]:
-    """One cell an instance, with all the epochs that its recipe keeps."""
-    evaluations = len(config.alphas) * (1 + len(config.sigmas) * config.draws) * 6
+    """One cell an instance, with all the epochs that its recipe keeps and an RI of another seed."""
+    seeds = chosen_seeds(study, config)
+    noisy = sum(sigma > 0 for sigma in (*config.sigmas, *config.relative_sigmas))
+    evaluations = len(config.alphas) * (1 + noisy * config.draws) * 6
     for target in chosen_targets(study, config):
         for kind in KINDS:
-            for seed in chosen_seeds(study, config):
+            for place, seed in enumerate(seeds):
                 run = target_run(study, kind, target, seed)
                 subjects = {f"epoch {e}": Point(run=run, epoch=e) for e in run.recipe.kept_epochs}
+                cost = evaluations * config.num_images / 1000 / len(subjects)
+                other = seeds[(place + 1) % len(seeds)]
+                if other != seed:
+                    subjects[FRESH] = target_run(study, "ri_t", target, other).init
                 yield Cell(
                     keys={"target": target, "kind": KIND_NAMES[kind], "seed": seed},
                     subjects=subjects,
                     data=study.targets[target].data,
-                    cost=evaluations * config.num_images / 1000 / len(subjects),
+                    cost=cost,
                 )
 
 
 def measure(
     subjects: Mapping[str, Subject], data: CellData, settings: Settings, generator: torch.Generator
 ) -> dict[str, list[Row]]:
-    """The map and mu of every module, and what putting modules back costs."""
-    from transferscope.metrics.criticality import module_criticality, rewind
+    """The maps and mu of every module, what putting modules back costs, and which could be frozen."""
+    from transferscope.metrics.criticality import module_criticality
+    from transferscope.metrics.freezing import freezable
+    from transferscope.metrics.repeated_passes import RepeatedPasses
+    from transferscope.metrics.rewinding import rewind_to
     from transferscope.models.init import HEAD
 
-    by_epoch = {subject.epoch: subject for subject in subjects.values()}
-    init, final = by_epoch[0], by_epoch[max(by_epoch)]
-    model = final.model()
-    few = data.train.first(settings.num_images)
-    train, test = (few.inputs, few.labels), (data.test.inputs, data.test.labels)
-    found = module_criticality(
+    by_epoch = {subject.epoch: subject for role, subject in subjects.items() if role != FRESH}
+    last = max(by_epoch)
+    init, final = by_epoch[0].state, by_epoch[last].state
+    model = by_epoch[last].model()
+    few, few_test = (_examples(split, settings.num_images) for split in (data.train, data.test))
+    maps = module_criticality(
         model,
-        init.state,
-        final.state,
-        train,
+        init,
+        final,
+        few,
+        test=few_test,
         alphas=settings.alphas,
         sigmas=settings.sigmas,
+        relative_sigmas=settings.relative_sigmas,
         draws=settings.draws,
         tolerance=settings.tolerance,
-        relative=settings.relative_sigma,
         generator=generator,
     )
-    depth = {name: i for i, name in enumerate(found.modules["module"])}
-    on_train = _by_module(rewind(model, init.state, final.state, train))
-    on_test = _by_module(rewind(model, init.state, final.state, test))
-    cumulative = _by_module(rewind(model, init.state, final.state, test, cumulative=True))
-    rows: list[Row] = [
-        {
-            "module": name,
-            "depth": depth[name],
-            "is_head": name == HEAD,
-            "mu": row["mu"],
-            "epsilon": found.epsilon,
-            "status": row["status"],
-            "distance": row["distance"],
-            "num_parameters": row["num_parameters"],
-            "train_rise_loss": on_train[name]["rise_loss"],
-            "train_drop": on_train[name]["drop_metric"],
-            "test_drop": on_test[name]["drop_metric"],
-            "test_drop_cumulative": cumulative[name]["drop_metric"],
-            "test_metric": on_test[name]["metric"] + on_test[name]["drop_metric"],
-            "n_test": len(data.test.labels),
-        }
-        for name, row in _by_module(found.modules).items()
+    names = maps.modules["module"].to_list()
+    module = {
+        name: {"module": name, "depth": depth, "is_head": name == HEAD} for depth, name in enumerate(names)
+    }
+    bootstrap = {"draws": settings.bootstrap_draws, "generator": generator}
+    train, test = (RepeatedPasses(model, _examples(split)) for split in (data.train, data.test))
+    states = {INIT: init} | ({FRESH: subjects[FRESH].state} if FRESH in subjects else {})
+    rewinding: list[Row] = []
+    for together in (False, True):
+        on_train = rewind_to(train, states, final, cumulative=together)
+        on_test = rewind_to(test, states, final, cumulative=together, **bootstrap)
+        rewinding += _rewinding(on_train, on_test, together, module)
+    sets = freezable(
+        train,
+        test,
+        init,
+        final,
+        candidates=[name for name in names if name != HEAD],
+        acceptable_drop=settings.acceptable_drop,
+        **bootstrap,
+    )
+    asked = {
+        "acceptable_drop": settings.acceptable_drop,
+        "n_train": len(data.train.labels),
+        "n_test": len(data.test.labels),
+    }
+    over = test
+    if settings.num_images_over_epochs is not None:
+        over = RepeatedPasses(model, _examples(data.test, settings.num_images_over_epochs))
+    earlier = {str(epoch): subject.state for epoch, subject in by_epoch.items() if epoch < last}
+    path: list[Row] = [
+        {**module[row["module"]], "epoch": int(row["to"]), **_test_drop(row)}
+        for row in rewind_to(over, earlier, final, **bootstrap).iter_rows(named=True)
     ]
-    columns = ("module", "alpha", "sigma", "loss", "loss_se", "metric", "metric_se", "draws")
-    cells_of_map = [
-        {"depth": depth[row["module"]], **{name: row[name] for name in columns}}
-        for row in found.cells.iter_rows(named=True)
+    training: list[Row] = [
+        {**module[row["module"]], "epoch": epoch, "epochs": last, **_test_drop(row)}
+        for epoch, subject in by_epoch.items()
+        if epoch > 0
+        for row in rewind_to(over, {INIT: init}, subject.state, **bootstrap).iter_rows(named=True)
     ]
-    path: list[Row] = []
-    training: list[Row] = []
-    for epoch, subject in by_epoch.items():
-        if subject is not final:
-            back = rewind(model, subject.state, final.state, test)
-            path += [
-                {"module": name, "depth": depth[name], "epoch": epoch, "test_drop": row["drop_metric"]}
-                for name, row in _by_module(back).items()
-            ]
-        if epoch > 0:
-            back = rewind(model, init.state, subject.state, test)
-            training += [
-                {
-                    "module": name,
-                    "depth": depth[name],
-                    "epoch": epoch,
-                    "epochs": max(by_epoch),
-                    "test_drop": row["drop_metric"],
-                }
-                for name, row in _by_module(back).items()
-            ]
     return {
-        "criticality": rows,
-        "criticality_map": cells_of_map,
+        "criticality": [_summary(row, maps.epsilon, rewinding, module) for row in _rows(maps.modules)],
+        "criticality_network": [_network(maps)],
+        "criticality_map": [
+            {**module[row["module"]], **row, "n": len(maps.final[row["split"]].losses)}
+            for row in _rows(maps.cells)
+        ],
+        "criticality_rewinding": rewinding,
+        "criticality_freezing": [{**row, **asked} for row in _rows(sets)],
         "criticality_path": path,
         "criticality_training": training,
     }
 
 
-def _by_module(table: pl.DataFrame) -> dict[str, Row]:
-    return {row["module"]: row for row in table.iter_rows(named=True)}
+def _examples(split: Split, count: int | None = None) -> Data:
+    part = split if count is None else split.first(count)
+    return part.inputs, part.labels
 
 
-def panels(tables: Mapping[str, pl.DataFrame]) -> Sequence[Panel]:
-    """Accuracy after rewinding by target; then the maps of the first seed."""
-    drawn = []
-    for target in tables["criticality"]["target"].unique(maintain_order=True):
-        drawn += [_rewinding(tables["criticality"], target), _cumulative(tables["criticality"], target)]
-        drawn += _maps(tables["criticality_map"], target)
-        drawn.append(_in_training(tables["criticality_training"], target))
-    return drawn
+def _rows(table: pl.DataFrame) -> Iterable[Row]:
+    return table.iter_rows(named=True)
 
 
-def _rewinding(table: pl.DataFrame, target: str, *, cumulative: bool = False) -> Panel:
-    import altair as alt
-    import polars as pl
+def _rewinding(
+    on_train: pl.DataFrame, on_test: pl.DataFrame, together: bool, module: Mapping[str, Row]
+) -> Iterator[Row]:
+    for train, test in zip(_rows(on_train), _rows(on_test), strict=True):
+        yield {
+            **module[test["module"]],
+            "to": test["to"],
+            "together": together,
+            "train_metric": train["metric"],
+            "train_drop": train["drop_metric"],
+            "train_rise_loss": train["rise_loss"],
+            "n_train": train["n"],
+            **_test_drop(test),
+            "final_test_metric": test["final_metric"],
+        }
 
-    from transferscope.figures import KIND_COLORS, color_scale
 
-    part = table.filter(pl.col("target") == target)
-    order = part.sort("depth")["module"].unique(maintain_order=True).to_list()
-    column = "test_drop_cumulative" if cumulative else "test_drop"
-    what = "it and all modules below are" if cumulative else "one module is"
-    base = alt.Chart(part).encode(
-        x=alt.X("module:N", sort=order, title=None),
-        color=alt.Color("kind:N", scale=color_scale(["P-T", "RI-T"], KIND_COLORS), title=None),
-        xOffset="kind:N",
+def _test_drop(row: Row) -> Row:
+    return {
+        "test_metric": row["metric"],
+        "test_drop": row["drop_metric"],
+        "test_drop_low": row["drop_low"],
+        "test_drop_high": row["drop_high"],
+        "n_test": row["n"],
+    }
+
+
+def _summary(row: Row, epsilon: float, rewinding: Iterable[Row], module: Mapping[str, Row]) -> Row:
+    """The module's row of the first table."""
+    name = row["module"]
+    alone, together = (
+        next(r for r in rewinding if (r["module"], r["to"], r["together"]) == (name, INIT, cumulative))
+        for cumulative in (False, True)
     )
-    title = "drop of the test metric"
-    chart = alt.layer(
-        base.mark_bar(opacity=0.6).encode(y=alt.Y(f"mean({column}):Q", title=title)),
-        base.mark_point(size=18).encode(y=alt.Y(f"{column}:Q", title=title)),
-    )
-    return Panel(
-        name=f"{'cumulative' if cumulative else 'rewinding'}-{target}",
-        title=f"{target}: {what} put back to the init",
-        chart=chart,
-        summary=f"Drop of the test metric on {target} when {what} put back; a bar is the mean, a point a seed.",
-    )
+    copied = ("train_rise_loss", "train_drop", "test_drop", "test_drop_low", "test_drop_high", "n_test")
+    return {
+        **module[name],
+        **{key: row[key] for key in ("mu", "mu_at_final", "status", "distance", "num_parameters")},
+        "epsilon": epsilon,
+        **{key: alone[key] for key in copied},
+        "test_drop_cumulative": together["test_drop"],
+        "test_metric": alone["final_test_metric"],
+    }
 
 
-def _cumulative(table: pl.DataFrame, target: str) -> Panel:
-    return _rewinding(table, target, cumulative=True)
-
-
-def _maps(table: pl.DataFrame, target: str) -> list[Panel]:
-    import altair as alt
-    import polars as pl
-
-    part = table.filter(pl.col("target") == target)
-    seed = part["seed"].min()
-    part = part.filter(pl.col("seed") == seed)
-    order = part.sort("depth")["module"].unique(maintain_order=True).to_list()
-    drawn = []
-    for kind in part["kind"].unique(maintain_order=True):
-        chart = (
-            alt.Chart(part.filter(pl.col("kind") == kind), width=78, height=78)
-            .mark_rect()
-            .encode(
-                x=alt.X("alpha:O", title=None),
-                y=alt.Y("sigma:O", title=None, sort="descending"),
-                color=alt.Color("metric:Q", title="training metric", scale=alt.Scale(domain=[0, 1])),
-            )
-            .facet(facet=alt.Facet("module:N", sort=order, title=None), columns=3)
-        )
-        drawn.append(
-            Panel(
-                name=f"map-{kind.lower().replace('-', '_')}-{target}",
-                title=f"{target}: {kind} {seed}, maps",
-                chart=chart,
-                summary=f"Training metric of {kind} {seed} on {target} by place between init and final (x) and "
-                "noise scale (y), a map a module.",
-            )
-        )
-    return drawn
-
-
-def _in_training(table: pl.DataFrame, target: str) -> Panel:
-    import altair as alt
-    import polars as pl
-
-    from transferscope.figures import KIND_COLORS, color_scale
-
-    part = table.filter(pl.col("target") == target)
-    means = part.group_by("kind", "seed", "epoch", maintain_order=True).agg(pl.col("test_drop").mean())
-    base = alt.Chart(means).encode(
-        x=alt.X("epoch:Q", title="epoch"),
-        color=alt.Color("kind:N", scale=color_scale(["P-T", "RI-T"], KIND_COLORS), title=None),
-    )
-    title = "drop, mean over modules"
-    chart = alt.layer(
-        base.mark_line().encode(y=alt.Y("mean(test_drop):Q", title=title)),
-        base.mark_point(opacity=0.6).encode(y=alt.Y("test_drop:Q", title=title)),
-    )
-    return Panel(
-        name=f"training-{target}",
-        title=f"{target}: criticality along training",
-        chart=chart,
-        summary=f"Mean drop of the test metric on {target} when one module of the network of an epoch is put back.",
-    )
-
-
-def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Finding]:
-    """The four claims about criticality."""
-    import polars as pl
-
-    body = tables["criticality"].filter(~pl.col("is_head"))
-    low = body.filter(pl.col("depth") < (pl.col("depth").max() + 1) / 2)
-    p_t, ri_t = pl.col("kind") == "P-T", pl.col("kind") == "RI-T"
-    n = largest(body, "n_test")
-    low_names = ", ".join(low["module"].unique(maintain_order=True))
-    found = [
-        judge(
-            BY_ID[name],
-            low.filter(kind),
-            lambda rows: mean_over_targets(rows, "test_drop"),
-            num_images=n,
-            note=f"Lower half: {low_names}.",
-        )
-        for name, kind in (("p_t_low_modules_not_critical", p_t), ("ri_t_low_modules_critical", ri_t))
-    ]
-    found.append(judge(BY_ID["p_t_criticality_grows_toward_head"], body.filter(p_t), _growth, num_images=n))
-    course = tables["criticality_training"].filter(ri_t)
-    claim = BY_ID["ri_t_becomes_critical_suddenly"]
-    epochs = sorted({0, *course["epoch"].to_list()})
-    if not _windows(epochs):
-        why = "The recipe keeps no two epochs within a tenth of the training; see training.keep_epochs."
-        found.append(not_measured(claim, why))
-    else:
-        found.append(judge(claim, course, _suddenness, num_images=n))
-    return found
-
-
-def _growth(rows: pl.DataFrame) -> float:
-    return mean_rank_correlation(rows, "depth", "train_rise_loss", by=("seed",))
-
-
-def _windows(epochs: Sequence[int]) -> list[tuple[int, int]]:
-    """Pairs of kept epochs that are at most a tenth of the training apart."""
-    longest = max(epochs, default=0) / 10
-    return [(a, b) for a in epochs for b in epochs if a < b and b - a <= longest]
-
-
-def _suddenness(rows: pl.DataFrame) -> float:
-    """Largest share of the whole rise of the mean drop that falls in a tenth of the training."""
-    import polars as pl
-
-    means = rows.group_by("target", "epoch", maintain_order=True).agg(pl.col("test_drop").mean())
-    values = []
-    for (target,), part in means.group_by(["target"], maintain_order=True):
-        drop = {0: 0.0, **dict(zip(part["epoch"], part["test_drop"], strict=True))}
-        whole = max(drop.values())
-        steepest = max(drop[b] - drop[a] for a, b in _windows(sorted(drop)))
-        values.append({"target": target, "value": steepest / whole if whole > 0 else math.nan})
-    return mean_over_targets(pl.DataFrame(values, schema={"target": pl.String, "value": pl.Float64}), "value")
+def _network(maps: Criticality) -> Row:
+    train, test = maps.final["train"], maps.final["test"]
+    return {
+        "mu": maps.network,
+        "status": maps.status,
+        "epsilon": maps.epsilon,
+        "train_loss": train.loss,
+        "train_metric": train.metric,
+        "test_metric": test.metric,
+        "n_train": len(train.losses),
+        "n_test": len(test.losses),
+    }

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import polars as pl
 import torch
 from torch import nn
 
 from transferscope.errors import BadInput
-from transferscope.metrics.evaluation import Data, Evaluation, check_data, evaluate
+from transferscope.metrics.evaluation import Data, Evaluation
 from transferscope.metrics.module_path import ModulePath, module_paths
+from transferscope.metrics.repeated_passes import RepeatedPasses
 from transferscope.metrics.states import Modules, State, borrowed
+
+LARGEST_SIGMA = 1.0
+"""Noise beyond it doesn't count for mu: its definition has 0 <= sigma <= 1."""
+OK = "ok"
+NONE_ADMISSIBLE = "no admissible cell"
+UNMOVED = "unmoved"
+NOT_A_NUMBER = "not a number"
 
 CELL_COLUMNS = {
     "module": pl.String,
+    "split": pl.String,
+    "scale": pl.String,
     "alpha": pl.Float64,
     "sigma": pl.Float64,
     "sigma_absolute": pl.Float64,
@@ -30,10 +39,11 @@ CELL_COLUMNS = {
 MODULE_COLUMNS = {
     "module": pl.String,
     "mu": pl.Float64,
+    "mu_at_final": pl.Float64,
     "distance": pl.Float64,
     "num_parameters": pl.Int64,
     "alpha": pl.Float64,
-    "sigma": pl.Float64,
+    "sigma_absolute": pl.Float64,
     "status": pl.String,
 }
 
@@ -43,19 +53,17 @@ class Criticality:
     """Criticality of each module and of the network."""
 
     cells: pl.DataFrame
-    """The map: one row a module, alpha and sigma."""
+    """The maps: one row a module, split, scale, alpha and sigma."""
     modules: pl.DataFrame
     """One row a module, in the order of the network."""
     network: float
-    """Sum of the modules' mu; infinite where one is."""
+    """Sum of the modules' mu; infinite where one is, NaN where one is."""
+    status: str
+    """"ok", or what keeps the sum from being finite and in which modules."""
     epsilon: float
-    """Largest mean loss that is admissible."""
-    final_loss: float
-    """Mean loss of the final network."""
-    final_metric: float
-    """Accuracy or mean AUC of the final network."""
-    relative: bool
-    """Whether sigma is given in units of the module's root mean square move."""
+    """Largest mean training loss that is admissible."""
+    final: Mapping[str, Evaluation]
+    """What the final network gives on each split."""
 
 
 def module_criticality(
@@ -66,10 +74,11 @@ def module_criticality(
     *,
     alphas: Sequence[float],
     sigmas: Sequence[float],
+    relative_sigmas: Sequence[float] = (),
+    test: Data | None = None,
     draws: int = 10,
     epsilon: float | None = None,
     tolerance: float = 0.1,
-    relative: bool = False,
     modules: Modules | None = None,
     batch_size: int = 256,
     generator: torch.Generator | None = None,
@@ -78,40 +87,46 @@ def module_criticality(
 
     Module i is set to (1 - alpha) init_i + alpha final_i + sigma * N(0, I), all others stay final:
 
-        mu_i(epsilon) = min over alpha, sigma > 0 of alpha^2 ||final_i - init_i||_F^2 / sigma^2
-                        subject to mean over the noise of the loss <= epsilon.
+        mu_i(epsilon) = min over alpha in [0, 1], sigma in (0, 1] of alpha^2 ||final_i - init_i||_F^2 / sigma^2
+                        subject to mean over the noise of the training loss <= epsilon.
 
     The network's criticality is the sum. Source: the definition of module and network criticality in
     Chatterji, Neyshabur, Sedghi 2020; Neyshabur, Sedghi, Zhang 2020, on module criticality. The minimum is
-    over the grid: a finer one can only lower mu. mu_i is 0 where alpha = 0 is admissible under some noise,
-    and infinite where nothing is. The condition reads the estimated mean, not an end of its interval.
+    over the grid, absolute and relative scales together: a finer one can only lower mu. mu_i is 0 where
+    alpha = 0 is admissible under some noise, and infinite where nothing is. The condition reads the estimated
+    mean, not an end of its interval.
 
-    The same draws of noise are used over a module's whole grid. Only parameters get noise and count in the
-    distance; BatchNorm's running statistics move with alpha, integer buffers stay final.
+    The same draws of noise are used over a module's whole grid, for both scales and both splits. Only
+    parameters get noise and count in the distance; BatchNorm's running statistics move with alpha, integer
+    buffers stay final. Passes begin at the touched module where that changes nothing (`RepeatedPasses`).
 
     Args:
         model: the architecture; its own weights and modes are put back at the end, also after an exception.
         init, final: networks or state dicts; `init` needs the tensors of the modules alone.
-        data: inputs (n, ...) and labels (n,) int64 or (n, k) float.
+        data: training inputs (n, ...) and labels (n,) int64 or (n, k) float; mu is of these.
         alphas: places in [0, 1], 0 = init; in any order.
-        sigmas: noise scales, at least 0 and one above; in any order.
+        sigmas: noise scales in the units of the weights, as in the papers; at least 0, in any order.
+        relative_sigmas: noise scales in units of ||final_i - init_i||_F / sqrt(number of parameters of module
+            i), so that they are comparable between modules: at 1 the noise is as long as the module's move.
+        test: examples that get the same map.
         draws: draws of the noise for each cell with sigma > 0. One says little; ten or more.
-        epsilon: largest admissible mean loss, in nats; final loss + `tolerance` by default.
+        epsilon: largest admissible mean loss, in nats; final training loss + `tolerance` by default.
         tolerance: see epsilon, in nats.
-        relative: sigma counts in units of ||final_i - init_i||_F / sqrt(number of parameters of module i), so
-            that it is comparable between modules; in the units of the weights by default, as in the papers.
         modules: module name -> prefixes of the names of its tensors, in the order of the network; the
             top-level children with parameters by default.
         batch_size: examples in one forward pass.
         generator: of the noise; one with seed 0 by default.
 
     Returns:
-        `cells` with columns module; alpha; sigma; sigma_absolute (in the units of the weights); loss, loss_se
-        (mean and standard error over the draws, in nats); metric, metric_se; draws (1 and errors 0 where
-        sigma is 0; errors NaN with one draw). `modules` with columns module; mu; distance
-        (||final - init||_F); num_parameters; alpha, sigma (the cell where mu is reached; null where
-        none); status ("ok", "no admissible cell", or "unmoved": distance 0, so mu is 0 where a cell is
-        admissible).
+        `cells` with columns module; split ("train" or "test"); scale ("absolute" or "relative"); alpha; sigma
+        (in the scale's units); sigma_absolute (in the units of the weights); loss, loss_se (mean and standard
+        error over the draws, in nats); metric, metric_se; draws (1 and errors 0 where sigma is 0; errors NaN
+        with one draw).
+        `modules` with columns module; mu; mu_at_final (the same with alpha = 1: what orders modules whose mu
+        is 0; NaN where 1 isn't on the grid); distance (||final - init||_F); num_parameters; alpha,
+        sigma_absolute (the cell where mu is reached; null where none); status ("ok"; "no admissible cell";
+        "unmoved": distance 0, so mu is 0 where a cell is admissible; "not a number": mu is NaN because
+        epsilon or the distance is).
 
     Raises:
         BadInput: grids out of range, states or modules that don't fit, data that don't go together.
@@ -125,114 +140,75 @@ def module_criticality(
     >>> found.modules.select("module", "mu", "alpha").row(0)  # 0.5^2 * 4^2 / 0.1^2
     ('0', 400.0, 0.5)
     """
-    _check_grids(alphas, sigmas, draws)
-    check_data(data, batch_size)
+    _check_grids(alphas, sigmas, relative_sigmas, draws)
+    passes = {"train": RepeatedPasses(model, data, batch_size)}
+    if test is not None:
+        passes["test"] = RepeatedPasses(model, test, batch_size)
     source = torch.Generator().manual_seed(0) if generator is None else generator
     rows: list[dict[str, object]] = []
     with borrowed(model) as live:
         parts = module_paths(model, live, init, final, modules)
-        measure = partial(evaluate, model, data, batch_size)
-        reference = measure()
+        reference = {split: each.evaluate() for split, each in passes.items()}
         for part in parts:
-            unit = part.distance / math.sqrt(part.num_parameters) if relative else 1.0
-            scales = {float(sigma): float(sigma) * unit for sigma in sigmas}
-            for (alpha, sigma), found in _map(part, alphas, scales, draws, source, measure).items():
-                keys = {"module": part.name, "alpha": alpha, "sigma": sigma, "sigma_absolute": scales[sigma]}
-                rows.append({**keys, **_summary(found, noisy=sigma > 0)})
-    limit = reference.loss + tolerance if epsilon is None else float(epsilon)
+            unit = part.distance / math.sqrt(part.num_parameters)
+            scales = [("absolute", float(sigma), float(sigma)) for sigma in sigmas]
+            scales += [("relative", float(sigma), float(sigma) * unit) for sigma in relative_sigmas]
+            found = _map(part, alphas, [absolute for _, _, absolute in scales], draws, source, passes)
+            rows += [
+                {
+                    "module": part.name,
+                    "split": split,
+                    "scale": scale,
+                    "alpha": float(alpha),
+                    "sigma": sigma,
+                    "sigma_absolute": absolute,
+                    **_summary(found[float(alpha), absolute][split], noisy=absolute != 0),
+                }
+                for split in passes
+                for scale, sigma, absolute in scales
+                for alpha in alphas
+            ]
+    limit = reference["train"].loss + tolerance if epsilon is None else float(epsilon)
     cells = pl.DataFrame(rows, schema=CELL_COLUMNS)
-    table = pl.DataFrame([_mu(cells, part, limit) for part in parts], schema=MODULE_COLUMNS)
+    on_train = cells.filter(split="train")
+    table = pl.DataFrame([_mu(on_train, part, limit) for part in parts], schema=MODULE_COLUMNS)
     return Criticality(
         cells=cells,
         modules=table,
         network=math.fsum(table["mu"]),
+        status=_network_status(table),
         epsilon=limit,
-        final_loss=reference.loss,
-        final_metric=reference.metric,
-        relative=relative,
+        final=reference,
     )
 
 
-def rewind(
-    model: nn.Module,
-    init: State,
-    final: State,
-    data: Data,
-    *,
-    modules: Modules | None = None,
-    cumulative: bool = False,
-    batch_size: int = 256,
-) -> pl.DataFrame:
-    """Loss and metric with modules put back to `init`, one at a time or from the bottom up to each.
-
-    `init` may be any earlier checkpoint: a row for each checkpoint and module is the optimization path of
-    Neyshabur, Sedghi, Zhang 2020. A module's buffers go back with its parameters.
-
-    Args:
-        model: the architecture; its own weights and modes are put back at the end, also after an exception.
-        init, final: networks or state dicts; `init` needs the tensors of the modules alone.
-        data: inputs (n, ...) and labels (n,) int64 or (n, k) float.
-        modules: as for `module_criticality`; their order is the order from the bottom up.
-        cumulative: put back all modules up to this one.
-        batch_size: examples in one forward pass.
-
-    Returns:
-        One row a module. Columns: module; loss (in nats); metric; rise_loss (loss - loss of the final
-        network); drop_metric (metric of the final network - metric). NaN where the network's output is.
-
-    Raises:
-        BadInput: states or modules that don't fit, data that don't go together.
-
-    >>> import torch
-    >>> net = torch.nn.Sequential(torch.nn.Linear(1, 2))
-    >>> final = {"0.weight": torch.tensor([[4.0], [0.0]]), "0.bias": torch.zeros(2)}
-    >>> init = {"0.weight": torch.tensor([[0.0], [4.0]]), "0.bias": torch.zeros(2)}
-    >>> rewind(net, init, final, (torch.ones(1, 1), torch.tensor([0]))).select("module", "drop_metric").row(0)
-    ('0', 1.0)
-    """
-    check_data(data, batch_size)
-    rows = []
-    with borrowed(model) as live:
-        parts = module_paths(model, live, init, final, modules)
-        reference = evaluate(model, data, batch_size)
-        for part in parts:
-            part.put_back()
-            found = evaluate(model, data, batch_size)
-            if not cumulative:
-                part.finish()
-            rows.append(
-                {
-                    "module": part.name,
-                    "loss": found.loss,
-                    "metric": found.metric,
-                    "rise_loss": found.loss - reference.loss,
-                    "drop_metric": reference.metric - found.metric,
-                }
-            )
-    numbers = dict.fromkeys(("loss", "metric", "rise_loss", "drop_metric"), pl.Float64)
-    return pl.DataFrame(rows, schema={"module": pl.String, **numbers})
+Outcomes = dict[str, list[tuple[float, float]]]
+"""Split -> loss and metric of each draw."""
 
 
 def _map(
     part: ModulePath,
     alphas: Sequence[float],
-    scales: Mapping[float, float],
+    sigmas: Sequence[float],
     draws: int,
     generator: torch.Generator,
-    measure: Callable[[], Evaluation],
-) -> dict[tuple[float, float], list[tuple[float, float]]]:
-    """(alpha, sigma) -> loss and metric of each draw; the module is final again at the end."""
-    found: dict[tuple[float, float], list[tuple[float, float]]] = {
-        (float(alpha), sigma): [] for alpha in alphas for sigma in scales
+    passes: Mapping[str, RepeatedPasses],
+) -> dict[tuple[float, float], Outcomes]:
+    """(alpha, absolute sigma) -> its outcomes; the module is final again at the end."""
+    found: dict[tuple[float, float], Outcomes] = {
+        (float(alpha), sigma): {split: [] for split in passes} for alpha in alphas for sigma in sigmas
     }
+    for each in passes.values():
+        each.stand_before(part.tensors)
     for draw in range(draws):
         noise = part.draw_noise(generator)
-        for (alpha, sigma), values in found.items():
+        for (alpha, sigma), outcomes in found.items():
             if sigma == 0 and draw > 0:
                 continue
-            part.place(alpha, scales[sigma], noise)
-            outcome = measure()
-            values.append((outcome.loss, outcome.metric))
+            part.place(alpha, sigma, noise)
+            for split, each in passes.items():
+                outcome = each.evaluate()
+                outcomes[split].append((outcome.loss, outcome.metric))
     part.finish()
     return found
 
@@ -259,31 +235,53 @@ def _mu(cells: pl.DataFrame, part: ModulePath, limit: float) -> dict[str, object
         "module": part.name,
         "distance": part.distance,
         "num_parameters": part.num_parameters,
+        "alpha": None,
+        "sigma_absolute": None,
     }
-    # NaN compares as the largest number in Polars: a cell that can't be computed is not admissible.
+    # An unmoved module has mu 0 under any noise, and no noise at all at relative scales.
     cost = (
         pl.lit(0.0)
         if part.distance == 0
         else (pl.col("alpha") * part.distance / pl.col("sigma_absolute")) ** 2
     )
-    admissible = (
-        cells.filter(module=part.name)
-        .filter((pl.col("sigma") > 0) & (pl.col("loss") <= limit))
-        .select("alpha", "sigma", mu=cost)
-        .sort("mu", "alpha", "sigma")
+    counted = cells.filter(module=part.name).filter(
+        (pl.col("sigma") > 0) & (pl.col("sigma_absolute") <= LARGEST_SIGMA)
     )
+    # NaN compares as the largest number in Polars: a cell that can't be computed is not admissible.
+    admissible = (
+        counted.filter(pl.col("loss") <= limit)
+        .select("alpha", "sigma_absolute", mu=cost)
+        .sort("mu", "alpha", "sigma_absolute")
+    )
+    at_final = math.nan
+    if 1.0 in cells["alpha"]:
+        at_final = min(admissible.filter(pl.col("alpha") == 1)["mu"], default=math.inf)
+    if math.isnan(limit) or (math.isnan(part.distance) and not admissible.is_empty()):
+        return {**row, "mu": math.nan, "mu_at_final": math.nan, "status": NOT_A_NUMBER}
     if admissible.is_empty():
-        return {**row, "mu": math.inf, "alpha": None, "sigma": None, "status": "no admissible cell"}
-    return {**row, **admissible.row(0, named=True), "status": "ok" if part.distance else "unmoved"}
+        return {**row, "mu": math.inf, "mu_at_final": at_final, "status": NONE_ADMISSIBLE}
+    status = OK if part.distance else UNMOVED
+    return {**row, **admissible.row(0, named=True), "mu_at_final": at_final, "status": status}
 
 
-def _check_grids(alphas: Sequence[float], sigmas: Sequence[float], draws: int) -> None:
+def _network_status(modules: pl.DataFrame) -> str:
+    for reason in (NOT_A_NUMBER, NONE_ADMISSIBLE):
+        names = modules.filter(status=reason)["module"].to_list()
+        if names:
+            return f"{reason}: {', '.join(names)}"
+    return OK
+
+
+def _check_grids(
+    alphas: Sequence[float], sigmas: Sequence[float], relative_sigmas: Sequence[float], draws: int
+) -> None:
     problems = []
+    scales = [*sigmas, *relative_sigmas]
     if not alphas or not all(0 <= alpha <= 1 for alpha in alphas):
         problems.append(f"Expected alphas in [0, 1] (0 = init, 1 = final), got {list(alphas)}.")
-    if not all(0 <= sigma < math.inf for sigma in sigmas) or not any(sigma > 0 for sigma in sigmas):
+    if not all(0 <= sigma < math.inf for sigma in scales) or not any(sigma > 0 for sigma in scales):
         problems.append(
-            f"Expected noise scales of at least 0, one of them above, got {list(sigmas)}; mu divides by them."
+            f"Expected noise scales of at least 0, one of them above, got {scales}; mu divides by them."
         )
     if draws < 1:
         problems.append(f"Expected at least one draw of noise, got {draws}.")

@@ -33,6 +33,11 @@ class ModulePath:
         return math.sqrt(math.fsum(float(square) for square in squares))
 
     @property
+    def tensors(self) -> list[Tensor]:
+        """The network's own tensors of this module: what changes along the path."""
+        return [self.live[name] for name in self.final]
+
+    @property
     def num_parameters(self) -> int:
         return sum(self.final[name].numel() for name in self.parameters)
 

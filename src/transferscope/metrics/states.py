@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import TypeGuard
 
 import torch
@@ -201,7 +202,7 @@ def re_estimate_batch_norm(model: nn.Module, inputs: Tensor, batch_size: int) ->
 
 def device_of(model: nn.Module) -> torch.device:
     """The device of the network's first tensor; the CPU where it has none."""
-    for tensor in (*model.parameters(), *model.buffers()):
+    for tensor in chain(model.parameters(), model.buffers()):
         return tensor.device
     return torch.device("cpu")
 
