@@ -50,7 +50,14 @@ _SETTINGS: dict[str, dict[str, Any]] = {
     "mistakes": {"bootstrap_draws": 100},
     "feature_similarity": {"num_images": 16, "permutations": 2},
     "parameter_distance": {},
-    "barriers": {"alphas": [0, 0.5, 1], "bootstrap_draws": 100, "targets": ["digits"]},
+    "barriers": {
+        "alphas": [0, 0.5, 1],
+        "bootstrap_draws": 100,
+        "basin_points": 2,
+        "basin_draws": 2,
+        "plane_size": 2,
+        "targets": ["digits"],
+    },
     "criticality": {
         "alphas": [0, 1],
         "sigmas": [0, 0.1],

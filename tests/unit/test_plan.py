@@ -48,7 +48,8 @@ def test_a_study_comes_down_to_the_tasks_that_it_needs(tmp_path: Path) -> None:
         "mistakes": 2,  # a target
         "feature_similarity": 2,
         "parameter_distance": 2,
-        "barriers": 15,  # 1 target, 3 pairs of each of 3 kinds, 6 of P-T & RI-T
+        # 1 target: 3 pairs of each of 3 kinds, 6 of P-T & RI-T; 3 twos and all of P-T and of RI-T; 2 planes
+        "barriers": 15 + 8 + 2,
         "criticality": 6,  # 1 target, 2 kinds, 3 seeds
         "checkpoints": 12,  # 1 target, 4 epochs, 3 seeds
     }
@@ -58,24 +59,24 @@ def test_a_study_comes_down_to_the_tasks_that_it_needs(tmp_path: Path) -> None:
         + 2 * (3 + 3)  # shuffled
         + 3 * 3  # on one target from epochs 0, 1, 2; from epoch 3 is the P-T that there is
     )
-    assert kinds(the_plan) == {"data": 3, "train": trainings, "measure": 51}
+    assert kinds(the_plan) == {"data": 3, "train": trainings, "measure": 61}
 
 
 def test_the_embedded_study() -> None:
     full = plan(load_study(embedded_study()))
-    assert kinds(full) == {"data": 5, "train": 141, "measure": 166}
+    assert kinds(full) == {"data": 5, "train": 141, "measure": 200}
     assert cells(full) == {
         "feature_reuse": 57,
         "mistakes": 4,
         "feature_similarity": 4,
         "parameter_distance": 4,
-        "barriers": 66,
+        "barriers": 66 + 32 + 2,
         "criticality": 6,
         "checkpoints": 21,
         "spectra": 4,
     }
     quick = plan(load_study(embedded_study(), variant="quick"))
-    assert kinds(quick) == {"data": 5, "train": 41, "measure": 66}
+    assert kinds(quick) == {"data": 5, "train": 41, "measure": 76}
 
 
 def test_no_task_is_planned_twice(tmp_path: Path) -> None:

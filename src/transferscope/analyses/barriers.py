@@ -1,4 +1,4 @@
-"""Experiment 5: performance barriers on the straight path between instances."""
+"""Experiment 5: performance barriers between instances, the basins they lie in, and what averaging them gives."""
 
 from __future__ import annotations
 
@@ -7,104 +7,129 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from transferscope.analysis import Cell, CellData, Column, ConfigProblem, Panel, Row, Subject
+from transferscope.analyses._barriers_columns import KEYS, TABLES
+from transferscope.analyses._barriers_panels import barriers_panels
+from transferscope.analysis import Cell, CellData, ConfigProblem, Panel, Row, Subject
 from transferscope.claims import BY_ID
-from transferscope.config import AnalysisConfig, Study
+from transferscope.config import AnalysisConfig, PositiveInt, Study
 from transferscope.data.base import describe
 from transferscope.findings import Finding, judge, largest, mean_over_targets, not_measured
 from transferscope.options import Frozen
-from transferscope.pairs import PAIR_COLUMNS, SAME_INIT, Pair, instances, pairs
+from transferscope.pairs import PAIR_COLUMNS, SAME_INIT, Pair, instances, pairs, parse
 from transferscope.runs import chosen_seeds, chosen_targets, target_run
 
 if TYPE_CHECKING:
     import polars as pl
     import torch
 
+    from transferscope.runs import Point
+
+__all__ = ["KEYS", "TABLES"]
+
 ORDER = 5
-VERSION = 1
-TITLE = "Performance barriers"
+VERSION = 2
+TITLE = "Barriers and basins"
 SHOWS = (
     "Test loss and metric of networks on the straight line between two instances, (1 - alpha) a + alpha b, and "
-    "beyond its ends. A barrier is how much worse the path gets than the line between its ends."
+    "beyond its ends: a barrier is how much worse the path gets than the line between its ends. Whether a set of "
+    "instances lies in one basin, with a flat floor and walls around it; the loss on the plane through three of "
+    "them; and what averaging their weights gives."
 )
 HOW_TO_READ = (
     "A flat curve between 0 and 1 says that two instances lie in one basin and that their weights can be "
-    "averaged; a hill of the loss, or a valley of the metric, says that they don't and can't."
+    "averaged; a hill of the loss, or a valley of the metric, says that they don't and can't. A set is an "
+    "(epsilon, delta)-basin when its loss differs from the mean by epsilon or less, and a step of length delta out "
+    "of it, by noise or straight on, costs twice epsilon or more; without an epsilon of one's own it is called a "
+    "basin when that is true of some epsilon. Averaging is safe where the averaged weights are no worse than the "
+    "mean instance."
 )
 CAVEATS = (
-    "The highest point of a path is found on a grid and is biased upward where test images are few. A network "
-    "and its copy with permuted channels compute the same with a barrier between them. Losses beyond the ends "
-    "can explode; the loss axis is logarithmic."
+    "The highest point of a path is found on a grid and is biased upward where test images are few; the bias "
+    "stands in the table. A network and its copy with permuted channels compute the same with a barrier between "
+    "them. Losses beyond the ends can explode; the loss axis is logarithmic. The basin's delta is a choice: by "
+    "default the mean distance between the instances, so that the walls must show within one more length of the set. "
+    "A rough floor between high walls counts as a basin too: look at its epsilon. In a plane, what is marked with a "
+    "hollow point lies off it, and is shown at its nearest place."
 )
-SOURCE = "Neyshabur, Sedghi, Zhang (2020), section 4.1; barrier as in Entezari et al. (2022)"
+SOURCE = (
+    "Neyshabur, Sedghi, Zhang (2020), section 4.1 and definition of a basin; barrier over the line as in Entezari "
+    "et al. (2022), over the mean as in Frankle et al. (2020); planes as in Garipov et al. (2018)"
+)
 
 ACROSS = "P-T & P-T, other target"
-KEYS = (
-    Column("target", "str", "Name of the target whose test images are used"),
-    Column("target_b", "str", "Name of the target that b was trained on"),
-    *PAIR_COLUMNS,
-)
-TABLES = {
-    "barriers": (
-        Column("definition", "str", "line: above the line between the ends; mean: above their mean"),
-        Column("barrier_loss", "float", "Largest rise of the loss", "nats"),
-        Column(
-            "barrier_loss_low", "float", "Lower end of its 95 % paired bootstrap interval over images", "nats"
-        ),
-        Column("barrier_loss_high", "float", "Upper end", "nats"),
-        Column("barrier_metric", "float", "Largest drop of the metric"),
-        Column("barrier_metric_low", "float", "Lower end of its 95 % interval"),
-        Column("barrier_metric_high", "float", "Upper end"),
-        Column("metric_a", "float", "Test metric of a", "0 to 1"),
-        Column("metric_b", "float", "Test metric of b", "0 to 1"),
-        Column(
-            "metric_midpoint",
-            "float",
-            "Test metric of the averaged weights; null if 0.5 isn't on the grid",
-            "0 to 1",
-        ),
-        Column("batch_norm", "str", "What was done with BatchNorm statistics on the path"),
-        Column("n", "int", "Test images"),
-    ),
-    "barriers_curves": (
-        Column("alpha", "float", "Place on the path: 0 is a, 1 is b"),
-        Column("loss", "float", "Mean test loss", "nats"),
-        Column("metric", "float", "Test metric", "0 to 1"),
-    ),
-}
+ELSEWHERE = "b elsewhere"
+"""Role of an instance that was trained on another target than the one measured on."""
+TOGETHER = ("P-T", "RI-T")
+"""Kinds whose instances are also looked at all together."""
+PLANE_INSTANCES = 3
 
 
 class Settings(Frozen):
     """What decides the numbers of a cell."""
 
     alphas: tuple[float, ...] = (-0.5, -0.25, 0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.25, 1.5)
-    """Places on the path; 0 and 1 must be among them."""
-    definition: Literal["line", "mean"] = "line"
-    """Barrier over the line between the ends (Entezari et al. 2022) or over their mean (Frankle et al. 2020)."""
+    """Places on the path; 0, 0.5 and 1 must be among them."""
+    num_images: PositiveInt | None = None
+    """Test images for the paths and the averages: the first so many, or all."""
     batch_norm: Literal["keep", "interpolate", "re-estimate"] = "re-estimate"
-    """BatchNorm statistics on the path; of no effect in a network without BatchNorm."""
+    """BatchNorm's statistics on the path: of the nearer end, mixed like the weights, or re-estimated on training
+    images; of no effect in a network without BatchNorm. Where there is no nearer end (basins, planes, averages),
+    keep means interpolate."""
+    calibration_images: PositiveInt = 2000
+    """Training images for re-estimating BatchNorm's statistics: the first so many."""
     bootstrap_draws: Annotated[int, Field(ge=100)] = 1000
     """Resamples of the test images behind the intervals."""
+    basin_images: PositiveInt = 500
+    """Test images for the basins."""
+    basin_points: Annotated[int, Field(ge=2)] = 24
+    """Places on a set behind its mean loss and the deviation from it."""
+    basin_draws: Annotated[int, Field(ge=2)] = 24
+    """Ways out of a set, each taken by noise and straight on."""
+    epsilon: Annotated[float, Field(ge=0)] | None = None
+    """Of the (epsilon, delta)-basin, in nats; where none is given the smallest with which the loss on the set is
+    flat: the set is a basin for some epsilon exactly where it is one for this."""
+    delta: Annotated[float, Field(gt=0)] | None = None
+    """How far outside a set its walls must stand, in L2 norm of the weights; delta_relative decides where none
+    is given."""
+    delta_relative: Annotated[float, Field(gt=0)] = 1.0
+    """delta over the mean distance between the instances: at 1 the walls must show within one more length of the
+    set. An absolute delta would ask other things of P-T, which lie close, than of RI-T, which lie far apart."""
+    plane_size: Annotated[int, Field(ge=2)] = 13
+    """Places along each side of a plane."""
+    plane_margin: Annotated[float, Field(ge=0)] = 0.25
+    """Room around what is marked in a plane, as a fraction of its extent."""
+    plane_images: PositiveInt = 300
+    """Test images for the planes."""
 
 
 class Config(AnalysisConfig, Settings):
     """Options of barriers."""
 
     across: tuple[tuple[str, str], ...] = ()
-    """Pairs of targets with the same classes whose P-T are interpolated too, measured on the first."""
+    """Pairs of targets with the same classes whose P-T are interpolated too, measured on both."""
+    plane_targets: tuple[str, ...] | None = None
+    """Targets whose planes are drawn; the first by default."""
 
 
 def check(study: Study, config: Config) -> Iterator[ConfigProblem]:
-    """Grids without the ends, and pairs of targets that don't have the same classes."""
-    for end in (0.0, 1.0):
-        if end not in config.alphas:
-            yield ConfigProblem("alphas", f"must contain 0 and 1, the two instances; {end:g} is missing.")
+    """Grids without the ends or the middle, and pairs of targets that don't have the same classes."""
+    for place, what in ((0.0, "a"), (0.5, "the averaged weights"), (1.0, "b")):
+        if place not in config.alphas:
+            yield ConfigProblem("alphas", f"must contain 0, 0.5 and 1; {place:g}, {what}, is missing.")
+    if len(set(config.alphas)) != len(config.alphas):
+        yield ConfigProblem("alphas", "holds a place more than once; name each once.")
+    for name in config.plane_targets or ():
+        if name not in chosen_targets(study, config):
+            known = ", ".join(chosen_targets(study, config))
+            yield ConfigProblem("plane_targets", f"unknown target '{name}'. Valid: {known}.")
     for a, b in config.across:
         unknown = [name for name in (a, b) if name not in study.targets]
         if unknown:
             yield ConfigProblem(
                 "across", f"unknown target '{unknown[0]}'. Valid: {', '.join(study.targets)}."
             )
+        elif a == b:
+            yield ConfigProblem("across", f"'{a}' is paired with itself; name two targets.")
         elif describe(study.targets[a].data).class_names != describe(study.targets[b].data).class_names:
             yield ConfigProblem(
                 "across", f"targets '{a}' and '{b}' must have the same classes in the same order."
@@ -112,125 +137,97 @@ def check(study: Study, config: Config) -> Iterator[ConfigProblem]:
 
 
 def cells(study: Study, config: Config) -> Iterator[Cell]:
-    """One cell a pair of instances."""
+    """A cell a pair; a cell a set of P-T or RI-T, two or all of them; a cell a plane."""
+    planes = chosen_targets(study, config)[:1] if config.plane_targets is None else config.plane_targets
     for target in chosen_targets(study, config):
         points = instances(study, config, target, same_init=True)
         for pair in pairs(points):
-            keys = {"target": target, "target_b": target, **pair.columns}
             subjects = {"a": points[pair.a], "b": points[pair.b]}
-            yield Cell(
-                keys=keys, subjects=subjects, data=study.targets[target].data, cost=len(config.alphas) / 2
-            )
-    for a, b in config.across:
+            yield _cell(study, target, target, pair.columns, subjects, len(config.alphas) / 2)
+        yield from _set_cells(study, config, target, points)
+        if target in planes:
+            yield from _plane_cells(study, config, target)
+    both_ways = [pair for a, b in config.across for pair in ((a, b), (b, a))]
+    for a, b in dict.fromkeys(both_ways):
         for seed in chosen_seeds(study, config):
-            pair = Pair(ACROSS, f"P-T {seed}", f"P-T {seed}", seed, seed)
+            name = f"P-T {seed}"
+            pair = Pair(ACROSS, name, name, seed, seed)
             subjects = {
                 "a": target_run(study, "p_t", a, seed).final,
-                "b": target_run(study, "p_t", b, seed).final,
+                ELSEWHERE: target_run(study, "p_t", b, seed).final,
             }
-            keys = {"target": a, "target_b": b, **pair.columns}
-            yield Cell(keys=keys, subjects=subjects, data=study.targets[a].data, cost=len(config.alphas) / 2)
+            yield _cell(study, a, b, pair.columns, subjects, len(config.alphas) / 2)
+
+
+def _set_cells(study: Study, config: Config, target: str, points: Mapping[str, Point]) -> Iterator[Cell]:
+    """Every two P-T and every two RI-T, and all of either."""
+    for kind in TOGETHER:
+        every = _of_kind(points, kind)
+        sets = [(pair.columns, [pair.a, pair.b]) for pair in pairs(every) if pair.kind == f"{kind} & {kind}"]
+        if len(every) > 1:
+            sets.append((_together(kind), every))
+        for keys, names in sets:
+            passes = (config.basin_points + 2 * config.basin_draws) / 4  # on part of the images
+            subjects = {name: points[name] for name in names}
+            yield _cell(study, target, target, keys, subjects, passes / len(names))
+
+
+def _plane_cells(study: Study, config: Config, target: str) -> Iterator[Cell]:
+    """The first three P-T with P, and the first three RI-T with the first one's init."""
+    points = instances(study, config, target, untrained=True)
+    for kind, init in zip(TOGETHER, ("P", "RI"), strict=True):
+        names = [*_of_kind(points, kind)[:PLANE_INSTANCES], *_of_kind(points, init)[:1]]
+        if len(names) >= PLANE_INSTANCES:
+            subjects = {name: points[name] for name in names}
+            yield _cell(study, target, target, _together(kind), subjects, config.plane_size**2 / 12)
+
+
+def _of_kind(names: Mapping[str, Point], kind: str) -> list[str]:
+    """Instances of the kind, each from its own initialization."""
+    return [name for name in names if (found := parse(name)).kind == kind and found.init_seed is None]
+
+
+def _together(kind: str) -> dict[str, str | int | None]:
+    return dict.fromkeys(column.name for column in PAIR_COLUMNS) | {"pair": kind}
+
+
+def _cell(
+    study: Study,
+    target: str,
+    target_b: str,
+    pair: Mapping[str, str | int | None],
+    subjects: Mapping[str, Point],
+    cost: float,
+) -> Cell:
+    keys = {"target": target, "target_b": target_b, **pair}
+    return Cell(keys=keys, subjects=subjects, data=study.targets[target].data, cost=cost)
 
 
 def measure(
     subjects: Mapping[str, Subject], data: CellData, settings: Settings, generator: torch.Generator
 ) -> dict[str, list[Row]]:
-    """The path between a and b, and its barrier."""
-    from transferscope.metrics.interpolation import barrier_interval, path_losses, path_table
+    """The path between a and b and its barriers; or the basin and the average of a set; or a plane."""
+    from transferscope.analyses import _barriers_path, _barriers_sets
 
-    path = path_losses(
-        subjects["a"].model(),
-        subjects["a"].state,
-        subjects["b"].state,
-        (data.test.inputs, data.test.labels),
-        alphas=settings.alphas,
-        batch_norm=settings.batch_norm,
-        calibration=data.train.inputs,
-    )
-    curve = path_table(path)
-    metric = dict(zip(curve["alpha"], curve["metric"], strict=True))
-    found = barrier_interval(
-        path, definition=settings.definition, draws=settings.bootstrap_draws, generator=generator
-    )
-    row: Row = {
-        "definition": found.definition,
-        "barrier_loss": found.loss.estimate,
-        "barrier_loss_low": found.loss.low,
-        "barrier_loss_high": found.loss.high,
-        "barrier_metric": found.metric.estimate,
-        "barrier_metric_low": found.metric.low,
-        "barrier_metric_high": found.metric.high,
-        "metric_a": metric[0.0],
-        "metric_b": metric[1.0],
-        "metric_midpoint": metric.get(0.5),
-        "batch_norm": path.batch_norm,
-        "n": found.loss.n,
-    }
-    curves = [
-        {name: point[name] for name in ("alpha", "loss", "metric")} for point in curve.iter_rows(named=True)
-    ]
-    return {"barriers": [row], "barriers_curves": curves}
+    if "a" in subjects:
+        rows = _barriers_path.measure_path(subjects, data, settings, generator)
+    elif any(parse(name).kind in ("P", "RI") for name in subjects):
+        rows = _barriers_sets.measure_plane(subjects, data, settings)
+    else:
+        rows = _barriers_sets.measure_set(subjects, data, settings, generator)
+    return {table: rows.get(table, []) for table in TABLES}
 
 
 def panels(tables: Mapping[str, pl.DataFrame]) -> Sequence[Panel]:
-    """For each target, metric and loss along the paths; then the barriers of all pairs."""
-    import altair as alt
-    import polars as pl
-
-    from transferscope.figures import color_scale
-
-    curves, barriers = tables["barriers_curves"], tables["barriers"]
-    kinds = barriers["pair"].unique(maintain_order=True).to_list()
-    color = alt.Color("pair:N", scale=color_scale(kinds), title=None)
-    drawn = [
-        Panel(
-            name="heights",
-            title="Barriers: largest drop of the metric",
-            chart=alt.Chart(barriers)
-            .mark_point()
-            .encode(
-                y=alt.Y("target:N", title=None, sort=None),
-                x=alt.X("barrier_metric:Q", title="barrier of the metric"),
-                color=color,
-            ),
-            summary="Barrier of the metric for every pair, by target and kind of pair.",
-        )
-    ]
-    for value, title, scale in (
-        ("metric", "test metric", alt.Scale(zero=False)),
-        ("loss", "test loss (nats, logarithmic)", alt.Scale(type="log")),
-    ):
-        for target in curves["target"].unique(maintain_order=True):
-            part = curves.filter((pl.col("target") == target) & pl.col(value).is_finite())
-            if value == "loss":
-                part = part.filter(pl.col("loss") > 0)
-            part = part.with_columns(line=pl.concat_str("a", "b", "target_b", separator=" & "))
-            chart = (
-                alt.Chart(part)
-                .mark_line(opacity=0.75)
-                .encode(
-                    x=alt.X("alpha:Q", title="alpha (0: a, 1: b)"),
-                    y=alt.Y(f"{value}:Q", title=title, scale=scale),
-                    color=color,
-                    detail="line:N",
-                )
-            )
-            drawn.append(
-                Panel(
-                    name=f"{value}-{target}",
-                    title=f"{target}: {title.split(' (')[0]} along the paths",
-                    chart=chart,
-                    summary=f"{title} on the straight path between two instances on {target}, a line a pair.",
-                )
-            )
-    return drawn
+    """All barriers; averaging; basins; of each target, the paths; the planes."""
+    return barriers_panels(tables)
 
 
 def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Finding]:
-    """The four claims about barriers."""
+    """The claims about barriers, over the line between the ends."""
     import polars as pl
 
-    table = tables["barriers"]
+    table = tables["barriers"].filter(pl.col("definition") == "line")
     n = largest(table, "n")
     found = []
     for name, kind in (

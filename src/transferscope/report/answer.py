@@ -126,7 +126,9 @@ def _place(tables: Tables) -> Part:
 
 
 def _basin(tables: Tables) -> Part:
-    table = _rows(tables, "barriers", pl.col("target") == pl.col("target_b"))
+    table = _rows(
+        tables, "barriers", (pl.col("target") == pl.col("target_b")) & (pl.col("definition") == "line")
+    )
     if table is None:
         return "", None
     height = {
