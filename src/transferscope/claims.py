@@ -1,7 +1,8 @@
-"""Every claim of the paper that a study can test, with the number and the threshold that decide it.
+"""Every claim that a study can test, with the number and the threshold that decide it.
 
 Source of the claims: Neyshabur, Sedghi, Zhang, "What is being transferred in transfer learning?",
 NeurIPS 2020. The paper mostly names no threshold; those chosen here stand here, with their reason.
+Claims whose origin is transferscope go beyond the paper.
 """
 
 from __future__ import annotations
@@ -220,6 +221,27 @@ CLAIMS: tuple[Claim, ...] = (
         statistic="mean singular value over the largest one, P-T minus RI-T, mean over convolutions and targets",
         threshold=0.0,
         reason=_ZERO,
+    ),
+    Claim(
+        id="weight_statistics_speed_up",
+        analysis="low_level_statistics",
+        origin="transferscope",
+        statement="The statistics of the pre-trained weights speed up the training without any feature.",
+        statistic="optimization speed from weights drawn with mean and variance of each pre-trained tensor minus that "
+        "of RI-T, mean over targets",
+        threshold=0.0,
+        reason=_ZERO,
+    ),
+    Claim(
+        id="features_give_more_than_statistics",
+        analysis="low_level_statistics",
+        origin="transferscope",
+        statement="More of the gain in the final metric comes from the pre-trained features than from the statistics "
+        "of their weights.",
+        statistic="final metric of P-T minus that from weights drawn with P's statistics, minus what the latter are "
+        "above RI-T, mean over targets",
+        threshold=0.0,
+        reason="zero: more than half of the gain; asked only where there is a gain",
     ),
 )
 BY_ID = {claim.id: claim for claim in CLAIMS}

@@ -10,7 +10,7 @@ from typing import Any
 from transferscope.analysis import analysis_module, analysis_names
 from transferscope.claims import CLAIMS
 from transferscope.figures import draw
-from transferscope.findings import Finding, not_measured
+from transferscope.findings import Finding, adjusted, not_measured
 from transferscope.plan import Plan
 from transferscope.report.answer import answer
 from transferscope.report.content import DrawnPanel, ReportContent, ReportTable, Section
@@ -55,7 +55,7 @@ def write_outputs(plan: Plan, workspace: Workspace, provenance: Mapping[str, Any
 
 
 def all_findings(plan: Plan, results: Mapping[str, AnalysisResult]) -> list[Finding]:
-    """One finding for every claim of the paper, in the paper's order."""
+    """One finding for every claim, the paper's first and in its order; p-values adjusted for all of them."""
     found: dict[str, Finding] = {}
     for name, result in results.items():
         if any(not table.is_empty() for table in result.tables.values()):
@@ -69,7 +69,7 @@ def all_findings(plan: Plan, results: Mapping[str, AnalysisResult]) -> list[Find
             findings.append(not_measured(claim, f"The study does not run {claim.analysis}."))
         else:
             findings.append(not_measured(claim, "The measurements that it rests on failed."))
-    return findings
+    return adjusted(findings)
 
 
 def _remove_old(workspace: Workspace, results: Mapping[str, AnalysisResult], content: ReportContent) -> None:

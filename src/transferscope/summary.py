@@ -20,8 +20,8 @@ _MARKS = {
 
 
 def print_findings(findings: Sequence[Finding], console: Console) -> None:
-    """The verdicts on the paper's claims as a table."""
-    table = Table(title="What the paper claims, and what this study says", title_justify="left")
+    """The verdicts on the claims as a table."""
+    table = Table(title="Claims, and what this study says", title_justify="left")
     table.add_column("claim", ratio=1)
     table.add_column("verdict", no_wrap=True)
     table.add_column("effect", justify="right", no_wrap=True)

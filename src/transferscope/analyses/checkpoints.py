@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from pydantic import Field
+
+from transferscope.analyses._checkpoints_summary import SUMMARIES as SUMMARIES
 from transferscope.analysis import Cell, CellData, Column, ConfigProblem, Panel, Row, Subject
 from transferscope.claims import BY_ID
 from transferscope.config import AnalysisConfig, NaturalInt, Study
@@ -17,15 +20,17 @@ if TYPE_CHECKING:
     import torch
 
 ORDER = 7
-VERSION = 1
+VERSION = 2
 TITLE = "Choice of the checkpoint"
 SHOWS = (
     "P-T is trained from checkpoints along the pre-training. Source metric, target metric and optimization speed "
     "are set side by side by pre-training epoch."
 )
 HOW_TO_READ = (
-    "Where the target's curve flattens before the source's, a shorter pre-training would have done. Epoch 0 is a "
-    "pre-trained network that has learned nothing: the same as RI up to its seed."
+    "Where the target's curve flattens before the source's, a shorter pre-training would have done: the rule marks "
+    "the earliest checkpoint within one standard error (over seeds) of the best. Epoch 0 is a pre-trained network "
+    "that has learned nothing: the same as RI up to its seed. Points are seeds and lines their mean; the light band "
+    "is its 95 % interval over seeds, the dark one what other test images could change."
 )
 CAVEATS = (
     "There is one pre-training run, so its own chance is not in the intervals. Where the rate of the pre-training "
@@ -43,6 +48,13 @@ TABLES = {
         Column("source_metric", "float", "Test metric of the checkpoint on the source", "0 to 1"),
         Column("target_metric", "float", "Final test metric of the P-T on the target", "0 to 1"),
         Column(
+            "target_metric_low",
+            "float",
+            "Lower end of its 95 % bootstrap interval over test images",
+            "0 to 1",
+        ),
+        Column("target_metric_high", "float", "Upper end", "0 to 1"),
+        Column(
             "speed", "float", "Optimization speed: training metric of the P-T, mean over epochs", "0 to 1"
         ),
         Column(
@@ -57,7 +69,10 @@ TABLES = {
 
 
 class Settings(Frozen):
-    """What decides the numbers of a cell: nothing to choose."""
+    """What decides the numbers of a cell."""
+
+    bootstrap_draws: Annotated[int, Field(ge=100)] = 1000
+    """Resamples of the test images behind the interval of the target metric."""
 
 
 class Config(AnalysisConfig, Settings):
@@ -106,19 +121,28 @@ def measure(
     import polars as pl
 
     from transferscope.metrics.distance import l2_distance
+    from transferscope.metrics.score_interval import percentile_interval, resampled_scores
     from transferscope.metrics.scores import score
     from transferscope.models.init import HEAD
 
     p_t, source = subjects["p_t"], subjects["source"]
     at_epoch = source.history.row(by_predicate=pl.col("epoch") == source.epoch, named=True)
     before = subjects.get("source_before")
+    labels = data.test.labels
+    metric = score(p_t.test_logits, labels)
+    resampled = resampled_scores(
+        {"p_t": p_t.test_logits}, labels, draws=settings.bootstrap_draws, generator=generator
+    )
+    interval = percentile_interval(metric, resampled["p_t"], len(labels))
     row: Row = {
         "source_metric": at_epoch["test_metric"],
-        "target_metric": score(p_t.test_logits, data.test.labels),
+        "target_metric": metric,
+        "target_metric_low": interval.low,
+        "target_metric_high": interval.high,
         "speed": p_t.history["train_metric"].mean(),
         "distance": l2_distance(p_t.state, subjects["init"].state, exclude=(HEAD,)),
         "after_rate_drop": before is not None and _rate_dropped(source.history, before.epoch, source.epoch),
-        "n_test": len(data.test.labels),
+        "n_test": len(labels),
     }
     return {"checkpoints": [row]}
 
@@ -131,39 +155,18 @@ def _rate_dropped(history: pl.DataFrame, before: int, epoch: int) -> bool:
     )
 
 
-def panels(tables: Mapping[str, pl.DataFrame]) -> Sequence[Panel]:
-    """For each target: source and target metric, and speed, by pre-training epoch."""
-    import altair as alt
-    import polars as pl
+def summarize(tables: Mapping[str, pl.DataFrame]) -> dict[str, list[Row]]:
+    """Numbers over seeds by epoch, and which checkpoint to take."""
+    from transferscope.analyses._checkpoints_summary import summary_rows
 
-    table = tables["checkpoints"]
-    names = {
-        "source_metric": "source metric",
-        "target_metric": "target metric",
-        "speed": "optimization speed",
-    }
-    drawn = []
-    for target in table["target"].unique(maintain_order=True):
-        part = table.filter(pl.col("target") == target).rename(names)
-        tidy = part.unpivot(on=list(names.values()), index=["pretrain_epoch", "seed"], variable_name="what")
-        base = alt.Chart(tidy).encode(
-            x=alt.X("pretrain_epoch:Q", title="pre-training epoch"),
-            color=alt.Color("what:N", title=None, sort=None),
-        )
-        scale = alt.Scale(zero=False)
-        chart = alt.layer(
-            base.mark_line().encode(y=alt.Y("mean(value):Q", title="metric or speed", scale=scale)),
-            base.mark_point(opacity=0.6).encode(y=alt.Y("value:Q", title="metric or speed", scale=scale)),
-        )
-        drawn.append(
-            Panel(
-                name=target,
-                title=f"{target}: by pre-training epoch",
-                chart=chart,
-                summary=f"Source metric, target metric and optimization speed on {target} by pre-training epoch.",
-            )
-        )
-    return drawn
+    return summary_rows(tables["checkpoints"])
+
+
+def panels(tables: Mapping[str, pl.DataFrame]) -> Sequence[Panel]:
+    """For each target: metrics and speed, distance, and steps, by pre-training epoch."""
+    from transferscope.analyses._checkpoints_panels import checkpoint_panels
+
+    return checkpoint_panels(tables)
 
 
 def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Finding]:

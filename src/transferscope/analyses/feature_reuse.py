@@ -8,21 +8,33 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from transferscope.analysis import Cell, CellData, Column, ConfigProblem, Panel, Row, Subject
+from transferscope.analyses._feature_reuse_columns import KEYS as KEYS
+from transferscope.analyses._feature_reuse_columns import SUMMARIES as SUMMARIES
+from transferscope.analyses._feature_reuse_columns import TABLES as TABLES
+from transferscope.analysis import Cell, CellData, ConfigProblem, Gallery, Panel, Row, Subject
 from transferscope.claims import BY_ID
-from transferscope.config import AnalysisConfig, Study
+from transferscope.config import AnalysisConfig, Fraction, Study
 from transferscope.data.base import describe
 from transferscope.errors import did_you_mean
 from transferscope.findings import Finding, judge, largest, mean_over_targets, not_measured
 from transferscope.options import Frozen
-from transferscope.runs import UNSHUFFLED, View, chosen_seeds, chosen_targets, shuffled_view, target_run
+from transferscope.runs import (
+    KIND_NAMES,
+    KINDS,
+    UNSHUFFLED,
+    View,
+    chosen_seeds,
+    chosen_targets,
+    shuffled_view,
+    target_run,
+)
 
 if TYPE_CHECKING:
     import polars as pl
     import torch
 
 ORDER = 1
-VERSION = 1
+VERSION = 2
 TITLE = "Feature reuse"
 SHOWS = (
     "The images of a target are cut in square blocks and the blocks are shuffled, with one permutation for all "
@@ -31,54 +43,27 @@ SHOWS = (
 )
 HOW_TO_READ = (
     "Read from left to right as blocks get smaller. Where the two curves stay apart at small blocks, something "
-    "other than visual features was transferred; look at the optimization speed too, where it shows most."
+    "other than visual features was transferred; look at the optimization speed too, where it shows most. Points "
+    "are seeds and lines their mean; the light band is its 95 % interval over seeds, the dark one what other test "
+    "images could change."
 )
 CAVEATS = (
     "The relative gain can rise when both accuracies fall, so look at the accuracies themselves beside it. A "
-    "target that RI-T solves as well as P-T has no gain to lose."
+    "target that RI-T solves as well as P-T has no gain to lose, and no share of it can survive. Both kinds keep "
+    "the learning rates that were chosen on unshuffled images."
 )
 SOURCE = "Neyshabur, Sedghi, Zhang (2020), section 3.1, figures 2 and 3"
-
-KEYS = (
-    Column("target", "str", "Name of the target"),
-    Column("likeness_rank", "int", "1 for the target most like the source, as the study says"),
-    Column("view", "str", "unshuffled, blocks, or pixels_and_channels"),
-    Column(
-        "block_size_px",
-        "int",
-        "Side of a block; the image's side where unshuffled, null for pixels and channels",
-        "px",
-    ),
-    Column("seed", "int", "Seed of both instances; blocks are shuffled with seed 1234 + this"),
-)
-TABLES = {
-    "feature_reuse": (
-        Column("metric", "str", "accuracy or mean_auc"),
-        Column("n_test", "int", "Test images"),
-        Column("p_t", "float", "Final test metric of P-T", "0 to 1"),
-        Column("ri_t", "float", "Final test metric of RI-T", "0 to 1"),
-        Column("gain", "float", "P-T minus RI-T"),
-        Column("gain_low", "float", "Lower end of its 95 % paired bootstrap interval over test images"),
-        Column("gain_high", "float", "Upper end"),
-        Column("relative_gain", "float", "Gain over the metric of P-T"),
-        Column(
-            "p_t_relative_drop", "float", "Loss of P-T's metric against unshuffled images, over the latter"
-        ),
-        Column("ri_t_relative_drop", "float", "The same of RI-T"),
-        Column(
-            "p_t_speed", "float", "Optimization speed of P-T: training metric, mean over epochs", "0 to 1"
-        ),
-        Column("ri_t_speed", "float", "Optimization speed of RI-T", "0 to 1"),
-        Column("speed_gain", "float", "Speed of P-T minus that of RI-T"),
-    )
-}
 
 
 class Settings(Frozen):
     """What decides the numbers of a cell."""
 
     bootstrap_draws: Annotated[int, Field(ge=100)] = 1000
-    """Resamples of the test images behind the interval of the gain."""
+    """Resamples of the test images behind the intervals over them."""
+    levels: tuple[Fraction, ...] = Field(default=(0.5, 0.8, 0.9), min_length=1)
+    """Levels of the training metric; how many epochs it takes to reach each is counted."""
+    num_examples: Annotated[int, Field(ge=0)] = 3
+    """Test images shown at every block size."""
 
 
 class Config(AnalysisConfig, Settings):
@@ -136,7 +121,7 @@ def _cell(study: Study, target: str, view: View, seed: int, image_size_px: int) 
         "seed": seed,
     }
     subjects = {}
-    for kind in ("p_t", "ri_t"):
+    for kind in KINDS:
         subjects[kind] = target_run(study, kind, target, seed, view=view).final
         subjects[f"{kind}_unshuffled"] = target_run(study, kind, target, seed).final
     return Cell(keys=keys, subjects=subjects, data=study.targets[target].data, view=view, cost=0.1)
@@ -145,122 +130,95 @@ def _cell(study: Study, target: str, view: View, seed: int, image_size_px: int) 
 def measure(
     subjects: Mapping[str, Subject], data: CellData, settings: Settings, generator: torch.Generator
 ) -> dict[str, list[Row]]:
-    """Final metrics, gains and speeds of one P-T and one RI-T."""
-    from transferscope.metrics.score_interval import score_difference_interval
+    """Final metrics, gains, drops and speeds of one P-T and one RI-T, and what they see."""
+    from transferscope.metrics.score_interval import percentile_interval, resampled_scores
     from transferscope.metrics.scores import score
 
     labels = data.test.labels
-    final = {role: score(subject.test_logits, labels) for role, subject in subjects.items()}
-    speed = {role: _speed(subject.history) for role, subject in subjects.items()}
-    interval = score_difference_interval(
-        subjects["p_t"].test_logits,
-        subjects["ri_t"].test_logits,
-        labels,
-        draws=settings.bootstrap_draws,
-        generator=generator,
+    logits = {role: subject.test_logits for role, subject in subjects.items()}
+    found = _numbers({role: score(own, labels) for role, own in logits.items()})
+    resampled = _numbers(
+        resampled_scores(logits, labels, draws=settings.bootstrap_draws, generator=generator)
     )
-    gain = final["p_t"] - final["ri_t"]
-    row: Row = {
-        "metric": data.description.metric,
-        "n_test": len(labels),
-        "p_t": final["p_t"],
-        "ri_t": final["ri_t"],
-        "gain": gain,
-        "gain_low": interval.low,
-        "gain_high": interval.high,
-        "relative_gain": _ratio(gain, final["p_t"]),
-        "p_t_speed": speed["p_t"],
-        "ri_t_speed": speed["ri_t"],
-        "speed_gain": speed["p_t"] - speed["ri_t"],
+    row: Row = {"metric": data.description.metric, "n_test": len(labels)}
+    for name, value in found.items():
+        interval = percentile_interval(value, resampled[name], len(labels))
+        row |= {name: value, f"{name}_low": interval.low, f"{name}_high": interval.high}
+    levels = []
+    for kind in KINDS:
+        metrics = subjects[kind].history["train_metric"].drop_nulls().to_list()
+        row[f"{kind}_speed"] = sum(metrics) / len(metrics) if metrics else math.nan
+        for level in settings.levels:
+            epochs = epochs_to_reach(level, metrics)
+            levels.append({"kind": KIND_NAMES[kind], "level": level, "epochs": epochs})
+    row["speed_gain"] = row["p_t_speed"] - row["ri_t_speed"]
+    return {
+        "feature_reuse": [row],
+        "feature_reuse_levels": levels,
+        "feature_reuse_examples": _examples(data, settings.num_examples),
     }
-    for kind in ("p_t", "ri_t"):
-        unshuffled = final[f"{kind}_unshuffled"]
-        row[f"{kind}_relative_drop"] = _ratio(unshuffled - final[kind], unshuffled)
-    return {"feature_reuse": [row]}
 
 
-def _speed(history: pl.DataFrame) -> float:
-    """Mean training metric over the epochs (paper, section 3.1)."""
-    values = history["train_metric"].drop_nulls().to_list()
-    return sum(values) / len(values) if values else math.nan
+def _numbers(metric: Mapping[str, Any]) -> dict[str, Any]:
+    """What is computed from the four final metrics: numbers, or replicates of them; NaN over a metric of 0."""
+    p_t, ri_t = metric["p_t"], metric["ri_t"]
+    numbers = {"p_t": p_t, "ri_t": ri_t, "gain": p_t - ri_t, "relative_gain": _ratio(p_t - ri_t, p_t)}
+    for kind in KINDS:
+        whole = metric[f"{kind}_unshuffled"]
+        numbers[f"{kind}_relative_drop"] = _ratio(whole - metric[kind], whole)
+    return numbers
 
 
-def _ratio(part: float, whole: float) -> float:
-    return part / whole if whole > 0 else math.nan
+def _ratio(part: Any, whole: Any) -> Any:
+    if isinstance(whole, float):
+        return part / whole if whole > 0 else math.nan
+    return (part / whole).where(whole > 0, math.nan)
+
+
+def epochs_to_reach(level: float, metrics: Sequence[float]) -> int | None:
+    """The first epoch, from 1, whose metric is at least the level; None if none is."""
+    return next((epoch for epoch, metric in enumerate(metrics, start=1) if metric >= level), None)
+
+
+def _examples(data: CellData, count: int) -> list[Row]:
+    """The first test images as shown in this view."""
+    from transferscope.data.thumbnail import png_thumbnail
+
+    images, test, about = data.test_images_uint8, data.test.first(count), data.description
+    if images is None:
+        return []
+    labels = [
+        ", ".join(name for name, present in zip(about.class_names, label, strict=True) if present)
+        or "no finding"
+        if isinstance(label, list)
+        else about.class_names[label]
+        for label in test.labels.tolist()
+    ]
+    return [
+        {"image_id": id_, "label": label, "picture": png_thumbnail(image)}
+        for id_, label, image in zip(test.ids, labels, images[:count], strict=True)
+    ]
+
+
+def summarize(tables: Mapping[str, pl.DataFrame]) -> dict[str, list[Row]]:
+    """Numbers over seeds, and the share of the gain that survives."""
+    from transferscope.analyses._feature_reuse_summary import summary_rows
+
+    return {"feature_reuse_over_seeds": list(summary_rows(tables))}
 
 
 def panels(tables: Mapping[str, pl.DataFrame]) -> Sequence[Panel]:
-    """For each target: final metric, and optimization speed, by block size; then the relative gain."""
-    import altair as alt
-    import polars as pl
+    """For each target: final metric, optimization speed, drop and epochs to a level; then both gains of all."""
+    from transferscope.analyses._feature_reuse_panels import reuse_panels
 
-    from transferscope.figures import KIND_COLORS, color_scale
-
-    table = tables["feature_reuse"].with_columns(view_label=_view_label())
-    order = _view_order(table)
-    drawn = []
-    for what, title, columns in (
-        ("metric", "final test metric", {"p_t": "P-T", "ri_t": "RI-T"}),
-        ("speed", "optimization speed", {"p_t_speed": "P-T", "ri_t_speed": "RI-T"}),
-    ):
-        for target in table["target"].unique(maintain_order=True):
-            part = table.filter(pl.col("target") == target)
-            tidy = part.rename(columns).unpivot(
-                on=["P-T", "RI-T"], index=["view_label", "seed"], variable_name="kind", value_name="value"
-            )
-            base = alt.Chart(tidy).encode(
-                x=alt.X("view_label:N", sort=order, title="block size (px)"),
-                color=alt.Color("kind:N", scale=color_scale(["P-T", "RI-T"], KIND_COLORS), title=None),
-            )
-            value = alt.Y("value:Q", scale=alt.Scale(zero=False), title=title)
-            chart = alt.layer(
-                base.mark_line().encode(y=alt.Y("mean(value):Q", scale=alt.Scale(zero=False), title=title)),
-                base.mark_point(opacity=0.6).encode(y=value),
-            )
-            drawn.append(
-                Panel(
-                    name=f"{what}-{target}",
-                    title=f"{target}: {title}",
-                    chart=chart,
-                    summary=f"{title} of P-T and RI-T on {target} by block size; a point a seed, the line is the mean.",
-                )
-            )
-    gain = (
-        alt.Chart(table)
-        .mark_line(point=True)
-        .encode(
-            x=alt.X("view_label:N", sort=order, title="block size (px)"),
-            y=alt.Y("mean(relative_gain):Q", title="relative gain, mean over seeds"),
-            color=alt.Color("target:N", title=None, sort=None),
-        )
-    )
-    drawn.append(
-        Panel(
-            name="relative-gain",
-            title="Relative gain of P-T over RI-T",
-            chart=gain,
-            summary="Gain of P-T over RI-T divided by the metric of P-T, by block size, a line a target.",
-        )
-    )
-    return drawn
+    return reuse_panels(tables)
 
 
-def _view_label() -> pl.Expr:
-    import polars as pl
+def galleries(tables: Mapping[str, pl.DataFrame]) -> Sequence[Gallery]:
+    """The same images of each target at every block size."""
+    from transferscope.analyses._feature_reuse_panels import reuse_galleries
 
-    return (
-        pl.when(pl.col("view") == "pixels_and_channels")
-        .then(pl.lit("p&c"))
-        .otherwise(pl.col("block_size_px").cast(pl.String))
-    )
-
-
-def _view_order(table: pl.DataFrame) -> list[str]:
-    """Largest blocks first, pixels and channels last."""
-    import polars as pl
-
-    sizes = table.select("view_label", pl.col("block_size_px").fill_null(0)).unique()
-    return sizes.sort("block_size_px", descending=True)["view_label"].to_list()
+    return reuse_galleries(tables["feature_reuse_examples"])
 
 
 def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Finding]:

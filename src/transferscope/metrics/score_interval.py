@@ -1,61 +1,90 @@
-"""The interval of a difference of scores over test images."""
+"""Scores on resampled test images, for intervals of a score and of all that is computed from scores."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from transferscope.metrics.intervals import Interval, bootstrap_interval, percentile_ends, resampling_weights
-from transferscope.metrics.scores import auc_per_finding, is_correct, is_multi_label, score
+from transferscope.metrics.intervals import Interval, percentile_ends, resampling_weights
+from transferscope.metrics.resampled_auc import resampled_auc
+from transferscope.metrics.scores import is_correct, is_multi_label, score, unranked
 
 
-def score_difference_interval(
-    logits_a: Tensor,
-    logits_b: Tensor,
+def resampled_scores(
+    networks: Mapping[str, Tensor],
     labels: Tensor,
     *,
-    level: float = 0.95,
     draws: int = 1000,
     generator: torch.Generator | None = None,
-) -> Interval:
-    """Score of a minus score of b with its paired percentile bootstrap interval over test images.
+) -> dict[str, Tensor]:
+    """Score of each network on the same resamples of the test images (paired bootstrap, Efron 1979).
 
-    The score is accuracy for single labels and mean AUC for multi-label ones. Both networks are seen on the
-    same resampled images (Efron 1979); it speaks of other test images, not of other seeds.
+    The score is accuracy for single labels and mean AUC for multi-label ones. What is computed from the scores,
+    such as a difference, is computed from the replicates in the same way, and has its interval by
+    `percentile_interval`: it speaks of other test images, not of other seeds.
 
     Args:
-        logits_a, logits_b: (n, k) of two networks on the same images in the same order.
+        networks: (n, k) logits of each network, on the same images in the same order.
         labels: (n,) int64, or (n, k) float of 0 and 1.
-        level: coverage, inside (0, 1).
         draws: resamples.
         generator: of the resamples; one with seed 0 by default.
 
     Returns:
-        In [-1, 1]; NaN where a score is.
+        (draws,) float64 by network, on the CPU; NaN where a network's score is.
 
     Raises:
-        BadInput: shapes that don't go together, no draws, a level outside (0, 1).
+        BadInput: shapes that don't go together, no draws.
 
     >>> import torch
-    >>> right, wrong = torch.tensor([[1.0, 0.0]] * 50), torch.tensor([[0.0, 1.0]] * 50)
-    >>> interval = score_difference_interval(right, wrong, torch.zeros(50, dtype=torch.int64))
-    >>> interval.estimate, interval.low, interval.high
-    (1.0, 1.0, 1.0)
+    >>> logits = {"right": torch.tensor([[1.0, 0.0]] * 9), "wrong": torch.tensor([[0.0, 1.0]] * 9)}
+    >>> replicates = resampled_scores(logits, torch.zeros(9, dtype=torch.int64), draws=2)
+    >>> replicates["right"] - replicates["wrong"]
+    tensor([1., 1.], dtype=torch.float64)
     """
-    estimate = score(logits_a, labels) - score(logits_b, labels)
-    if not is_multi_label(labels):
-        correct = [is_correct(logits, labels).double() for logits in (logits_a, logits_b)]
-        ends = bootstrap_interval(correct[0], correct[1], level=level, draws=draws, generator=generator)
-        low, high = ends.low, ends.high
-        if estimate != estimate:  # a score that is NaN has no interval either
-            low = high = estimate
-    else:
-        replicates = torch.cat(
-            [
-                auc_per_finding(logits_a, labels, weights).nanmean(1)
-                - auc_per_finding(logits_b, labels, weights).nanmean(1)
-                for weights in resampling_weights(len(labels), draws, generator)
-            ]
-        )
-        low, high = percentile_ends(replicates, level).tolist()
-    return Interval(estimate=estimate, low=low, high=high, n=len(labels), level=level)
+    n = len(labels)
+    for logits in networks.values():
+        score(logits, labels)  # refuses what doesn't go together
+    if not n:
+        return {name: torch.full((draws,), torch.nan, dtype=torch.float64) for name in networks}
+    parts: dict[str, list[Tensor]] = {name: [] for name in networks}
+    rights = (
+        {} if is_multi_label(labels) else {name: _rights(logits, labels) for name, logits in networks.items()}
+    )
+    for weights in resampling_weights(n, draws, generator):
+        counts = (weights * n).round()
+        for name, logits in networks.items():
+            parts[name].append(
+                counts @ rights[name] / n if rights else resampled_auc(logits, labels, counts).nanmean(1)
+            )
+    return {name: torch.cat(found) for name, found in parts.items()}
+
+
+def _rights(logits: Tensor, labels: Tensor) -> Tensor:
+    """(n,) float64: 1 where the network is right; all NaN where its logits can't be ranked."""
+    rights = is_correct(logits, labels).double().cpu()
+    return torch.full_like(rights, torch.nan) if unranked(logits).any() else rights
+
+
+def percentile_interval(estimate: float, replicates: Tensor, n: int, level: float = 0.95) -> Interval:
+    """An estimate with the (1 -+ level) / 2 quantiles of its bootstrap replicates.
+
+    Args:
+        estimate: the number itself.
+        replicates: (draws,) the same number on resamples; NaN where it could not be computed.
+        n: examples resampled.
+        level: coverage, inside (0, 1).
+
+    Returns:
+        Ends NaN where the estimate or a replicate is.
+
+    >>> import torch
+    >>> interval = percentile_interval(0.5, torch.linspace(0, 1, 101), n=10, level=0.9)
+    >>> round(interval.low, 3), round(interval.high, 3)
+    (0.05, 0.95)
+    """
+    low, high = percentile_ends(replicates.double(), level).tolist()
+    if estimate != estimate:
+        low = high = estimate
+    return Interval(estimate=estimate, low=low, high=high, n=n, level=level)

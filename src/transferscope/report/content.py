@@ -68,6 +68,8 @@ class Answer:
 
     paragraphs: Sequence[str]
     headlines: Sequence[Headline]
+    advice: Sequence[str] = ()
+    """What to do with the pre-trained weights, each with its evidence."""
 
 
 @dataclass(frozen=True, kw_only=True)

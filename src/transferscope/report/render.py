@@ -59,6 +59,7 @@ def render(content: ReportContent) -> str:
     return environment.get_template("page.html.j2").render(
         content=content,
         tally=_tally(content.findings),
+        among_all=_among_all(content.findings),
         findings=[_finding(finding) for finding in content.findings],
         sections=[_section(section) for section in content.sections],
         section_titles={section.name: section.title for section in content.sections},
@@ -93,6 +94,21 @@ def _tally(findings: Sequence[Finding]) -> list[tuple[Verdict, str]]:
         (verdict, f"{counts[verdict]} {verdict if counts[verdict] == 1 else plural}")
         for verdict, plural in _PLURALS.items()
     ]
+
+
+def _among_all(findings: Sequence[Finding]) -> str:
+    """How many of the claims that hold do so when all are tested at once."""
+    count, hold = (
+        sum(finding.holds_among_all for finding in findings),
+        sum(finding.verdict == "holds" for finding in findings),
+    )
+    tested = sum(not numbers.is_missing(finding.p_value) for finding in findings)
+    if not hold:
+        return ""
+    return (
+        f"Of the {hold} that hold, {count} {'holds' if count == 1 else 'hold'} also when the chance of a single wrong "
+        f"verdict among all {tested} tested is to stay below 5 % (p in brackets, after Holm, below 0.05)."
+    )
 
 
 def _section(section: Section) -> dict[str, Any]:
@@ -144,6 +160,8 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "effect": effect,
         "has_effect": not numbers.is_missing(finding.effect),
         "interval": interval,
+        "p_value": "" if numbers.is_missing(finding.p_value) else numbers.number(finding.p_value),
+        "p_adjusted": "" if numbers.is_missing(finding.p_adjusted) else numbers.number(finding.p_adjusted),
         "unit": finding.claim.unit,
     }
 

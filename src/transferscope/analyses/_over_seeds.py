@@ -1,0 +1,116 @@
+"""Means, shares and bands over seeds: what several analyses make of their own tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from transferscope.analysis import Column, Row
+
+if TYPE_CHECKING:
+    import polars as pl
+
+OVER_SEEDS = (
+    Column("mean", "float", "Mean over seeds; for a share, the ratio of two means"),
+    Column("low", "float", "Lower end of its 95 % interval over seeds: Student's t, for a share Fieller's"),
+    Column("high", "float", "Upper end"),
+    Column(
+        "images_low",
+        "float",
+        "Mean over seeds of the lower ends of the 95 % bootstrap intervals over test images, which is at least as "
+        "wide as the interval of the mean; null where test images play no part",
+    ),
+    Column("images_high", "float", "The same of the upper ends"),
+    Column("num_seeds", "int", "Seeds behind it"),
+    Column("note", "str", "Why there is no number"),
+)
+"""Columns of a table of numbers over seeds."""
+
+Values = Sequence[float | None]
+
+
+def over_seeds(values: Values, lows: Values | None = None, highs: Values | None = None) -> Row:
+    """The mean of one number a seed with its intervals, as `OVER_SEEDS`.
+
+    Args:
+        values: one number a seed; None where a seed has none, and then there is no mean.
+        lows, highs: ends of each seed's interval over test images.
+    """
+    from transferscope.metrics.intervals import t_interval
+
+    present = [value for value in values if value is not None]
+    if len(present) < len(values):
+        return {**_EMPTY, "num_seeds": len(values), "note": f"{len(present)} of {len(values)} seeds have one"}
+    interval = t_interval(present)
+    return {
+        "mean": interval.estimate,
+        "low": interval.low,
+        "high": interval.high,
+        "images_low": _mean(lows),
+        "images_high": _mean(highs),
+        "num_seeds": interval.n,
+        "note": "" if len(present) > 1 else "one seed has no interval",
+    }
+
+
+def share_over_seeds(parts: Sequence[float], wholes: Sequence[float]) -> Row:
+    """Mean part over mean whole with Fieller's interval, as `OVER_SEEDS`: NaN unless the whole is above 0.
+
+    Args:
+        parts, wholes: one number a seed each, in the same order.
+    """
+    from transferscope.metrics.ratio import fieller_interval
+
+    share = fieller_interval(parts, wholes)
+    row = {**_EMPTY, "mean": share.estimate, "low": share.low, "high": share.high, "num_seeds": share.n}
+    if len(wholes) < 2:
+        return {**row, "note": "one seed can't tell a gain from 0"}
+    if math.isnan(share.estimate):
+        return {**row, "note": "the gain itself can't be told from 0"}
+    if sum(wholes) < 0:
+        return {**_EMPTY, "num_seeds": share.n, "note": "P-T is worse than RI-T: there is no gain to share"}
+    return row
+
+
+_EMPTY: Mapping[str, Any] = {
+    "mean": math.nan,
+    "low": math.nan,
+    "high": math.nan,
+    "images_low": None,
+    "images_high": None,
+    "note": "",
+}
+
+
+def _mean(values: Values | None) -> float | None:
+    present = [value for value in values or () if value is not None]
+    return sum(present) / len(present) if present else None
+
+
+def banded(summary: pl.DataFrame, points: pl.DataFrame, x: Any, color: Any, title: str) -> Any:
+    """Lines of means with a wide, light band over seeds, a narrow, dark one over test images, and a point a seed.
+
+    Args:
+        summary: `OVER_SEEDS`, with the columns that `x` and `color` encode.
+        points: a column `value` a seed, with the same columns.
+        x, color: Altair encodings.
+        title: of the y axis.
+    """
+    import altair as alt
+
+    scale = alt.Scale(zero=False)
+    y = {
+        name: alt.Y(f"{name}:Q", title=title, scale=scale) for name in ("mean", "low", "images_low", "value")
+    }
+    base = alt.Chart(summary).encode(x=x, color=color)
+    seeds = alt.Chart(points).mark_point(opacity=0.6).encode(x=x, color=color, y=y["value"])
+    if summary[x.shorthand.partition(":")[0]].n_unique() == 1:  # lines and areas of one place can't be seen
+        beside = alt.XOffset(color.shorthand, sort=None)
+        rules = base.mark_rule(strokeWidth=2).encode(y=y["low"], y2="high:Q", xOffset=beside)
+        return alt.layer(rules, seeds.encode(xOffset=beside))
+    layers = [base.mark_line().encode(y=y["mean"]), seeds]
+    for low, high, opacity in (("images_low", "images_high", 0.3), ("low", "high", 0.13)):
+        if summary[low].is_not_null().any() and not summary[low].is_nan().all():
+            layers.insert(0, base.mark_area(opacity=opacity, line=False).encode(y=y[low], y2=f"{high}:Q"))
+    return alt.layer(*layers)
