@@ -76,7 +76,9 @@ def test_each_has_a_place_of_its_own() -> None:
     modules = [analysis_module(name) for name in NAMES]
     assert len({module.ORDER for module in modules}) == len(modules)
     assert len({module.TITLE for module in modules}) == len(modules)
-    table_names = [table for module in modules for table in module.TABLES]
+    table_names = [
+        table for module in modules for table in (*module.TABLES, *getattr(module, "SUMMARIES", {}))
+    ]
     assert len(set(table_names)) == len(table_names), "tables of all analyses lie in one folder"
 
 
@@ -121,11 +123,11 @@ def test_settings_decide_numbers_and_choose_no_cells(name: str) -> None:
 @every
 def test_its_columns_are_documented(name: str) -> None:
     module = analysis_module(name)
-    for table, own in module.TABLES.items():
-        columns = [*module.KEYS, *own]
+    documented = [[*module.KEYS, *own] for own in module.TABLES.values()]
+    for columns in (*documented, *getattr(module, "SUMMARIES", {}).values()):
         assert all(isinstance(column, Column) for column in columns)
         names = [column.name for column in columns]
-        assert len(set(names)) == len(names), table
+        assert len(set(names)) == len(names), names
         assert "target" in names
         for column in columns:
             assert column.name == column.name.lower()
@@ -213,11 +215,13 @@ def test_measuring_is_pure(name: str, tiny_run: TinyRun, tmp_path: Path) -> None
 @every
 def test_its_tables_are_as_documented(name: str, tables: dict[str, Tables]) -> None:
     module = analysis_module(name)
-    assert list(tables[name]) == list(module.TABLES)
-    for table, own in module.TABLES.items():
-        expected = {column.name: DTYPES[column.dtype] for column in (*module.KEYS, *own)}
+    documented = {table: (*module.KEYS, *own) for table, own in module.TABLES.items()}
+    documented |= getattr(module, "SUMMARIES", {})
+    assert list(tables[name]) == list(documented)
+    for table, columns in documented.items():
+        expected = {column.name: DTYPES[column.dtype] for column in columns}
         assert dict(tables[name][table].schema) == expected
-        for column in own:
+        for column in columns:
             if column.unit == "0 to 1":
                 values = tables[name][table][column.name].drop_nulls().drop_nans()
                 assert values.is_between(0, 1).all(), column.name
@@ -285,6 +289,7 @@ def test_it_finds_on_its_claims_whatever_is_left_of_its_tables(
     ("name", "key", "value"),
     [
         ("feature_reuse", "block_sizes_px", (5,)),
+        ("low_level_statistics", "block_size_px", 5),
         ("barriers", "alphas", (0.5,)),
         ("barriers", "alphas", (0.0, 0.0, 0.5, 1.0)),
         ("barriers", "across", (("digits", "scans"),)),

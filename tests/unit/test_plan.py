@@ -15,7 +15,7 @@ from transferscope.commands import embedded_study
 from transferscope.config import Study
 from transferscope.errors import BadInput
 from transferscope.plan import Plan, plan
-from transferscope.runs import Point, Run, pretraining_run, target_run
+from transferscope.runs import CONTROLS, Point, Run, kind_of, pretraining_run, target_run
 from transferscope.study_file import load_study
 
 ANALYSES = (
@@ -64,7 +64,7 @@ def test_a_study_comes_down_to_the_tasks_that_it_needs(tmp_path: Path) -> None:
 
 def test_the_embedded_study() -> None:
     full = plan(load_study(embedded_study()))
-    assert kinds(full) == {"data": 5, "train": 141, "measure": 200}
+    assert kinds(full) == {"data": 5, "train": 153, "measure": 206}
     assert cells(full) == {
         "feature_reuse": 57,
         "mistakes": 4,
@@ -74,9 +74,10 @@ def test_the_embedded_study() -> None:
         "criticality": 6,
         "checkpoints": 21,
         "spectra": 4,
+        "low_level_statistics": 6,
     }
     quick = plan(load_study(embedded_study(), variant="quick"))
-    assert kinds(quick) == {"data": 5, "train": 41, "measure": 76}
+    assert kinds(quick) == {"data": 5, "train": 45, "measure": 78}
 
 
 def test_no_task_is_planned_twice(tmp_path: Path) -> None:
@@ -106,10 +107,10 @@ def test_the_last_checkpoint_is_where_every_other_p_t_starts_from(tmp_path: Path
 
 def test_networks_that_nobody_looks_inside_keep_no_checkpoints_on_the_way(tmp_path: Path) -> None:
     for run in runs(plan(tiny.study(tmp_path))):
-        shuffled = run.view.kind != "unshuffled"
+        shuffled_or_control = run.view.kind != "unshuffled" or kind_of(run) in CONTROLS
         from_the_middle = run.source is not None and run.source.epoch < 3
         assert run.recipe.kept_epochs == (
-            (0, 2) if shuffled or from_the_middle else (0, 1, 2, 3)[: run.recipe.epochs + 1]
+            (0, 2) if shuffled_or_control or from_the_middle else (0, 1, 2, 3)[: run.recipe.epochs + 1]
         )
 
 
