@@ -78,6 +78,51 @@ class Finding:
         return self.verdict == "holds" and self.p_adjusted < 1 - LEVEL
 
 
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A number over seeds with its interval."""
+
+    effect: float
+    """The number over all seeds."""
+    low: float
+    """Lower end of the 95 % interval over seeds; NaN with fewer than three."""
+    high: float
+    num_seeds: int
+    standard_error: float = math.nan
+    p_value: float = math.nan
+    """Two-sided, of the test against `null`."""
+
+
+def estimate(
+    table: pl.DataFrame, statistic: Callable[[pl.DataFrame], float], *, null: float = 0.0
+) -> Estimate:
+    """A statistic of a table with its interval over seeds, from leaving out one at a time.
+
+    Args:
+        table: rows with one or more columns whose name starts with "seed"; a row is kept while all its
+            seeds are (null means that no seed is involved).
+        statistic: from such rows to the number; NaN where the rows don't suffice.
+        null: what it is tested against.
+    """
+    from transferscope.metrics.jackknife import jackknife_test
+
+    seed_columns = [name for name in table.columns if name.startswith("seed")]
+    seeds = sorted({seed for name in seed_columns for seed in table[name].drop_nulls().to_list()})
+    effect = statistic(table)
+    if len(seeds) < MIN_SEEDS:
+        return Estimate(effect=effect, low=math.nan, high=math.nan, num_seeds=len(seeds))
+    left_out = [statistic(_without_seed(table, seed_columns, seed)) for seed in seeds]
+    test = jackknife_test(effect, left_out, null=null, level=LEVEL)
+    return Estimate(
+        effect=effect,
+        low=test.interval.low,
+        high=test.interval.high,
+        num_seeds=len(seeds),
+        standard_error=test.standard_error,
+        p_value=test.p_value,
+    )
+
+
 def judge(
     claim: Claim,
     table: pl.DataFrame,
@@ -90,37 +135,26 @@ def judge(
 
     Args:
         claim: what is claimed.
-        table: rows with one or more columns whose name starts with "seed"; a row is kept while all its
-            seeds are (null means that no seed is involved).
-        statistic: from such rows to the number; NaN where the rows don't suffice.
+        table, statistic: as of `estimate`.
         num_images: test images behind each row.
         note: shown beside the verdict.
     """
-    from transferscope.metrics.jackknife import jackknife_test
-
-    seed_columns = [name for name in table.columns if name.startswith("seed")]
-    seeds = sorted({seed for name in seed_columns for seed in table[name].drop_nulls().to_list()})
-    effect = statistic(table)
-    low = high = p_value = math.nan
-    if len(seeds) < MIN_SEEDS:
-        note = f"{note} {len(seeds)} seeds; at least {MIN_SEEDS} are needed to decide.".strip()
-    else:
-        left_out = [statistic(_without_seed(table, seed_columns, seed)) for seed in seeds]
-        test = jackknife_test(effect, left_out, null=claim.threshold, level=LEVEL)
-        low, high, p_value = test.interval.low, test.interval.high, test.p_value
-        if not math.isfinite(low):
-            note = f"{note} The statistic could not be computed on every subset of the seeds.".strip()
-        elif test.standard_error == 0:
-            note = f"{note} No seed makes a difference, so the interval has no width.".strip()
+    found = estimate(table, statistic, null=claim.threshold)
+    if found.num_seeds < MIN_SEEDS:
+        note = f"{note} {found.num_seeds} seeds; at least {MIN_SEEDS} are needed to decide.".strip()
+    elif not math.isfinite(found.low):
+        note = f"{note} The statistic could not be computed on every subset of the seeds.".strip()
+    elif found.standard_error == 0:
+        note = f"{note} No seed makes a difference, so the interval has no width.".strip()
     return Finding(
         claim=claim,
-        verdict=verdict(claim, low, high),
-        effect=effect,
-        low=low,
-        high=high,
-        num_seeds=len(seeds),
+        verdict=verdict(claim, found.low, found.high),
+        effect=found.effect,
+        low=found.low,
+        high=found.high,
+        num_seeds=found.num_seeds,
         num_images=num_images,
-        p_value=p_value,
+        p_value=found.p_value,
         note=note,
     )
 
