@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
@@ -10,17 +10,14 @@ from pydantic import Field
 from transferscope.analyses._criticality_columns import TABLES as TABLES
 from transferscope.analyses._criticality_findings import findings as findings
 from transferscope.analyses._criticality_panels import panels as panels
-from transferscope.analysis import Cell, CellData, Column, ConfigProblem, Row, Split, Subject
+from transferscope.analyses._criticality_rows import FRESH, Instance
+from transferscope.analysis import Cell, CellData, Column, ConfigProblem, Row, Subject
 from transferscope.config import AnalysisConfig, Study
 from transferscope.options import Frozen
 from transferscope.runs import KIND_NAMES, KINDS, Point, chosen_seeds, chosen_targets, target_run
 
 if TYPE_CHECKING:
-    import polars as pl
     import torch
-
-    from transferscope.metrics.criticality import Criticality
-    from transferscope.metrics.evaluation import Data
 
 ORDER = 6
 VERSION = 2
@@ -57,8 +54,6 @@ KEYS = (
     Column("kind", "str", "P-T or RI-T"),
     Column("seed", "int", "Seed of the instance"),
 )
-INIT, FRESH = "init", "fresh draw"
-"""What modules are put back to; the second is also the role of the random initialization of another seed."""
 
 
 class Settings(Frozen):
@@ -129,147 +124,21 @@ def measure(
     subjects: Mapping[str, Subject], data: CellData, settings: Settings, generator: torch.Generator
 ) -> dict[str, list[Row]]:
     """The maps and mu of every module, what putting modules back costs, and which could be frozen."""
-    from transferscope.metrics.criticality import module_criticality
-    from transferscope.metrics.freezing import freezable
-    from transferscope.metrics.repeated_passes import RepeatedPasses
-    from transferscope.metrics.rewinding import rewind_to
-    from transferscope.models.init import HEAD
-
-    by_epoch = {subject.epoch: subject for role, subject in subjects.items() if role != FRESH}
-    last = max(by_epoch)
-    init, final = by_epoch[0].state, by_epoch[last].state
-    model = by_epoch[last].model()
-    few, few_test = (_examples(split, settings.num_images) for split in (data.train, data.test))
-    maps = module_criticality(
-        model,
-        init,
-        final,
-        few,
-        test=few_test,
-        alphas=settings.alphas,
-        sigmas=settings.sigmas,
-        relative_sigmas=settings.relative_sigmas,
-        draws=settings.draws,
-        tolerance=settings.tolerance,
+    instance = Instance(
+        by_epoch={subject.epoch: subject for role, subject in subjects.items() if role != FRESH},
+        fresh=subjects.get(FRESH),
+        data=data,
+        settings=settings,
         generator=generator,
     )
-    names = maps.modules["module"].to_list()
-    module = {
-        name: {"module": name, "depth": depth, "is_head": name == HEAD} for depth, name in enumerate(names)
-    }
-    bootstrap = {"draws": settings.bootstrap_draws, "generator": generator}
-    train, test = (RepeatedPasses(model, _examples(split)) for split in (data.train, data.test))
-    states = {INIT: init} | ({FRESH: subjects[FRESH].state} if FRESH in subjects else {})
-    rewinding: list[Row] = []
-    for together in (False, True):
-        on_train = rewind_to(train, states, final, cumulative=together)
-        on_test = rewind_to(test, states, final, cumulative=together, **bootstrap)
-        rewinding += _rewinding(on_train, on_test, together, module)
-    sets = freezable(
-        train,
-        test,
-        init,
-        final,
-        candidates=[name for name in names if name != HEAD],
-        acceptable_drop=settings.acceptable_drop,
-        **bootstrap,
-    )
-    asked = {
-        "acceptable_drop": settings.acceptable_drop,
-        "n_train": len(data.train.labels),
-        "n_test": len(data.test.labels),
-    }
-    over = test
-    if settings.num_images_over_epochs is not None:
-        over = RepeatedPasses(model, _examples(data.test, settings.num_images_over_epochs))
-    earlier = {str(epoch): subject.state for epoch, subject in by_epoch.items() if epoch < last}
-    path: list[Row] = [
-        {**module[row["module"]], "epoch": int(row["to"]), **_test_drop(row)}
-        for row in rewind_to(over, earlier, final, **bootstrap).iter_rows(named=True)
-    ]
-    training: list[Row] = [
-        {**module[row["module"]], "epoch": epoch, "epochs": last, **_test_drop(row)}
-        for epoch, subject in by_epoch.items()
-        if epoch > 0
-        for row in rewind_to(over, {INIT: init}, subject.state, **bootstrap).iter_rows(named=True)
-    ]
+    maps = instance.maps()
+    rewinding = list(instance.rewinding())
     return {
-        "criticality": [_summary(row, maps.epsilon, rewinding, module) for row in _rows(maps.modules)],
-        "criticality_network": [_network(maps)],
-        "criticality_map": [
-            {**module[row["module"]], **row, "n": len(maps.final[row["split"]].losses)}
-            for row in _rows(maps.cells)
-        ],
+        "criticality": list(instance.modules(maps, rewinding)),
+        "criticality_network": [instance.network(maps)],
+        "criticality_map": list(instance.cells(maps)),
         "criticality_rewinding": rewinding,
-        "criticality_freezing": [{**row, **asked} for row in _rows(sets)],
-        "criticality_path": path,
-        "criticality_training": training,
-    }
-
-
-def _examples(split: Split, count: int | None = None) -> Data:
-    part = split if count is None else split.first(count)
-    return part.inputs, part.labels
-
-
-def _rows(table: pl.DataFrame) -> Iterable[Row]:
-    return table.iter_rows(named=True)
-
-
-def _rewinding(
-    on_train: pl.DataFrame, on_test: pl.DataFrame, together: bool, module: Mapping[str, Row]
-) -> Iterator[Row]:
-    for train, test in zip(_rows(on_train), _rows(on_test), strict=True):
-        yield {
-            **module[test["module"]],
-            "to": test["to"],
-            "together": together,
-            "train_metric": train["metric"],
-            "train_drop": train["drop_metric"],
-            "train_rise_loss": train["rise_loss"],
-            "n_train": train["n"],
-            **_test_drop(test),
-            "final_test_metric": test["final_metric"],
-        }
-
-
-def _test_drop(row: Row) -> Row:
-    return {
-        "test_metric": row["metric"],
-        "test_drop": row["drop_metric"],
-        "test_drop_low": row["drop_low"],
-        "test_drop_high": row["drop_high"],
-        "n_test": row["n"],
-    }
-
-
-def _summary(row: Row, epsilon: float, rewinding: Iterable[Row], module: Mapping[str, Row]) -> Row:
-    """The module's row of the first table."""
-    name = row["module"]
-    alone, together = (
-        next(r for r in rewinding if (r["module"], r["to"], r["together"]) == (name, INIT, cumulative))
-        for cumulative in (False, True)
-    )
-    copied = ("train_rise_loss", "train_drop", "test_drop", "test_drop_low", "test_drop_high", "n_test")
-    return {
-        **module[name],
-        **{key: row[key] for key in ("mu", "mu_at_final", "status", "distance", "num_parameters")},
-        "epsilon": epsilon,
-        **{key: alone[key] for key in copied},
-        "test_drop_cumulative": together["test_drop"],
-        "test_metric": alone["final_test_metric"],
-    }
-
-
-def _network(maps: Criticality) -> Row:
-    train, test = maps.final["train"], maps.final["test"]
-    return {
-        "mu": maps.network,
-        "status": maps.status,
-        "epsilon": maps.epsilon,
-        "train_loss": train.loss,
-        "train_metric": train.metric,
-        "test_metric": test.metric,
-        "n_train": len(train.losses),
-        "n_test": len(test.losses),
+        "criticality_freezing": list(instance.sets()),
+        "criticality_path": list(instance.path()),
+        "criticality_training": list(instance.training()),
     }
