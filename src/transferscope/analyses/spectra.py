@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from transferscope.analysis import Cell, CellData, Column, ConfigProblem, Panel, Row, Subject
 from transferscope.claims import BY_ID
@@ -20,22 +20,26 @@ if TYPE_CHECKING:
     from torch import nn
 
 ORDER = 8
-VERSION = 1
+VERSION = 2
 TITLE = "Spectra"
 SHOWS = (
     "The singular values of every convolution as a linear operator on its own input, for P-T, RI-T and what they "
     "started from."
 )
 HOW_TO_READ = (
-    "A curve that falls quickly belongs to a convolution that passes few directions and damps the rest; values "
-    "are divided by the largest, so that only the shape of the spectrum is compared."
+    "A curve that falls quickly belongs to a convolution that passes few directions and damps the rest. For the "
+    "claim values are divided by the largest, so that only the shape of the spectrum is compared; the values "
+    "themselves are drawn for the first, the middle and the last convolution."
 )
 CAVEATS = (
     "Computed with circular padding and stride 1, which is near the network's own operator where the input is much "
-    "larger than the kernel. Grouped and depthwise convolutions are handled by group."
+    "larger than the kernel. Grouped and depthwise convolutions are handled by group. A convolution that starts at "
+    "0 (the last one of each branch of a Fixup network) has no spectrum before training, and one of few directions "
+    "after a little of it: the claim is also judged without these."
 )
 SOURCE = "Neyshabur, Sedghi, Zhang (2020), appendix; singular values after Sedghi, Gupta, Long (2019)"
 
+VALUE_OVER = "singular value over the largest"
 QUANTILES = tuple(i / 20 for i in range(21))
 KEYS = (Column("target", "str", "Name of the target"),)
 _CONVOLUTION = (
@@ -44,6 +48,7 @@ _CONVOLUTION = (
     Column("seed", "int", "Its seed; null for P"),
     Column("convolution", "str", "Name of the convolution in the network"),
     Column("depth", "int", "Its place from the first, 0"),
+    Column("starts_at_zero", "bool", "Whether its weights are all 0 in RI"),
 )
 TABLES = {
     "spectra": (
@@ -58,6 +63,7 @@ TABLES = {
     "spectra_quantiles": (
         *_CONVOLUTION,
         Column("share", "float", "Share of the singular values that are larger", "0 to 1"),
+        Column("value", "float", "The singular value there"),
         Column(
             "relative", "float", "The singular value there, over the largest; NaN where the weights are 0"
         ),
@@ -93,6 +99,7 @@ def measure(
 
     rows: list[Row] = []
     quantiles: list[Row] = []
+    at_zero = _at_zero(subjects)
     sizes: dict[str, tuple[int, int]] = {}
     for name, subject in subjects.items():
         model = subject.model()
@@ -104,7 +111,7 @@ def measure(
             values = conv_singular_values(conv.weight, sizes[where], groups=conv.groups).cpu()
             largest = float(values[0])
             key = {"instance": name, "kind": instance.kind, "seed": instance.seed, "convolution": where}
-            key["depth"] = depth
+            key |= {"depth": depth, "starts_at_zero": where in at_zero}
             rows.append(
                 {
                     **key,
@@ -118,10 +125,25 @@ def measure(
             )
             places = [round(share * (len(values) - 1)) for share in QUANTILES]
             quantiles += [
-                {**key, "share": share, "relative": float(values[i]) / largest if largest > 0 else math.nan}
+                {
+                    **key,
+                    "share": share,
+                    "value": float(values[i]),
+                    "relative": float(values[i]) / largest if largest > 0 else math.nan,
+                }
                 for share, i in zip(QUANTILES, places, strict=True)
             ]
     return {"spectra": rows, "spectra_quantiles": quantiles}
+
+
+def _at_zero(subjects: Mapping[str, Subject]) -> set[str]:
+    """The convolutions whose weights are all 0 in every RI that there is."""
+    found: list[set[str]] = []
+    for name, subject in subjects.items():
+        if parse(name).kind == "RI":
+            convolutions = _convolutions(subject.model())
+            found.append({where for where, conv in convolutions.items() if not conv.weight.any()})
+    return set.intersection(*found) if found else set()
 
 
 def _convolutions(model: nn.Module) -> dict[str, nn.Conv2d]:
@@ -155,71 +177,125 @@ def _input_sizes(
 
 
 def panels(tables: Mapping[str, pl.DataFrame]) -> Sequence[Panel]:
-    """For each target: the mean spectrum by kind; then its mean by depth."""
-    import altair as alt
-    import polars as pl
-
-    from transferscope.figures import KIND_COLORS, color_scale
-
+    """For each target: the mean spectrum by kind, its mean by depth, and three convolutions' own spectra."""
     drawn = []
     for target in tables["spectra"]["target"].unique(maintain_order=True):
-        for table, x, y, title, name in (
-            (
-                "spectra_quantiles",
-                alt.X("share:Q", title="share of singular values that are larger"),
-                "relative",
-                "singular value over the largest",
-                "shape",
-            ),
-            (
-                "spectra",
-                alt.X("depth:O", title="convolution, from the first"),
-                "mean_relative",
-                "mean over the largest",
-                "depth",
-            ),
-        ):
-            part = tables[table].filter((pl.col("target") == target) & pl.col(y).is_not_nan())
-            chart = (
-                alt.Chart(
-                    part.group_by("kind", x.shorthand.split(":")[0], maintain_order=True).agg(
-                        pl.col(y).mean()
-                    )
-                )
-                .mark_line(point=name == "depth")
-                .encode(
-                    x=x,
-                    y=alt.Y(f"{y}:Q", title=title),
-                    color=alt.Color(
-                        "kind:N", scale=color_scale(part["kind"].unique(), KIND_COLORS), title=None
-                    ),
-                )
-            )
-            drawn.append(
-                Panel(
-                    name=f"{name}-{target}",
-                    title=f"{target}: {'spectrum' if name == 'shape' else 'spectrum by depth'}",
-                    chart=chart,
-                    summary=f"{title.capitalize()} on {target}, mean over instances"
-                    f"{' and convolutions' if name == 'shape' else ''}, a line a kind.",
-                )
-            )
+        drawn += [
+            _by_share(tables["spectra_quantiles"], target),
+            _by_depth(tables["spectra"], target),
+            _chosen(tables["spectra_quantiles"], target),
+        ]
     return drawn
 
 
-def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Finding]:
-    """The claim about spectra."""
+def _by_share(quantiles: pl.DataFrame, target: str) -> Panel:
     import polars as pl
 
-    table = tables["spectra"].filter(
-        pl.col("kind").is_in(["P-T", "RI-T"]) & pl.col("mean_relative").is_not_nan()
+    part = quantiles.filter((pl.col("target") == target) & pl.col("relative").is_not_nan())
+    means = part.group_by("kind", "share", maintain_order=True).agg(pl.col("relative").mean())
+    return Panel(
+        name=f"shape-{target}",
+        title=f"{target}: spectrum",
+        chart=_lines(means, "share:Q", "share of singular values that are larger", "relative", VALUE_OVER),
+        summary=f"Singular value over the largest on {target}, mean over instances and convolutions, a line a kind.",
     )
 
-    def difference(rows: pl.DataFrame) -> float:
-        means = [
-            mean_over_targets(rows.filter(pl.col("kind") == kind), "mean_relative")
-            for kind in ("P-T", "RI-T")
-        ]
-        return means[0] - means[1]
 
-    return [judge(BY_ID["ri_t_spectra_are_smaller"], table, difference)]
+def _by_depth(spectra: pl.DataFrame, target: str) -> Panel:
+    import polars as pl
+
+    part = spectra.filter((pl.col("target") == target) & pl.col("mean_relative").is_not_nan())
+    means = part.group_by("kind", "depth", maintain_order=True).agg(pl.col("mean_relative").mean())
+    chart = _lines(
+        means, "depth:O", "convolution, from the first", "mean_relative", "mean over the largest", True
+    )
+    return Panel(
+        name=f"depth-{target}",
+        title=f"{target}: spectrum by depth",
+        chart=chart,
+        summary=f"Mean singular value over the largest on {target} by convolution, mean over instances, a line a kind.",
+    )
+
+
+def _chosen(quantiles: pl.DataFrame, target: str) -> Panel:
+    """The spectra of the first, the middle and the last convolution, one above the other."""
+    import altair as alt
+    import polars as pl
+
+    part = quantiles.filter(pl.col("target") == target)
+    names = part.sort("depth")["convolution"].unique(maintain_order=True).to_list()
+    chosen = list(dict.fromkeys([names[0], names[len(names) // 2], names[-1]]))
+    part = part.filter(pl.col("convolution").is_in(chosen) & pl.col("value").is_not_nan())
+    means = part.group_by("convolution", "kind", "share", maintain_order=True).agg(pl.col("value").mean())
+    lines = _lines(means, "share:Q", "share of singular values that are larger", "value", "singular value")
+    return Panel(
+        name=f"chosen-{target}",
+        title=f"{target}: spectra of three convolutions",
+        chart=lines.properties(width=250, height=85)
+        .facet(
+            row=alt.Row(
+                "convolution:N",
+                sort=chosen,
+                title=None,
+                header=alt.Header(orient="top", labelOrient="top", labelAnchor="start"),
+            )
+        )
+        .resolve_scale(y="independent"),
+        summary=f"Singular values of {', '.join(chosen)} on {target}, mean over instances, a line a kind.",
+    )
+
+
+def _lines(means: pl.DataFrame, x: str, x_title: str, y: str, y_title: str, points: bool = False) -> Any:
+    import altair as alt
+
+    from transferscope.figures import KIND_COLORS, KIND_DASHES, color_scale, dash_scale
+
+    return (
+        alt.Chart(means)
+        .mark_line(point=alt.OverlayMarkDef(strokeWidth=0) if points else False)
+        .encode(
+            x=alt.X(x, title=x_title),
+            y=alt.Y(f"{y}:Q", title=y_title),
+            color=alt.Color("kind:N", scale=color_scale(means["kind"], KIND_COLORS), title=None),
+            strokeDash=alt.StrokeDash("kind:N", scale=dash_scale(means["kind"], KIND_DASHES), title=None),
+        )
+    )
+
+
+def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Finding]:
+    """The claim about spectra; in the note, the same without the convolutions that start at 0."""
+    import polars as pl
+
+    claim = BY_ID["ri_t_spectra_are_smaller"]
+    table = tables["spectra"].filter(pl.col("kind").is_in(["P-T", "RI-T"]))
+    others = table.filter(~pl.col("starts_at_zero"))
+    note = ""
+    if 0 < others.height < table.height:
+        count = table.filter("starts_at_zero")["convolution"].n_unique()
+        rest = judge(claim, others, _difference)
+        note = (
+            f"Without the {count} convolutions that start at 0: {rest.effect:+.3g} "
+            f"({rest.low:+.3g} to {rest.high:+.3g})."
+        )
+    return [judge(claim, table, _difference, note=note)]
+
+
+def _difference(rows: pl.DataFrame) -> float:
+    """P-T minus RI-T of each convolution that has a spectrum in both, mean over these and over targets.
+
+    Within a convolution first: where one kind's is 0 and left out, the other kind's must not count either.
+    """
+    import polars as pl
+
+    means = (
+        rows.filter(pl.col("mean_relative").is_not_nan())
+        .group_by("target", "convolution", maintain_order=True)
+        .agg(
+            *(
+                pl.col("mean_relative").filter(pl.col("kind") == kind).mean().alias(kind)
+                for kind in ("P-T", "RI-T")
+            )
+        )
+        .drop_nulls()
+    )
+    return mean_over_targets(means, pl.col("P-T") - pl.col("RI-T"))
