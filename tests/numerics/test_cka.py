@@ -182,7 +182,8 @@ def images():
 def test_one_batch_is_linear_cka(stages, images, debiased):
     table = cka(stages, images, layers=LAYERS, batch_size=48, permutations=0, debiased=debiased)
     assert table.columns == [
-        *("model_x", "layer_x", "model_y", "layer_y", "linear_cka", "low", "high", "null", "n", "status")
+        *("model_x", "layer_x", "model_y", "layer_y", "linear_cka", "low", "high", "null", "null_max"),
+        *("influence", "influence_place", "mutual_knn", "n", "status"),
     ]
     assert table.select("model_x", "model_y").unique(maintain_order=True).rows() == [
         ("a", "b"),
@@ -379,6 +380,161 @@ def test_unrelated_features_exceed_the_null_one_time_in_twenty():
     assert 2 <= above <= 22
 
 
+class Maximum(nn.Module):
+    """Two layers that each give some columns of the input."""
+
+    def __init__(self, first, second):
+        super().__init__()
+        self.first, self.second = Columns(*first), Columns(*second)
+
+    def forward(self, x):
+        return self.first(x), self.second(x)
+
+
+def test_null_of_the_maximum_is_that_of_permuted_samples():
+    """In each round all layers of a network move together."""
+    x = torch.randn(50, 8, generator=torch.Generator().manual_seed(0))
+    models = {"x": Maximum([0, 1], [2]), "y": Maximum([3, 4], [5, 6, 7])}
+    table = cka(models, x, batch_size=50, permutations=2000)
+    assert table["null_max"].n_unique() == 1
+    rng = np.random.default_rng(0)
+    largest = []
+    for _ in range(1000):
+        moved = x[rng.permutation(50)]
+        largest.append(
+            max(
+                linear_cka(x[:, own], moved[:, other])
+                for own, other in itertools.product(([0, 1], [2]), ([3, 4], [5, 6, 7]))
+            )
+        )
+    found = table["null_max"][0]
+    assert found == pytest.approx(np.quantile(largest, 0.95), abs=0.3 * np.std(largest))
+    assert found > table["null"].max()
+
+
+def test_maximum_over_unrelated_layers_exceeds_its_null_one_time_in_twenty():
+    """The largest of four exceeds the null of a single one far more often."""
+    models = {"x": Maximum([0, 1], [2]), "y": Maximum([3, 4], [5, 6, 7])}
+    generator = torch.Generator().manual_seed(1)
+    above_max = above = 0
+    for _ in range(200):
+        table = cka(models, torch.randn(40, 8, generator=generator), generator=generator)
+        largest = table.sort("linear_cka").row(-1, named=True)
+        above_max += largest["linear_cka"] > largest["null_max"]
+        above += largest["linear_cka"] > largest["null"]
+    assert 2 <= above_max <= 22
+    assert above > above_max
+
+
+def test_dead_layers_have_no_say_in_the_maximum(images):
+    models = {name: Odd() for name in "pq"}
+    table = cka(models, images, layers=["dead", "nan", "fine"], batch_size=48)
+    assert table.filter(status="ok")["null_max"].is_finite().all()
+    assert table.filter(table["status"] != "ok")["null_max"].is_nan().all()
+    nothing = cka(models, images, layers=["dead"], batch_size=48)
+    assert nothing["status"].unique().to_list() == ["constant"]
+    assert nothing["influence_place"].is_null().all()
+
+
+def test_influence_names_the_place_in_the_data(stages, images):
+    """The data are dealt at random; the place is the one before."""
+    images[31] += 50
+    table = cka(stages, images, layers=["stem"], batch_size=48, permutations=0)
+    assert table["influence_place"].unique().to_list() == [31]
+    row = table.row(0, named=True)
+    kept = torch.arange(48) != 31
+    x, y = (stages[name].outputs(images)["stem"] for name in (row["model_x"], row["model_y"]))
+    left = in_feature_space(x[kept], y[kept]) - in_feature_space(x, y)
+    assert row["influence"] == pytest.approx(left, abs=1e-9)
+
+
+def test_what_needs_all_samples_at_once_is_missing_in_batches(stages, images):
+    table = cka(stages, images, layers=LAYERS, batch_size=16)
+    assert table["influence"].is_nan().all()
+    assert table["influence_place"].is_null().all()
+    assert table["mutual_knn"].is_nan().all()
+    assert table["null_max"].is_finite().all()
+
+
+def test_mutual_knn_stands_beside(stages, images):
+    table = cka(stages, images, layers=LAYERS, batch_size=48, permutations=0, neighbours=5)
+    outputs = {name: model.outputs(images) for name, model in stages.items()}
+    for row in table.iter_rows(named=True):
+        near = []
+        for side in "xy":
+            flat = outputs[row[f"model_{side}"]][row[f"layer_{side}"]].double().flatten(1)
+            near.append(torch.cdist(flat, flat).fill_diagonal_(math.inf).argsort(1)[:, :5].tolist())
+        shared = [len(set(a) & set(b)) / 5 for a, b in zip(*near, strict=True)]
+        assert row["mutual_knn"] == pytest.approx(np.mean(shared), abs=1e-6)
+
+
+def test_only_the_pairs_asked_for(stages, images):
+    whole = cka(stages, images, layers=LAYERS)
+    some = cka(stages, images, layers=LAYERS, pairs=[("a", "c")])
+    assert some.equals(whole.filter(model_x="a", model_y="c"))
+    turned = cka(stages, images, layers=LAYERS, pairs=[("c", "a")], permutations=0)
+    assert turned["layer_x"].to_list() == ["stem", "stem", "stage1", "stage1"]
+    values = dict(zip(turned.select("layer_y", "layer_x").rows(), turned["linear_cka"], strict=True))
+    for row in some.iter_rows(named=True):
+        assert values[row["layer_x"], row["layer_y"]] == pytest.approx(row["linear_cka"], abs=TOLERANCE)
+
+
+class InPlace(nn.Module):
+    """Weighs the pixels of its input in place before anything else."""
+
+    def __init__(self):
+        super().__init__()
+        self.weights = torch.linspace(-1, 3, 108).reshape(3, 6, 6)
+        self.features = nn.Flatten()
+
+    def forward(self, x):
+        x.mul_(self.weights)
+        return self.features(x)
+
+
+def test_a_network_that_changes_its_input_shows_the_next_one_the_same_samples(images):
+    models = {"greedy": InPlace(), "plain": nn.Sequential(nn.Flatten())}
+    kept = images.clone()
+    (row,) = cka(models, images, batch_size=48, permutations=0).iter_rows(named=True)
+    assert torch.equal(images, kept)
+    changed = kept * models["greedy"].weights
+    assert row["linear_cka"] == pytest.approx(in_feature_space(changed, kept), abs=TOLERANCE)
+
+
+class Scaled(nn.Module):
+    """A layer far from zero, followed by operations in place."""
+
+    def __init__(self, scale, offset):
+        super().__init__()
+        self.scale, self.offset = scale, offset
+        self.out = nn.Identity()
+
+    def forward(self, x):
+        x = self.out(self.scale * (x.flatten(1) + self.offset))
+        return x.add_(7).relu_().mul_(0)
+
+
+@pytest.mark.parametrize("scale", [1e-5, 1.0, 1e5])
+@pytest.mark.parametrize("offset", [0.0, 100.0, -100.0])
+def test_hooks_survive_scales_offsets_and_operations_in_place(images, scale, offset):
+    models = {"far": Scaled(scale, offset), "near": Scaled(1.0, 0.0)}
+    (row,) = cka(models, images, batch_size=24, permutations=20).iter_rows(named=True)
+    assert row["status"] == "ok"
+    # float32 rounds at 1e-7 of the offset
+    assert row["linear_cka"] == pytest.approx(1, abs=1e-8)
+    assert row["null"] < 0.5
+
+
+def test_features_of_other_samples_are_refused():
+    x, y = features(0, 6, 3, 3)
+    ids = list("abcdef")
+    assert linear_cka(x, y, ids=(ids, list(ids))) == linear_cka(x, y)
+    with pytest.raises(BadInput, match=r"'y' was run on the same samples in another order.*place 0 is 'b'"):
+        linear_cka(x, y, ids=(ids, list("bacdef")))
+    with pytest.raises(BadInput, match="5 ids for 6"):
+        linear_cka(x, y, ids=(ids, ids[:5]))
+
+
 def test_default_layers_are_the_children_and_runs_repeat(stages, images):
     table = cka(stages, images, permutations=10)
     assert table["layer_x"].unique(maintain_order=True).to_list() == ["stem", "stage1", "relu", "head"]
@@ -388,6 +544,10 @@ def test_default_layers_are_the_children_and_runs_repeat(stages, images):
 def test_bad_input(stages, images):
     with pytest.raises(BadInput, match="two models"):
         cka({"a": stages["a"]}, images)
+    with pytest.raises(BadInput, match="no model 'z'"):
+        cka(stages, images, pairs=[("a", "z")])
+    with pytest.raises(BadInput, match="No pair"):
+        cka(stages, images, pairs=[])
     with pytest.raises(BadInput) as caught:
         cka(stages, images, layers=["stem", "stag1"])
     assert len(caught.value.problems) == 3

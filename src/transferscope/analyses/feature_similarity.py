@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from transferscope.analysis import Cell, CellData, Column, ConfigProblem, Panel, Row, Subject
+from transferscope.analyses._feature_similarity_columns import TABLES as TABLES
+from transferscope.analysis import Cell, CellData, Column, ConfigProblem, Panel, Row, Split, Subject
 from transferscope.claims import BY_ID
 from transferscope.config import AnalysisConfig, Study
+from transferscope.errors import TaskFailed
 from transferscope.findings import Finding, judge, largest, mean_over_targets
 from transferscope.options import Frozen
-from transferscope.pairs import PAIR_COLUMNS, instances, pairs, parse
+from transferscope.pairs import Pair, instances, pairs, parse
 from transferscope.runs import chosen_targets
 
 if TYPE_CHECKING:
@@ -28,36 +30,31 @@ SHOWS = (
 )
 HOW_TO_READ = (
     "P-T & P-T near 1 says that fine-tuning kept the pre-trained features; pairs with an RI-T near RI & RI (two "
-    "untrained networks) share no more than the architecture and the images give."
+    "untrained networks) share no more than the architecture and the images give. Between that baseline and the "
+    "ceiling, pairs of the same recipe that differ in their seed alone, lies what training shares."
 )
 CAVEATS = (
-    "Two networks that have learned little look alike: look at the training metric beside the similarity. One "
-    "outlying image can raise CKA; the interval, from leaving out images, widens then."
+    "Two networks that have learned little look alike: look at the training metric beside the similarity. A few "
+    "outlying images can raise CKA: `influence` says how much hangs on a single one. CKA is one notion of "
+    "similarity; the share of mutual nearest neighbours stands beside it in the table. A CKA picked as the largest "
+    "of many must exceed `null_max`, not `null`. Intervals and nulls in the table speak of other images, those of the "
+    "findings of other seeds."
 )
-SOURCE = "Neyshabur, Sedghi, Zhang (2020), section 3.3 and table 1; linear CKA by Kornblith et al. (2019), debiased"
+SOURCE = (
+    "Neyshabur, Sedghi, Zhang (2020), section 3.3 and table 1; linear CKA by Kornblith et al. (2019), debiased; "
+    "mutual nearest neighbours by Huh et al. (2024)"
+)
 
 KEYS = (Column("target", "str", "Name of the target"),)
-TABLES = {
-    "feature_similarity": (
-        *PAIR_COLUMNS,
-        Column("layer_a", "str", "Layer of a whose output is compared"),
-        Column("layer_b", "str", "Layer of b"),
-        Column("depth_a", "int", "Place of layer_a from the stem, 0"),
-        Column("depth_b", "int", "Place of layer_b"),
-        Column("linear_cka", "float", "Debiased linear CKA; NaN where the status isn't ok"),
-        Column("low", "float", "Lower end of its 95 % interval over images"),
-        Column("high", "float", "Upper end"),
-        Column("null", "float", "95 % quantile when one network's images are permuted: what chance gives"),
-        Column("n", "int", "Images"),
-        Column("status", "str", "ok, or why there is no number"),
-        Column(
-            "train_metric_a", "float", "Training metric of a in its last epoch; null if untrained", "0 to 1"
-        ),
-        Column(
-            "train_metric_b", "float", "Training metric of b in its last epoch; null if untrained", "0 to 1"
-        ),
-    )
+BASELINE = "RI & RI"
+CEILINGS = {
+    "P-T & P-T": ("P-T & P-T",),
+    "P-T & P": ("P-T & P-T",),
+    "RI-T & RI-T": ("RI-T & RI-T",),
+    "RI-T & RI": ("RI-T & RI-T",),
+    "P-T & RI-T": ("P-T & P-T", "RI-T & RI-T"),
 }
+"""Pairs of the same recipe with other seeds that each kind of pair is held against."""
 
 
 class Settings(Frozen):
@@ -65,8 +62,13 @@ class Settings(Frozen):
 
     num_images: Annotated[int, Field(ge=8)] = 512
     """Test images compared; all where there are fewer."""
+    batch_size: Annotated[int, Field(ge=8)] = 512
+    """Images compared at a time. With fewer than num_images memory is bounded by the batch: HSIC is summed over
+    batches, and influence and mutual nearest neighbours, which need all images at once, are left out."""
     permutations: Annotated[int, Field(ge=0)] = 100
-    """Permutations behind the null."""
+    """Permutations behind the nulls."""
+    neighbours: Annotated[int, Field(ge=1)] = 10
+    """Nearest neighbours of an image that are compared."""
 
 
 class Config(AnalysisConfig, Settings):
@@ -74,8 +76,12 @@ class Config(AnalysisConfig, Settings):
 
 
 def check(study: Study, config: Config) -> Iterator[ConfigProblem]:
-    """Nothing beyond what every analysis is checked for."""
-    yield from ()
+    """More neighbours than there are images."""
+    if config.neighbours >= config.num_images:
+        yield ConfigProblem(
+            "neighbours",
+            f"must be fewer than the {config.num_images} images of num_images, got {config.neighbours}.",
+        )
 
 
 def cells(study: Study, config: Config) -> Iterator[Cell]:
@@ -88,38 +94,88 @@ def cells(study: Study, config: Config) -> Iterator[Cell]:
 def measure(
     subjects: Mapping[str, Subject], data: CellData, settings: Settings, generator: torch.Generator
 ) -> dict[str, list[Row]]:
-    """Linear CKA of all pairs at all pairs of layers."""
+    """Linear CKA of all pairs at all pairs of layers, with what it is to be held against."""
     from transferscope.metrics.cka import cka
     from transferscope.models.init import HEAD
 
+    by_pair = {(pair.a, pair.b): pair for pair in pairs(subjects)}
+    images = _checked(data.test.first(settings.num_images))
+    if not by_pair:
+        return {"feature_similarity": []}
     models = {name: subject.model() for name, subject in subjects.items()}
     layers = [name for name, _ in next(iter(models.values())).named_children() if name != HEAD]
     table = cka(
         models,
-        data.test.first(settings.num_images).inputs,
+        images.inputs,
         layers=layers,
+        pairs=by_pair,
+        batch_size=settings.batch_size,
         permutations=settings.permutations,
+        neighbours=settings.neighbours,
         generator=generator,
     )
-    by_pair = {(pair.a, pair.b): pair for pair in pairs(subjects)}
     trained = {name: _train_metric(name, subject) for name, subject in subjects.items()}
-    rows: list[Row] = []
-    for row in table.iter_rows(named=True):
-        pair = by_pair.get((row["model_x"], row["model_y"]))
-        if pair is not None:
-            rows.append(
-                {
-                    **pair.columns,
-                    "layer_a": row["layer_x"],
-                    "layer_b": row["layer_y"],
-                    "depth_a": layers.index(row["layer_x"]),
-                    "depth_b": layers.index(row["layer_y"]),
-                    "train_metric_a": trained[pair.a],
-                    "train_metric_b": trained[pair.b],
-                    **{name: row[name] for name in ("linear_cka", "low", "high", "null", "n", "status")},
-                }
-            )
-    return {"feature_similarity": rows}
+    rows = [
+        _row(by_pair[row["model_x"], row["model_y"]], row, layers, images.ids, trained)
+        for row in table.iter_rows(named=True)
+    ]
+    return {"feature_similarity": _with_references(rows)}
+
+
+def _checked(images: Split) -> Split:
+    """The images, each with an id of its own: all networks see them in this order.
+
+    Raises:
+        TaskFailed: ids that don't go with them.
+    """
+    if len(images.ids) != len(images.inputs) or len(set(images.ids)) != len(images.ids):
+        raise TaskFailed(
+            f"{len(images.inputs)} test images have {len(images.ids)} ids, {len(set(images.ids))} of them "
+            "different: features can't be matched by image."
+        )
+    return images
+
+
+def _row(
+    pair: Pair,
+    row: Row,
+    layers: Sequence[str],
+    ids: Sequence[str],
+    trained: Mapping[str, float | None],
+) -> Row:
+    place = row["influence_place"]
+    same = ("linear_cka", "low", "high", "null", "null_max", "influence", "mutual_knn", "n", "status")
+    return {
+        **pair.columns,
+        "layer_a": row["layer_x"],
+        "layer_b": row["layer_y"],
+        "depth_a": layers.index(row["layer_x"]),
+        "depth_b": layers.index(row["layer_y"]),
+        **{name: row[name] for name in same},
+        "influence_image": None if place is None else ids[place],
+        "train_metric_a": trained[pair.a],
+        "train_metric_b": trained[pair.b],
+    }
+
+
+def _with_references(rows: Sequence[Row]) -> list[Row]:
+    """Rows with the baseline and the ceiling of their layers."""
+    values: dict[tuple[str, str, str], list[float]] = {}
+    for row in rows:
+        # which of two networks of a kind is a doesn't matter: both orders of the layers count
+        for layers in ((row["layer_a"], row["layer_b"]), (row["layer_b"], row["layer_a"])):
+            values.setdefault((row["pair"], *layers), []).append(row["linear_cka"])
+    means = {key: sum(found) / len(found) for key, found in values.items()}
+
+    def mean_of(kinds: Sequence[str], row: Row) -> float | None:
+        found = [means.get((kind, row["layer_a"], row["layer_b"])) for kind in kinds]
+        known = [value for value in found if value is not None]
+        return sum(known) / len(known) if known and len(known) == len(found) else None
+
+    return [
+        {**row, "baseline": mean_of((BASELINE,), row), "ceiling": mean_of(CEILINGS.get(row["pair"], ()), row)}
+        for row in rows
+    ]
 
 
 def _train_metric(name: str, subject: Subject) -> float | None:
@@ -127,36 +183,10 @@ def _train_metric(name: str, subject: Subject) -> float | None:
 
 
 def panels(tables: Mapping[str, pl.DataFrame]) -> Sequence[Panel]:
-    """For each target, the similarity by layer, a line a kind of pair."""
-    import altair as alt
-    import polars as pl
+    """For each target, the similarity by layer, a line a kind of pair; then of every layer with every layer."""
+    from transferscope.analyses._feature_similarity_panels import feature_similarity_panels
 
-    from transferscope.figures import color_scale
-
-    table = tables["feature_similarity"].filter(pl.col("depth_a") == pl.col("depth_b"))
-    table = table.filter(pl.col("linear_cka").is_not_nan())
-    kinds = table["pair"].unique(maintain_order=True).to_list()
-    order = table.sort("depth_a")["layer_a"].unique(maintain_order=True).to_list()
-    drawn = []
-    for target in table["target"].unique(maintain_order=True):
-        base = alt.Chart(table.filter(pl.col("target") == target)).encode(
-            x=alt.X("layer_a:N", sort=order, title=None),
-            color=alt.Color("pair:N", scale=color_scale(kinds), title=None),
-        )
-        title = "linear CKA (debiased)"
-        chart = alt.layer(
-            base.mark_line().encode(y=alt.Y("mean(linear_cka):Q", title=title)),
-            base.mark_point(opacity=0.5).encode(y=alt.Y("linear_cka:Q", title=title)),
-        )
-        drawn.append(
-            Panel(
-                name=target,
-                title=f"{target}: similarity by layer",
-                chart=chart,
-                summary=f"Linear CKA at each layer on {target}; a point a pair, the line is the mean of a kind.",
-            )
-        )
-    return drawn
+    return feature_similarity_panels(tables["feature_similarity"])
 
 
 def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Finding]:

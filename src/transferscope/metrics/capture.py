@@ -51,7 +51,8 @@ class LayerGrams:
         self._found = {}
         self._num_samples = len(inputs)
         with torch.no_grad():
-            self.model(inputs.to(device_of(self.model)))
+            # A copy: a network that changes its input in place would show other samples to the next one.
+            self.model(inputs.to(device_of(self.model), copy=True))
         return {layer: self._found.get(layer, "not called") for layer in self.layers}
 
     def _record(self, layer: str, module: nn.Module, args: object, output: object) -> None:

@@ -1,11 +1,9 @@
-"""Hilbert-Schmidt independence criterion of linear kernels: Grams, centring, jackknife, permutations.
+"""Hilbert-Schmidt independence criterion of linear kernels: Grams, centring, jackknife, permutations, influence.
 
 Shapes: P layers, m samples of one batch, G groups of the jackknife, R permutations.
 """
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -14,6 +12,13 @@ WIDENED_AT_ONCE = {"cpu": 2**16}
 """Numbers widened to float64 at a time, by device: on a CPU they stay in the cache, three times faster."""
 WIDENED_ELSEWHERE = 2**24
 """The same on other devices, which want few large products; a whole layer could fill the memory."""
+
+ENTRIES_AT_ONCE = 2048
+"""Entries of the Grams permuted at a time: they stay in the cache for the product."""
+NUMBERS_AT_ONCE = 2**22
+"""Numbers in one block of samples that are left out: 32 MiB of float64."""
+REST_OF_ONE = 1e-9
+"""Share of its HSIC below which a layer without one sample counts as constant."""
 
 
 def gram(features: Tensor) -> Tensor:
@@ -75,37 +80,85 @@ def leave_group_out_hsic(grams: Tensor, groups: Tensor, num_groups: int, debiase
     return torch.stack(found).reshape(1 + num_groups, num_layers, num_layers)
 
 
-def permuted_hsic(
-    grams: Tensor, owners: Sequence[slice], num_permutations: int, debiased: bool, generator: torch.Generator
-) -> Tensor:
-    """(R, P, P): m times the HSIC of layers of different models whose samples are matched at random.
+def permuted_hsic(grams: Tensor, num_permutations: int, debiased: bool, generator: torch.Generator) -> Tensor:
+    """(R, P, P): m times the HSIC of each layer with each other one whose samples are matched at random.
 
-    One permutation a model and round; only the blocks above the diagonal of models are filled. In float32
-    on Grams of unit norm, as the quantile of a null needs no more.
+    One permutation a round for all pairs of layers, so that a maximum over layers can be taken in each round;
+    entry (x, y) keeps x and permutes y. In float32 on Grams of unit norm, as the quantile of a null needs no
+    more.
 
     Args:
         grams: (P, m, m), centred.
-        owners: which layers belong to each model.
         num_permutations: R.
         debiased: which HSIC.
         generator: of the permutations.
     """
     num_layers, m, _ = grams.shape
     norms = grams.flatten(1).norm(dim=1)
-    flat = (grams / norms.clamp_min(torch.finfo(norms.dtype).tiny)[:, None, None]).float().flatten(1)
+    unit = (grams / norms.clamp_min(torch.finfo(norms.dtype).tiny)[:, None, None]).float()
+    # Samples in front: an entry of all layers at once is moved, which is what makes the permuting quick.
+    flat = unit.flatten(1).T.contiguous()
     # Grams are symmetric: the lower triangle holds all, each entry off the diagonal standing for two.
     row, column = torch.tril_indices(m, m, offset=-1 if debiased else 0, device=grams.device)
-    twice = torch.where(row == column, 1.0, 2.0).to(grams.device)
-    cross = torch.zeros(num_permutations, num_layers, num_layers, dtype=torch.float64, device=grams.device)
-    for permutation in range(num_permutations):
-        packed = torch.empty(num_layers, len(row), device=grams.device)
-        for own in owners:
-            order = torch.randperm(m, generator=generator, device=generator.device).to(grams.device)
-            torch.index_select(flat[own], 1, order[row] * m + order[column], out=packed[own])
-            before = slice(0, own.start)
-            cross[permutation, before, own] = ((packed[before] * twice) @ packed[own].T).double()
+    twice = torch.where(row == column, 1.0, 2.0)[:, None]
+    kept = flat.index_select(0, row * m + column) * twice
+    cross = torch.zeros(num_permutations, num_layers, num_layers, device=grams.device)
+    for found in cross:
+        order = torch.randperm(m, generator=generator, device=generator.device).to(grams.device)
+        matched = order[row] * m + order[column]
+        for places, own in zip(matched.split(ENTRIES_AT_ONCE), kept.split(ENTRIES_AT_ONCE), strict=True):
+            found.addmm_(own.T, flat.index_select(0, places))
     scale = m / (m * (m - 3)) if debiased else m / (m - 1) ** 2
-    return cross * (norms[:, None] * norms[None, :]) * scale
+    return cross.double() * (norms[:, None] * norms[None, :]) * scale
+
+
+def leave_one_out_influence(grams: Tensor, debiased: bool) -> tuple[Tensor, Tensor]:
+    """The largest change of CKA when a single sample is left out, for all pairs of layers.
+
+    With the rows D_i = sum_j K_ij L_ij of the centred Grams' inner product S = sum_i D_i, leaving out sample i
+    and centring anew gives, up to a factor that CKA doesn't see, the HSIC S - 2 D_i (1 + 1 / (m - 3))
+    (debiased, m samples before) or S - 2 D_i (1 + 1 / (m - 1)) + K_ii L_ii (m / (m - 1))^2 (biased): the rows
+    of a centred Gram add up to zero, which removes all other terms.
+
+    Args:
+        grams: (P, m, m), centred; m at least 5 (debiased) or 3.
+        debiased: which HSIC.
+
+    Returns:
+        (P, P) float64: CKA without that sample minus CKA; and (P, P) int64: its place. NaN where CKA, or CKA
+        without some sample, doesn't exist: then that sample's place.
+    """
+    num_layers, m, _ = grams.shape
+    factor = 2 * (1 + 1 / (m - 3)) if debiased else 2 * (1 + 1 / (m - 1))
+    whole = _inner(grams)
+    estimate = normalized(whole)
+    diagonal = grams.diagonal(dim1=1, dim2=2)
+    largest = torch.full_like(whole, -torch.inf)
+    change, place = torch.full_like(whole, torch.nan), torch.zeros_like(whole, dtype=torch.int64)
+    block = max(1, NUMBERS_AT_ONCE // max(num_layers**2, num_layers * m))
+    for start in range(0, m, block):
+        rows = grams[:, start : start + block].transpose(0, 1)
+        left = whole - factor * (rows @ rows.transpose(1, 2))
+        if not debiased:
+            own = diagonal[:, start : start + block].T
+            left += own[:, :, None] * own[:, None, :] * (m / (m - 1)) ** 2
+        # What is left of a layer's own HSIC when one sample made nearly all of it is rounding.
+        own_left = left.diagonal(dim1=1, dim2=2)
+        own_left.masked_fill_(own_left <= REST_OF_ONE * whole.diagonal(), torch.nan)
+        changes = normalized(left) - estimate
+        size = changes.abs().nan_to_num(nan=torch.inf)
+        most, where = size.max(0)
+        is_larger = most > largest
+        largest = torch.where(is_larger, most, largest)
+        change = torch.where(is_larger, changes.gather(0, where[None])[0], change)
+        place = torch.where(is_larger, where + start, place)
+    return change, place
+
+
+def normalized(hsic: Tensor) -> Tensor:
+    """(..., P, P) CKA from the HSIC of layers with each other, those with themselves on the diagonal."""
+    root = hsic.diagonal(dim1=-2, dim2=-1).sqrt()
+    return hsic / (root[..., :, None] * root[..., None, :])
 
 
 def _weighted_hsic(products: Tensor, sums: Tensor, m: int, debiased: bool) -> Tensor:

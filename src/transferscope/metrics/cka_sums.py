@@ -1,0 +1,186 @@
+"""What CKA adds up over batches, and the table that comes of it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+import torch
+from scipy import stats
+from torch import Tensor
+
+from transferscope.metrics.hsic import (
+    centred,
+    leave_group_out_hsic,
+    leave_one_out_influence,
+    normalized,
+    permuted_hsic,
+)
+from transferscope.metrics.mutual_knn import mutual_knn
+
+LEVEL = 0.95
+NUM_GROUPS = 20
+"""Groups of the delete-d jackknife."""
+SMALLEST_BATCH = 8
+"""Fewest samples in a batch: the unbiased HSIC needs 4, and the jackknife leaves some out."""
+DEGENERATE = 1e-12
+"""Size of a centred Gram over the Gram's at which the rest is rounding."""
+NUMBERS = ("linear_cka", "low", "high", "null", "null_max", "influence", "mutual_knn")
+SCHEMA = {
+    **dict.fromkeys(("model_x", "layer_x", "model_y", "layer_y"), pl.String),
+    **dict.fromkeys(NUMBERS[:-1], pl.Float64),
+    "influence_place": pl.Int64,
+    "mutual_knn": pl.Float64,
+    "n": pl.Int64,
+    "status": pl.String,
+}
+
+Key = tuple[str, str]
+"""Model and layer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _AtOnce:
+    """What needs all samples in one batch."""
+
+    influence: Tensor
+    """(P, P), see `leave_one_out_influence`."""
+    place: Tensor
+    """(P, P) of the sample in the data."""
+    mutual_knn: Tensor
+    """(P, P), see there."""
+
+
+@dataclass(kw_only=True)
+class CkaSums:
+    """Sums over batches for P layers of all models together; see `cka.cka` for what they are for."""
+
+    debiased: bool
+    num_permutations: int
+    neighbours: int
+    generator: torch.Generator
+    """Of the groups and permutations."""
+
+    _num_samples: int = 0
+    _largest_batch: int = 0
+    _hsic: Tensor | float = 0.0
+    """(1 + G, P, P), see `leave_group_out_hsic`."""
+    _null: Tensor | float = 0.0
+    """(R, P, P), see `permuted_hsic`."""
+    _size: Tensor | float = 0.0
+    """(P,) squared norms of the Grams before centring."""
+    _rest: Tensor | float = 0.0
+    """(P,) squared norms of the centred Grams."""
+    _at_once: _AtOnce | None = None
+    """Only while there is a single batch."""
+
+    def add(self, grams: Tensor, places: Tensor) -> None:
+        """Add a batch.
+
+        Args:
+            grams: (P, m, m) of all layers, NaN for one without.
+            places: (m,) of its samples in the data.
+        """
+        m, debiased, generator = grams.shape[-1], self.debiased, self.generator
+        centres = centred(grams, debiased)
+        groups = torch.randperm(m, generator=generator, device=generator.device) % NUM_GROUPS
+        self._hsic = self._hsic + leave_group_out_hsic(centres, groups, NUM_GROUPS, debiased)
+        if self.num_permutations:
+            self._null = self._null + permuted_hsic(centres, self.num_permutations, debiased, generator)
+        self._size = self._size + squared_norms(grams)
+        self._rest = self._rest + squared_norms(centres)
+        is_first = self._num_samples == 0
+        self._at_once = self._whole(grams, centres, places) if is_first else None
+        self._num_samples += m
+        self._largest_batch = max(self._largest_batch, m)
+
+    def table(self, keys: Sequence[Key], pairs: Sequence[Key], reasons: Mapping[Key, str]) -> pl.DataFrame:
+        """One row for each pair of models and pair of their layers, with the columns of `SCHEMA`.
+
+        Args:
+            keys: model and layer of each Gram.
+            pairs: pairs of models.
+            reasons: why a layer has no Gram.
+        """
+        size, rest = torch.as_tensor(self._size).tolist(), torch.as_tensor(self._rest).tolist()
+        problems = [
+            reasons.get(key) or problem_of(before, after)
+            for key, before, after in zip(keys, size, rest, strict=True)
+        ]
+        cells = {name: numbers.tolist() for name, numbers in self._cells().items()}
+        permuted = self._permuted()
+        rows: list[dict[str, Any]] = []
+        for pair in pairs:
+            own = [[place for place, (model, _) in enumerate(keys) if model == name] for name in pair]
+            fine = [[place for place in places if not problems[place]] for places in own]
+            null_max = math.nan
+            if permuted is not None and all(fine):
+                null_max = float(permuted[:, fine[0]][:, :, fine[1]].amax((1, 2)).quantile(LEVEL))
+            for x, y in itertools.product(*own):
+                problem = problems[x] or problems[y]
+                numbers = {name: cell[x][y] for name, cell in cells.items()} | {"null_max": null_max}
+                rows.append(
+                    dict(zip(("model_x", "layer_x", "model_y", "layer_y"), (*keys[x], *keys[y]), strict=True))
+                    | (dict.fromkeys(NUMBERS, math.nan) if problem else numbers)
+                    | {
+                        "influence_place": None if problem else self._place(x, y),
+                        "n": self._num_samples,
+                        "status": problem or "ok",
+                    }
+                )
+        return pl.DataFrame(rows, schema=SCHEMA)
+
+    def _cells(self) -> dict[str, Tensor]:
+        """(P, P) of every number but null_max."""
+        replicates = normalized(torch.as_tensor(self._hsic).cpu())
+        # Where no batch has as many samples as there are groups, the last groups are empty.
+        num_groups = min(NUM_GROUPS, self._largest_batch)
+        estimate, left_out = replicates[0], replicates[1 : 1 + num_groups]
+        spread = (left_out - left_out.mean(0)).square().sum(0) * (num_groups - 1) / num_groups
+        half = float(stats.t.ppf((1 + LEVEL) / 2, num_groups - 1)) * spread.sqrt()
+        unknown = torch.full_like(estimate, math.nan)
+        permuted, whole = self._permuted(), self._at_once
+        return {
+            "linear_cka": estimate,
+            "low": estimate - half,
+            "high": estimate + half,
+            "null": unknown if permuted is None else permuted.quantile(LEVEL, dim=0),
+            "influence": unknown if whole is None else whole.influence,
+            "mutual_knn": unknown if whole is None else whole.mutual_knn,
+        }
+
+    def _permuted(self) -> Tensor | None:
+        """(R, P, P) CKA of permuted samples."""
+        if not self.num_permutations:
+            return None
+        root = torch.as_tensor(self._hsic)[0].diagonal().sqrt()
+        return (torch.as_tensor(self._null) / (root[:, None] * root[None, :])).cpu()
+
+    def _whole(self, grams: Tensor, centres: Tensor, places: Tensor) -> _AtOnce:
+        influence, place = leave_one_out_influence(centres, self.debiased)
+        return _AtOnce(
+            influence=influence.cpu(),
+            place=places[place.cpu()],
+            mutual_knn=mutual_knn(grams, self.neighbours),
+        )
+
+    def _place(self, x: int, y: int) -> int | None:
+        return None if self._at_once is None else int(self._at_once.place[x, y])
+
+
+def problem_of(size: float, rest: float) -> str | None:
+    """Why a layer with Grams of these squared norms, before and after centring, has no CKA."""
+    if not math.isfinite(size):
+        return "non-finite"
+    if size == 0:
+        return "constant"
+    return "degenerate" if rest <= DEGENERATE**2 * size else None
+
+
+def squared_norms(grams: Tensor) -> Tensor:
+    """(P,) of (P, m, m)."""
+    return grams.square().sum((1, 2))

@@ -1,0 +1,48 @@
+"""How many nearest neighbours of a sample two sets of features share: a similarity that is not CKA."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+DEFAULT_NEIGHBOURS = 10
+
+
+def mutual_knn(grams: Tensor, k: int = DEFAULT_NEIGHBOURS) -> Tensor:
+    """Mean share of the k nearest neighbours that two layers have in common, for all pairs of layers.
+
+    The mutual nearest-neighbour metric of Huh, Cheung, Wang, Isola 2024, with Euclidean distances: the
+    nearest other samples of each sample i are N_x(i) and N_y(i), and the value is the mean over i of
+    |N_x(i) & N_y(i)| / k. Where samples are equally far away, so that not all of them fit, each counts by the
+    chance that it is drawn: the value is the mean over all ways to break the ties.
+
+    Args:
+        grams: (P, m, m) Grams of the layers' features, centred or not.
+        k: neighbours.
+
+    Returns:
+        (P, P) float64 in [0, 1]; k / (m - 1) is chance. All NaN where there are no k + 1 samples; NaN for a
+        layer whose Gram is.
+
+    >>> x = torch.tensor([[0.0], [1.0], [3.0], [7.0]])
+    >>> y = torch.tensor([[0.0], [-1.0], [9.0], [11.0]])
+    >>> mutual_knn(torch.stack([x @ x.T, y @ y.T]), k=1)[0].tolist()
+    [1.0, 0.75]
+    """
+    num_layers, m, _ = grams.shape
+    if not 0 < k < m:
+        return torch.full((num_layers, num_layers), torch.nan, dtype=torch.float64)
+    shares = torch.stack([_neighbour_shares(gram, k) for gram in grams]).flatten(1)
+    return (shares @ shares.T).double().cpu() / (m * k)
+
+
+def _neighbour_shares(gram: Tensor, k: int) -> Tensor:
+    """(m, m) float32: 1 for a neighbour, 0 for none, between for those equally far away; rows sum to k."""
+    own = gram.diagonal()
+    distances = own[:, None] + own[None, :] - 2 * gram
+    distances.fill_diagonal_(torch.inf)
+    furthest = distances.topk(k, dim=1, largest=False).values[:, -1:]
+    nearer, tied = distances < furthest, distances == furthest
+    left = k - nearer.sum(1, keepdim=True)
+    # Sums of at most m k shares, each 1 where there are no ties: exact in float32 below 2^24.
+    return nearer.float() + tied.float() * (left / tied.sum(1, keepdim=True)).float()
