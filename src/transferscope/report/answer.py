@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import polars as pl
 
+from transferscope.claims import SMALL_METRIC
 from transferscope.config import Study
-from transferscope.findings import Finding
+from transferscope.findings import Finding, estimate, mean_over_targets
+from transferscope.metrics.ratio import fieller_interval
+from transferscope.report.advice import advice
 from transferscope.report.content import Answer, Headline
+from transferscope.report.phrases import (
+    counted,
+    estimated,
+    interval,
+    listed,
+    mean_estimate,
+    points,
+    side,
+    targets_of,
+)
 
 Tables = Mapping[str, Mapping[str, pl.DataFrame]]
+Part = tuple[str, Headline | None]
 
 
 def answer(study: Study, tables: Tables, findings: Sequence[Finding]) -> Answer:
@@ -23,147 +36,259 @@ def answer(study: Study, tables: Tables, findings: Sequence[Finding]) -> Answer:
         tables: analysis -> table name -> rows.
         findings: the verdicts on the claims.
     """
-    parts = [_gain(tables), _survival(tables), _place(tables), _basin(tables)]
-    paragraphs = [text for text, _ in parts if text]
+    parts = [_gain(tables), _survival(tables), _statistics(tables), _place(tables), _basin(tables)]
+    paragraphs = [text for text, _ in parts if text] or ["Nothing was measured that says what transfer gave."]
     headlines = [headline for _, headline in parts if headline is not None]
-    held = sum(finding.verdict == "holds" for finding in findings)
-    refuted = sum(finding.verdict == "does not hold" for finding in findings)
-    paragraphs.append(
-        f"Of the paper's {len(findings)} claims, {held} hold on this study, {refuted} do not, and "
-        f"{len(findings) - held - refuted} are undecided, from {len(study.seeds)} seeds a kind."
+    return Answer(
+        paragraphs=[*paragraphs, _tally(study, findings)],
+        headlines=headlines,
+        advice=advice(tables),
     )
-    return Answer(paragraphs=paragraphs, headlines=headlines)
 
 
-Part = tuple[str, Headline | None]
+def _tally(study: Study, findings: Sequence[Finding]) -> str:
+    """How many claims hold: the paper's, then this tool's own."""
+    texts = []
+    for origin, whose in (("paper", "the paper's"), ("transferscope", "this tool's own")):
+        own = [finding for finding in findings if finding.claim.origin == origin]
+        tested = [finding.verdict for finding in own if finding.num_seeds]
+        if own:
+            counts = [f"{tested.count('holds')} hold", f"{tested.count('does not hold')} do not hold"]
+            counts.append(
+                f"{tested.count('undecided')} are undecided and {len(own) - len(tested)} were not measured"
+            )
+            texts.append(f"of {whose} {counted(len(own), 'claim')}, {', '.join(counts)}")
+    text = "; ".join(texts)
+    seeds = f"from {counted(len(study.seeds), 'seed')} a kind"
+    return f"{text[:1].upper()}{text[1:]}, {seeds}." if text else f"No claim was tested, {seeds}."
 
 
 def _gain(tables: Tables) -> Part:
     table = _rows(tables, "feature_reuse", pl.col("view") == "unshuffled")
     if table is None:
         return "", None
-    by_target = _means(table, "target", "p_t", "ri_t", "gain", "p_t_speed", "ri_t_speed")
-    best = max(by_target, key=lambda row: row["gain"])
-    listed = "; ".join(
-        f"{row['target']} {_points(row['gain'])} ({row['ri_t']:.2f} to {row['p_t']:.2f})" for row in by_target
+    listed_gains, said = [], {1: [], 0: [], -1: []}
+    for target in targets_of(table):
+        own = table.filter(pl.col("target") == target)
+        gain = mean_estimate(own, "gain")
+        ends = [mean_over_targets(own, name) for name in ("ri_t", "p_t")]
+        listed_gains.append(f"{target} {estimated(gain)}, from {ends[0]:.2f} to {ends[1]:.2f}")
+        said[side(gain)].append(target)
+    verdicts = [
+        f"{words} {listed(said[sign])}"
+        for sign, words in (
+            (1, "it helped on"),
+            (-1, "it hurt on"),
+            (0, "these seeds can't tell it from no difference on"),
+        )
+        if said[sign]
+    ]
+    metrics = listed(
+        [
+            str(name).replace("_", " ").replace("auc", "AUC")
+            for name in table["metric"].unique(maintain_order=True)
+        ]
     )
-    mean = sum(row["gain"] for row in by_target) / len(by_target)
-    speed = [sum(row[name] for row in by_target) / len(by_target) for name in ("p_t_speed", "ri_t_speed")]
-    metric = (
-        "accuracy or mean AUC" if table["metric"].n_unique() > 1 else table["metric"][0].replace("_", " ")
-    )
+    speed = mean_estimate(table, "speed_gain")
+    faster = {
+        1: "It trained faster",
+        -1: "It trained more slowly",
+        0: "Whether it trained faster can't be told",
+    }
     text = (
         f"What transfer gave: against training from scratch, starting from the pre-trained weights changed the test "
-        f"{metric} by {listed}. It trained faster too: averaged over the epochs, the training metric was "
-        f"{speed[0]:.2f} with pre-trained weights and {speed[1]:.2f} without."
+        f"{metrics} by {'; '.join(listed_gains)} (95 % intervals over seeds in brackets). So {'; '.join(verdicts)}. "
+        f"{faster[side(speed)]}: averaged over the epochs, the training metric was "
+        f"{mean_over_targets(table, 'p_t_speed'):.2f} with pre-trained weights and "
+        f"{mean_over_targets(table, 'ri_t_speed'):.2f} without, a difference of {estimated(speed)}."
     )
-    detail = f"mean over {len(by_target)} targets; most on {best['target']}: {_points(best['gain'])}"
-    return text, Headline(value=_points(mean), label="gain of P-T over RI-T", detail=detail)
+    mean = mean_estimate(table, "gain")
+    num_targets = len(targets_of(table))
+    detail = f"{'mean over ' if num_targets > 1 else ''}{counted(num_targets, 'target')} {interval(mean)}"
+    return text, Headline(value=points(mean.effect), label="gain of P-T over RI-T", detail=detail)
 
 
 def _survival(tables: Tables) -> Part:
-    table = _rows(tables, "feature_reuse", pl.col("view") != "pixels_and_channels")
-    if table is None or table.filter(pl.col("view") == "blocks").is_empty():
+    blocks = _rows(tables, "feature_reuse", pl.col("view") == "blocks")
+    if blocks is None:
         return "", None
-    smallest = table.filter(pl.col("view") == "blocks")["block_size_px"].min()
-    shuffled = table.filter((pl.col("view") == "blocks") & (pl.col("block_size_px") == smallest))
-    whole = table.filter(
-        (pl.col("view") == "unshuffled") & pl.col("target").is_in(shuffled["target"].unique())
+    smallest = blocks["block_size_px"].min()
+    shuffled = blocks.filter(pl.col("block_size_px") == smallest)
+    table = tables["feature_reuse"]["feature_reuse"]
+    whole = table.filter((pl.col("view") == "unshuffled") & pl.col("target").is_in(targets_of(shuffled)))
+    if whole.is_empty():
+        return "", None
+    gain, small_gain = mean_estimate(whole, "gain"), mean_estimate(shuffled, "gain")
+    speed, small_speed = mean_estimate(whole, "speed_gain"), mean_estimate(shuffled, "speed_gain")
+    left = [what for what, found in (("final metric", small_gain), ("speed", small_speed)) if side(found) > 0]
+    hurt = [what for what, found in (("final metric", small_gain), ("speed", small_speed)) if side(found) < 0]
+    no_shape = (
+        "so that no shape is left" if smallest == 1 else f"so that no shape above {smallest} px is left"
     )
-    gain = [_mean_over_targets(part, "gain") for part in (whole, shuffled)]
-    speed = [_mean_over_targets(part, "speed_gain") for part in (whole, shuffled)]
     text = (
-        f"How much of it survives shuffling: with blocks of {smallest} px shuffled, so that no shape is left to reuse "
-        f"a feature on, the gain is {_points(gain[1])} instead of {_points(gain[0])}, and the gain in optimization "
-        f"speed {_points(speed[1])} instead of {_points(speed[0])} (mean over {whole['target'].n_unique()} targets). "
+        f"How much of it survives shuffling: with blocks of {smallest} px shuffled, {no_shape} to reuse a feature on, "
+        f"the gain is {estimated(small_gain)} instead of {estimated(gain)}, and the gain in optimization speed "
+        f"{estimated(small_speed)} instead of {estimated(speed)} (mean over "
+        f"{counted(len(targets_of(shuffled)), 'target')}). "
     )
-    if gain[1] > 0 or speed[1] > 0:
-        what = "both" if gain[1] > 0 and speed[1] > 0 else "accuracy" if gain[1] > 0 else "speed alone"
-        text += f"What remains, in {what}, comes from low-level statistics and not from visual features."
-    else:
-        text += "Nothing remains that low-level statistics could have given."
-    share = gain[1] / gain[0] if gain[0] > 0 else math.nan
-    value = "not defined" if math.isnan(share) else f"{100 * share:.0f} %"
-    detail = f"of the gain in the final metric, at {smallest} px blocks"
-    return text, Headline(value=value, label="of the gain survives shuffling", detail=detail)
+    if left:
+        text += (
+            f"What remains, in {listed(left)}, comes from low-level statistics and not from visual features. "
+        )
+    if hurt:
+        text += f"On these images the pre-trained weights are worse than random ones in {listed(hurt)}. "
+    if not left and not hurt:
+        text += "These seeds can't tell what remains from nothing. "
+    share = _surviving_share(whole, shuffled)
+    value = "not defined" if math.isnan(share[0]) else f"{100 * share[0]:.0f} %"
+    detail = f"in the final metric, at {smallest} px blocks"
+    detail += (
+        "; the gain itself can't be told from 0, or is below it"
+        if math.isnan(share[0])
+        else f" [{100 * share[1]:.0f}, {100 * share[2]:.0f}]".replace("-", "−")
+    )
+    headline = Headline(value=value.replace("-", "−"), label="of the gain survives shuffling", detail=detail)
+    return text.strip(), headline
+
+
+def _surviving_share(whole: pl.DataFrame, shuffled: pl.DataFrame) -> tuple[float, float, float]:
+    """Gain on shuffled blocks over gain unshuffled, means over targets, with Fieller's interval over seeds."""
+    seeds = [seed for seed in whole["seed"].unique(maintain_order=True) if seed in shuffled["seed"]]
+    parts, wholes = (
+        [mean_over_targets(table.filter(pl.col("seed") == seed), "gain") for seed in seeds]
+        for table in (shuffled, whole)
+    )
+    share = fieller_interval(parts, wholes)
+    if sum(wholes) <= 0:
+        return math.nan, math.nan, math.nan
+    return share.estimate, share.low, share.high
+
+
+def _statistics(tables: Tables) -> Part:
+    """What the controls say, where they ran."""
+    rows = _rows(tables, "low_level_statistics", pl.lit(True))
+    if rows is None:
+        return "", None
+
+    def of(quantity: str, part: str) -> pl.DataFrame:
+        return rows.filter((pl.col("quantity") == quantity) & (pl.col("part") == part))
+
+    final, speed = (
+        mean_estimate(of(quantity, "weight statistics"), "value")
+        for quantity in ("final metric", "optimization speed")
+    )
+    permuted = mean_estimate(of("final metric", "weight statistics, permuted"), "value")
+    on = listed(targets_of(rows))
+    sense = {
+        1: "The statistics of the weights alone help the final metric",
+        -1: "The statistics of the weights alone harm the final metric",
+        0: "That the statistics of the weights alone change the final metric can't be told",
+    }
+    return (
+        "How much the statistics of the pre-trained weights give, without their features: networks that start from "
+        f"weights drawn with the mean and variance of each pre-trained tensor differ from scratch on {on} by "
+        f"{estimated(final)} in the final metric (with the entries permuted {estimated(permuted)}) and by "
+        f"{estimated(speed)} in optimization speed. {sense[side(final)]}.",
+        None,
+    )
 
 
 def _place(tables: Tables) -> Part:
     table = _rows(tables, "criticality", ~pl.col("is_head"))
-    if table is None:
+    if table is None or table.filter(pl.col("kind") == "P-T").is_empty():
         return "", None
     p_t, ri_t = (table.filter(pl.col("kind") == kind) for kind in ("P-T", "RI-T"))
-    by_module = {
-        kind: {row["module"]: row for row in _means(part, "module", "test_drop", "test_drop_cumulative")}
-        for kind, part in (("P-T", p_t), ("RI-T", ri_t))
-    }
-    free = [name for name, row in by_module["P-T"].items() if row["test_drop"] < 0.02]
-    costly = max(by_module["P-T"].items(), key=lambda item: item[1]["test_drop"])
-    together = next(
-        (name for name, row in reversed(by_module["P-T"].items()) if row["test_drop_cumulative"] < 0.02), None
-    )
-    scratch = sum(row["test_drop"] for row in by_module["RI-T"].values()) / len(by_module["RI-T"])
+    modules = p_t.sort("depth")["module"].unique(maintain_order=True).to_list()
+    drop = {name: mean_estimate(p_t.filter(pl.col("module") == name), "test_drop") for name in modules}
+    cheap = [name for name in modules if drop[name].effect < SMALL_METRIC]
+    costly = max(modules, key=lambda name: drop[name].effect)
+    limit = points(SMALL_METRIC, signed=False).replace(".0", "")
     text = (
-        f"Where it sits: putting one module of a fine-tuned network back to its pre-trained values costs less than "
-        f"2 points for {_listed(free)}; the most costly is {costly[0]} ({_points(-costly[1]['test_drop'])}). "
+        "Where it sits: putting one module of a fine-tuned network back to its pre-trained values costs less than "
+        f"{limit} of the test metric for {listed(cheap) if cheap else 'no module'}; the most costly is {costly}, "
+        f"{points(drop[costly].effect, signed=False)} {interval(drop[costly])}. "
     )
-    text += (
-        f"Everything up to {together} can be put back together at less than 2 points. "
-        if together
-        else "No two modules from the bottom up can be put back together at less than 2 points. "
-        if not together and free
-        else ""
+    text += _together(p_t, modules, limit)
+    if not ri_t.is_empty():
+        scratch = mean_estimate(ri_t, "test_drop")
+        text += (
+            "In a network trained from scratch, putting one module back to its random values costs "
+            f"{points(scratch.effect, signed=False)} {interval(scratch)} on average."
+        )
+    seeds = counted(p_t["seed"].n_unique(), "seed")
+    return text.strip(), Headline(
+        value=f"{len(cheap)} of {len(modules)}",
+        label="modules can go back to their pre-trained values",
+        detail=f"one at a time, at less than {limit}; {seeds}",
     )
-    text += (
-        f"In a network trained from scratch, putting back one module costs {_points(scratch)[1:]} on average."
-    )
-    value = f"{len(free)} of {len(by_module['P-T'])}"
-    return text, Headline(
-        value=value,
-        label="modules keep their pre-trained values at no cost",
-        detail="one at a time, less than 2 points",
-    )
+
+
+def _together(p_t: pl.DataFrame, modules: Sequence[str], limit: str) -> str:
+    """Up to where the modules from the bottom on can be put back together."""
+    last: tuple[str, str] | None = None
+    for name in modules:
+        found = mean_estimate(p_t.filter(pl.col("module") == name), "test_drop_cumulative")
+        if not found.effect < SMALL_METRIC:
+            break
+        last = name, f"{points(found.effect, signed=False)} {interval(found)}"
+    if last is None:
+        return f"From the bottom up not even {modules[0]} can be put back at less than {limit}. "
+    if last[0] == modules[0]:
+        return f"From the bottom up only {modules[0]} can be put back at less than {limit}. "
+    return f"Everything up to {last[0]} can be put back together at {last[1]}. "
 
 
 def _basin(tables: Tables) -> Part:
-    table = _rows(
-        tables, "barriers", (pl.col("target") == pl.col("target_b")) & (pl.col("definition") == "line")
-    )
+    is_line = pl.col("definition") == "line"
+    table = _rows(tables, "barriers", (pl.col("target") == pl.col("target_b")) & is_line)
     if table is None:
         return "", None
-    height = {
-        kind: _mean_over_targets(part, "barrier_metric")
+    by_kind = {
+        kind: mean_estimate(part, "barrier_metric")
         for kind in ("P-T & P-T", "RI-T & RI-T", "P-T & RI-T")
         if not (part := table.filter(pl.col("pair") == kind)).is_empty()
     }
-    if "P-T & P-T" not in height:
+    if "P-T & P-T" not in by_kind:
         return "", None
-    p_t = table.filter(pl.col("pair") == "P-T & P-T").with_columns(
-        best=pl.max_horizontal("metric_a", "metric_b"),
-        mean_ends=(pl.col("metric_a") + pl.col("metric_b")) / 2,
-    )
-    midpoint = p_t["metric_midpoint"].mean()
-    shared = height["P-T & P-T"] < 0.02
-    text = (
-        f"Whether the instances share a basin: on the straight path between two fine-tuned networks the test metric "
-        f"drops by at most {_points(height['P-T & P-T'])[1:]} below the line between them"
-    )
+    height = by_kind.pop("P-T & P-T")
+    short = {
+        -1: "no barrier",
+        1: "a barrier",
+        0: "too few seeds to decide" if math.isnan(height.low) else "seeds can't decide",
+    }[side(height, SMALL_METRIC)]
     others = [
-        f"{_points(height[kind])[1:]} for {kind}" for kind in ("RI-T & RI-T", "P-T & RI-T") if kind in height
+        f"{points(found.effect, signed=False)} {interval(found)} for {kind}"
+        for kind, found in by_kind.items()
     ]
-    text += f" ({', '.join(others)}). " if others else ". "
-    text += "They lie in one basin" if shared else "They are separated by a barrier"
-    if isinstance(midpoint, float):
-        ends = _mean_over_targets(p_t, "mean_ends")
-        text += (
-            f"; averaging the weights of two gives {_mean_over_targets(p_t, 'metric_midpoint'):.3f} where the two "
-            f"themselves have {ends:.3f} on average"
-        )
-    label = "barrier between two fine-tuned networks"
-    return text + ".", Headline(
-        value=_points(height["P-T & P-T"])[1:],
-        label=label,
-        detail="one basin" if shared else "separate basins",
+    beside = f" ({'; '.join(others)})" if others else ""
+    text = (
+        "Whether the instances share a basin: on the straight path between two fine-tuned networks the test metric "
+        f"drops by at most {points(height.effect, signed=False)} {interval(height)} below the line between "
+        f"them{beside}. "
+    )
+    text += {
+        -1: "There is no barrier between them, as in one basin.",
+        1: "There is a barrier between them: they lie in separate basins.",
+        0: "Whether that is a barrier can't be told from these seeds.",
+    }[side(height, SMALL_METRIC)]
+    middle = _averaged(table.filter(pl.col("pair") == "P-T & P-T"))
+    return text + middle, Headline(
+        value=points(height.effect, signed=False),
+        label="barrier between two fine-tuned networks",
+        detail=short,
+    )
+
+
+def _averaged(p_t: pl.DataFrame) -> str:
+    """What the midpoint of two gives, where it was measured."""
+    ends = (pl.col("metric_a") + pl.col("metric_b")) / 2
+    middle = mean_over_targets(p_t, "metric_midpoint")
+    if not math.isfinite(middle):
+        return ""
+    gain = estimate(p_t, lambda rows: mean_over_targets(rows, pl.col("metric_midpoint") - ends))
+    return (
+        f" Averaging the weights of two gives {middle:.3f} where the two themselves have "
+        f"{mean_over_targets(p_t, ends):.3f} on average, {estimated(gain)}."
     )
 
 
@@ -173,24 +298,3 @@ def _rows(tables: Tables, analysis: str, where: pl.Expr) -> pl.DataFrame | None:
         return None
     rows = tables[analysis][analysis].filter(where)
     return None if rows.is_empty() else rows
-
-
-def _means(table: pl.DataFrame, by: str, *columns: str) -> list[dict[str, Any]]:
-    return table.group_by(by, maintain_order=True).agg(pl.col(*columns).mean()).to_dicts()
-
-
-def _mean_over_targets(table: pl.DataFrame, column: str) -> float:
-    means = table.group_by("target").agg(pl.col(column).mean())[column]
-    value = means.mean()
-    return float(value) if isinstance(value, (int, float)) else math.nan
-
-
-def _points(difference: float) -> str:
-    """A difference of metrics in points of a hundred, with its sign."""
-    return f"{100 * difference:+.1f} points"
-
-
-def _listed(names: Sequence[str]) -> str:
-    if not names:
-        return "no module"
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,0 +1,158 @@
+"""What to do with the pre-trained weights, in lines that each name their evidence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from transferscope.claims import SMALL_METRIC
+from transferscope.report.phrases import (
+    counted,
+    estimated,
+    interval,
+    listed,
+    mean_estimate,
+    points,
+    side,
+    targets_of,
+)
+
+Tables = Mapping[str, Mapping[str, pl.DataFrame]]
+
+
+def advice(tables: Tables) -> list[str]:
+    """Whether to pre-train, which checkpoint to take, what to leave frozen, whether averaging is safe.
+
+    Args:
+        tables: analysis -> table name -> rows; what wasn't measured gives no line.
+    """
+    return [*_pretrain(tables), *_checkpoint(tables), *_freeze(tables), *_average(tables)]
+
+
+def _table(tables: Tables, analysis: str, name: str) -> pl.DataFrame | None:
+    table = tables.get(analysis, {}).get(name)
+    return None if table is None or table.is_empty() else table
+
+
+def _pretrain(tables: Tables) -> Iterator[str]:
+    table = _table(tables, "feature_reuse", "feature_reuse")
+    if table is None:
+        return
+    whole = table.filter(pl.col("view") == "unshuffled")
+    advised = {
+        1: "Start from the pre-trained weights",
+        -1: "Train from scratch",
+        0: "Start from the pre-trained weights where time counts, not for the final metric",
+    }
+    for target in targets_of(whole):
+        own = whole.filter(pl.col("target") == target)
+        gain, speed = mean_estimate(own, "gain"), mean_estimate(own, "speed_gain")
+        line = f"{advised[side(gain)]} on {target}: gain {estimated(gain)}, in optimization speed {estimated(speed)}."
+        if side(gain) == 0 and side(speed) <= 0:
+            line = (
+                f"Whether to pre-train for {target} can't be told from {counted(gain.num_seeds, 'seed')}: gain "
+                f"{estimated(gain)}, in optimization speed {estimated(speed)}."
+            )
+        yield line
+
+
+def _checkpoint(tables: Tables) -> Iterator[str]:
+    table = _table(tables, "checkpoints", "checkpoints_choice")
+    if table is None:
+        return
+    for row in table.iter_rows(named=True):
+        best = f"epoch {row['best_epoch']}, {row['best_metric']:.3f}"
+        seeds = counted(row["num_seeds"], "seed")
+        if row["recommended_epoch"] is None:
+            yield (
+                f"Which checkpoint to take for {row['target']} can't be told from {seeds}; the best is {best}, of "
+                f"{row['last_epoch']} epochs."
+            )
+        elif row["recommended_epoch"] == row["best_epoch"]:
+            yield (
+                f"For {row['target']}, start from pre-training epoch {row['best_epoch']} of {row['last_epoch']}: no "
+                f"earlier one is within one standard error of its {row['best_metric']:.3f} (standard error "
+                f"{row['standard_error']:.4f} over {seeds})."
+            )
+        else:
+            yield (
+                f"For {row['target']}, pre-training epoch {row['recommended_epoch']} of {row['last_epoch']} is enough: "
+                f"it is the earliest within one standard error of the best ({best}, standard error "
+                f"{row['standard_error']:.4f} over {seeds}); the difference is {points(row['difference'])}"
+                f"{_ends(row)}."
+            )
+
+
+def _ends(row: Mapping[str, Any]) -> str:
+    if not math.isfinite(row["difference_low"]):
+        return ""
+    ends = [f"{100 * row[name]:+.1f}".replace("-", "−") for name in ("difference_low", "difference_high")]
+    return f" [{ends[0]}, {ends[1]}]"
+
+
+def _freeze(tables: Tables) -> Iterator[str]:
+    """The modules from the bottom up that every P-T can keep, and what that costs on test images."""
+    table = _table(tables, "criticality", "criticality_freezing")
+    if table is None:
+        return
+    rows = table.filter((pl.col("kind") == "P-T") & (pl.col("order") == "bottom up"))
+    for target in targets_of(rows):
+        own = rows.filter(pl.col("target") == target)
+        chosen = own.filter("chosen")
+        seeds = own["seed"].n_unique()
+        if chosen.is_empty() or chosen["seed"].n_unique() < seeds:
+            yield f"No set of modules of {target} can be left frozen in every one of {counted(seeds, 'seed')}."
+            continue
+        count = min(chosen["num_modules"].to_list())
+        kept = own.filter(pl.col("num_modules") == count)
+        limit = points(kept["acceptable_drop"][0], signed=False)
+        if not count:
+            yield (
+                f"Leave no module of {target} frozen: putting even the lowest back costs more than {limit} of the "
+                f"training metric in one of {counted(seeds, 'seed')}."
+            )
+            continue
+        drop = mean_estimate(kept, "test_drop")
+        yield (
+            f"On {target}, leave {_names(kept['modules'][0])} frozen ({100 * kept['share'][0]:.0f} % of the "
+            f"parameters): back at their pre-trained values together, they cost at most {limit} of the training metric "
+            f"in every seed, and {points(drop.effect, signed=False)} {interval(drop)} of the test metric. Judged by "
+            "putting them back after training, not by training with them frozen."
+        )
+
+
+def _names(modules: str) -> str:
+    return listed([name.strip() for name in modules.split(",")])
+
+
+def _average(tables: Tables) -> Iterator[str]:
+    """Whether the mean of two instances' weights is as good as the instances."""
+    table = _table(tables, "barriers", "barriers_averaging")
+    if table is None:
+        return
+    averaged = table.filter(
+        (pl.col("what") == "averaged weights")
+        & (pl.col("num_instances") == 2)
+        & pl.col("seed_a").is_not_null()
+    )
+    safe = {
+        1: "Averaging the weights of two fine-tuned networks is safe",
+        -1: "Don't average the weights of two fine-tuned networks",
+        0: "Whether averaging the weights of two fine-tuned networks is safe can't be told from these seeds",
+    }
+    p_t, ri_t = (_of_kind(averaged, kind) for kind in ("P-T", "RI-T"))
+    if p_t.is_empty():
+        return
+    gain = mean_estimate(p_t, "metric_gain")
+    line = f"{safe[side(gain, -SMALL_METRIC)]}: {estimated(gain)} against the two on average"
+    if not ri_t.is_empty():
+        line += f"; of two trained from scratch {estimated(mean_estimate(ri_t, 'metric_gain'))}"
+    yield line + f" (mean over {counted(len(targets_of(p_t)), 'target')})."
+
+
+def _of_kind(averaged: pl.DataFrame, kind: str) -> pl.DataFrame:
+    names: Sequence[str] = (kind, f"{kind} & {kind}")
+    return averaged.filter(pl.col("pair").is_in(names) & (pl.col("target") == pl.col("target_b")))
