@@ -216,7 +216,7 @@ def test_page_can_be_walked_by_keyboard_and_by_landmark(visit: Any) -> None:
 @pytest.mark.parametrize("width", [1280, 400])
 def test_verdicts_stay_a_table_in_every_layout(visit: Any, width: int) -> None:
     page = visit(width).page
-    table = page.get_by_role("table", name="The paper's claims")
+    table = page.get_by_role("table", name="Claims, tested on this study")
     assert table.get_by_role("row").count() == 1 + 10
     first = table.get_by_role("row").nth(1)
     assert first.get_by_role("cell").first.inner_text().strip() == "holds"
