@@ -13,7 +13,8 @@ An analysis is one module in `transferscope.analyses`, importable without torch,
 - `measure(subjects, data, settings, generator)`: rows for each table; pure, never touches the disk,
 - `SUMMARIES` and `summarize(tables)`: further tables, computed from those of all cells whenever the report is
   written, such as intervals over seeds; only where an analysis has some,
-- `panels(tables)`: its figure as named charts, from its tables and nothing else,
+- `panels(tables)`: its figure as named charts, from its tables and nothing else; called when all of them have
+  rows, but for those in `MAY_BE_EMPTY`,
 - `galleries(tables)`: images to look at, beside the charts; only where an analysis has some,
 - `findings(tables, study)`: the paper's claims tested on its tables.
 """

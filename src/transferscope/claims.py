@@ -152,6 +152,25 @@ CLAIMS: tuple[Claim, ...] = (
         reason="two points, as in Frankle et al. (2020)",
     ),
     Claim(
+        id="p_t_share_a_basin",
+        analysis="barriers",
+        statement="Two P-T lie in one basin of the loss.",
+        statistic="largest epsilon with walls around the segment between the two minus the smallest with a flat floor "
+        "on it, mean over targets",
+        threshold=0.0,
+        reason="zero: above it there is an epsilon with which the segment is an (epsilon, delta)-basin",
+        unit="nats",
+    ),
+    Claim(
+        id="p_t_can_be_averaged",
+        analysis="barriers",
+        origin="transferscope",
+        statement="The weights of two P-T can be averaged: that is as good as one of them.",
+        statistic="test metric of the averaged weights of two P-T minus the mean of the two, mean over targets",
+        threshold=-SMALL_METRIC,
+        reason="two points below the mean of the two, the same as for barriers",
+    ),
+    Claim(
         id="p_t_low_modules_not_critical",
         analysis="criticality",
         statement="The lower modules of P-T can be put back to their pre-trained values at little loss.",

@@ -104,8 +104,9 @@ def _section(name: str, result: AnalysisResult, findings: Sequence[Finding], wor
         )
     panels = []
     # no network may have got an image wrong: an empty gallery is a result
-    galleries = [table for table, columns in result.columns.items() if any(c.dtype == "png" for c in columns)]
-    if not any(result.tables[table].is_empty() for table in module.TABLES if table not in galleries):
+    optional = [table for table, columns in result.columns.items() if any(c.dtype == "png" for c in columns)]
+    optional += getattr(module, "MAY_BE_EMPTY", ())
+    if not any(result.tables[table].is_empty() for table in module.TABLES if table not in optional):
         for panel in module.panels(result.tables):
             svg = draw(panel.chart)
             write_atomically(workspace.root / "figures" / f"{name}-{panel.name}.svg", svg)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,9 @@ from transferscope.errors import TaskFailed
 from transferscope.metrics.averaging import ensemble_logits
 from transferscope.metrics.distance import l2_distance
 from transferscope.metrics.scores import per_example_loss, score
+from transferscope.outputs import _section
+from transferscope.results import collect
+from transferscope.workspace import Workspace
 
 SETTINGS = barriers.Settings(
     alphas=(-0.5, 0, 0.5, 1), bootstrap_draws=100, basin_points=2, basin_draws=2, plane_size=2
@@ -272,6 +275,15 @@ def test_panels_need_no_table_but_draw_what_there_is(tiny_run: tiny.TinyRun) -> 
         drawn = {panel.name for panel in barriers.panels(left)}
         assert drawn < every
         assert all(panel.chart.to_dict() for panel in barriers.panels(left))
+
+
+def test_a_study_without_planes_has_its_other_figures(tiny_run: tiny.TinyRun, tmp_path: Path) -> None:
+    result = collect(tiny_run.plan, tiny_run.store)["barriers"]
+    tables = {**result.tables, "barriers_plane": result.tables["barriers_plane"].clear()}
+    section = _section("barriers", replace(result, tables=tables), [], Workspace(tmp_path))
+    names = [panel.name for panel in section.panels]
+    assert "heights" in names
+    assert not [name for name in names if name.startswith("plane")]
 
 
 def test_exploding_losses_are_drawn(tiny_run: tiny.TinyRun) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from transferscope.analyses._barriers_columns import KEYS, TABLES
+from transferscope.analyses._barriers_columns import AVERAGED, KEYS, TABLES
 from transferscope.analyses._barriers_panels import barriers_panels
 from transferscope.analysis import Cell, CellData, ConfigProblem, Panel, Row, Subject
 from transferscope.claims import BY_ID
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from transferscope.runs import Point
 
 __all__ = ["KEYS", "TABLES"]
+
+MAY_BE_EMPTY = ("barriers_basin", "barriers_averaging", "barriers_plane")
+"""A study with one seed has pairs across targets alone; planes may be switched off."""
 
 ORDER = 5
 VERSION = 2
@@ -224,23 +227,29 @@ def panels(tables: Mapping[str, pl.DataFrame]) -> Sequence[Panel]:
 
 
 def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Finding]:
-    """The claims about barriers, over the line between the ends."""
+    """The claims about barriers, over the line between the ends; about basins; about averaging."""
     import polars as pl
 
-    table = tables["barriers"].filter(pl.col("definition") == "line")
-    n = largest(table, "n")
-    found = []
-    for name, kind in (
-        ("no_barrier_between_p_t", "P-T & P-T"),
-        ("barrier_p_t_ri_t", "P-T & RI-T"),
-        ("barrier_ri_t_ri_t", "RI-T & RI-T"),
-        ("barrier_ri_t_same_init", SAME_INIT),
-    ):
-        rows = table.filter(pl.col("pair") == kind)
-        if rows.is_empty():
-            found.append(not_measured(BY_ID[name], f"The study has no pair {kind}."))
-        else:
-            found.append(
-                judge(BY_ID[name], rows, lambda part: mean_over_targets(part, "barrier_metric"), num_images=n)
-            )
-    return found
+    line = tables["barriers"].filter(pl.col("definition") == "line")
+    averaged = tables["barriers_averaging"].filter(pl.col("what") == AVERAGED)
+    room = pl.col("largest_epsilon") - pl.col("deviation")
+    return [
+        _finding("no_barrier_between_p_t", line, "P-T & P-T", pl.col("barrier_metric")),
+        _finding("barrier_p_t_ri_t", line, "P-T & RI-T", pl.col("barrier_metric")),
+        _finding("barrier_ri_t_ri_t", line, "RI-T & RI-T", pl.col("barrier_metric")),
+        _finding("barrier_ri_t_same_init", line, SAME_INIT, pl.col("barrier_metric")),
+        _finding("p_t_share_a_basin", tables["barriers_basin"], "P-T & P-T", room),
+        _finding("p_t_can_be_averaged", averaged, "P-T & P-T", pl.col("metric_gain")),
+    ]
+
+
+def _finding(claim: str, table: pl.DataFrame, pair: str, value: pl.Expr) -> Finding:
+    """The mean over targets of a number of every pair of a kind."""
+    import polars as pl
+
+    rows = table.filter(pl.col("pair") == pair)
+    if rows.is_empty():
+        return not_measured(BY_ID[claim], f"The study has no pair {pair}.")
+    return judge(
+        BY_ID[claim], rows, lambda part: mean_over_targets(part, value), num_images=largest(rows, "n")
+    )

@@ -205,6 +205,7 @@ def _by_module(table: pl.DataFrame, target: str, value: str, axis: str) -> Panel
 
     modules = table.filter((pl.col("target") == target) & (pl.col("module") != WHOLE))
     modules = modules.filter(pl.col(value).is_not_nan())
+    legend = alt.Legend(symbolType="stroke")  # dashed outlines of points would look like gears
     order = modules.sort("depth")["module"].unique(maintain_order=True).to_list()
     chart = (
         alt.Chart(modules)
@@ -212,8 +213,8 @@ def _by_module(table: pl.DataFrame, target: str, value: str, axis: str) -> Panel
         .encode(
             x=alt.X("module:N", sort=order, title=None),
             y=alt.Y(f"mean({value}):Q", title=f"{axis}, mean over pairs"),
-            color=alt.Color("pair:N", scale=color_scale(modules["pair"]), title=None),
-            strokeDash=alt.StrokeDash("pair:N", scale=dash_scale(modules["pair"]), title=None),
+            color=alt.Color("pair:N", scale=color_scale(modules["pair"]), title=None, legend=legend),
+            strokeDash=alt.StrokeDash("pair:N", scale=dash_scale(modules["pair"]), title=None, legend=legend),
         )
     )
     return Panel(

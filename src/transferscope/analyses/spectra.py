@@ -250,14 +250,16 @@ def _lines(means: pl.DataFrame, x: str, x_title: str, y: str, y_title: str, poin
 
     from transferscope.figures import KIND_COLORS, KIND_DASHES, color_scale, dash_scale
 
+    colors, dashes = color_scale(means["kind"], KIND_COLORS), dash_scale(means["kind"], KIND_DASHES)
+    legend = alt.Legend(symbolType="stroke")  # dashed outlines of points would look like gears
     return (
         alt.Chart(means)
         .mark_line(point=alt.OverlayMarkDef(strokeWidth=0) if points else False)
         .encode(
             x=alt.X(x, title=x_title),
             y=alt.Y(f"{y}:Q", title=y_title),
-            color=alt.Color("kind:N", scale=color_scale(means["kind"], KIND_COLORS), title=None),
-            strokeDash=alt.StrokeDash("kind:N", scale=dash_scale(means["kind"], KIND_DASHES), title=None),
+            color=alt.Color("kind:N", scale=colors, title=None, legend=legend),
+            strokeDash=alt.StrokeDash("kind:N", scale=dashes, title=None, legend=legend),
         )
     )
 
