@@ -64,7 +64,7 @@ def test_a_study_comes_down_to_the_tasks_that_it_needs(tmp_path: Path) -> None:
 
 def test_the_embedded_study() -> None:
     full = plan(load_study(embedded_study()))
-    assert kinds(full) == {"data": 5, "train": 153, "measure": 206}
+    assert kinds(full) == {"data": 5, "train": 150, "measure": 203}
     assert cells(full) == {
         "feature_reuse": 57,
         "mistakes": 4,
@@ -72,12 +72,12 @@ def test_the_embedded_study() -> None:
         "parameter_distance": 4,
         "barriers": 66 + 32 + 2,
         "criticality": 6,
-        "checkpoints": 21,
+        "checkpoints": 18,
         "spectra": 4,
         "low_level_statistics": 6,
     }
     quick = plan(load_study(embedded_study(), variant="quick"))
-    assert kinds(quick) == {"data": 5, "train": 45, "measure": 78}
+    assert kinds(quick) == {"data": 5, "train": 37, "measure": 74}
 
 
 def test_no_task_is_planned_twice(tmp_path: Path) -> None:
