@@ -17,6 +17,8 @@ import polars as pl
 import pytest
 
 from transferscope.analysis import Column, Gallery, Picture, PictureRow
+from transferscope.claims import CLAIMS
+from transferscope.findings import Finding, adjusted, not_measured
 from transferscope.report import numbers
 from transferscope.report.content import Answer, ReportContent, ReportTable, Section
 from transferscope.report.render import MAX_EMBEDDED_CSV_BYTES, SHOWN_ROWS, prose, render
@@ -282,3 +284,25 @@ def test_effect(interval: tuple[float, float, float], texts: tuple[str, str]) ->
 )
 def test_duration(seconds: float | None, text: str) -> None:
     assert numbers.duration(seconds) == text
+
+
+def test_a_claim_shows_its_p_values_and_whose_it_is(bare: ReportContent) -> None:
+    claims = [claim for claim in CLAIMS if claim.analysis in ("feature_reuse", "low_level_statistics")]
+    numbers_of = {"effect": 0.2, "low": 0.1, "high": 0.3, "num_seeds": 3, "num_images": 100}
+    findings = [Finding(claim=claim, verdict="holds", p_value=0.001, **numbers_of) for claim in claims]
+    html = render(dataclasses.replace(bare, findings=adjusted(findings)))
+    adjusted_p = numbers.number(0.001 * len(claims))
+    assert html.count(f'0.00100 <span class="unit">({adjusted_p})</span>') == len(claims)
+    assert html.count("beyond the paper") == sum(claim.origin == "transferscope" for claim in claims)
+    assert f"Of the {len(claims)} that hold, {len(claims)} hold also when" in html
+    untested = render(
+        dataclasses.replace(bare, findings=[not_measured(claims[0], "No blocks were shuffled.")])
+    )
+    assert "that hold," not in untested
+
+
+def test_what_to_do_is_a_list_where_there_is_something_to_do(bare: ReportContent) -> None:
+    made = dataclasses.replace(bare.answer, advice=["Start from P on <digits>."])
+    html = render(dataclasses.replace(bare, answer=made))
+    assert "<li>Start from P on &lt;digits&gt;.</li>" in html
+    assert "What to do with this" not in render(bare)
