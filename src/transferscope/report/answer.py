@@ -132,9 +132,10 @@ def _survival(tables: Tables) -> Part:
         f"{counted(len(targets_of(shuffled)), 'target')}). "
     )
     if left:
-        text += (
-            f"What remains, in {listed(left)}, comes from low-level statistics and not from visual features. "
-        )
+        origin = "low-level statistics and not from visual features"
+        if smallest != 1:
+            origin = f"low-level statistics or from features of at most {smallest} px"
+        text += f"What remains, in {listed(left)}, comes from {origin}. "
     if hurt:
         text += f"On these images the pre-trained weights are worse than random ones in {listed(hurt)}. "
     if not left and not hurt:
