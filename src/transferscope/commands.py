@@ -15,9 +15,12 @@ from transferscope.store import Store, write_atomically
 from transferscope.study_file import load_study
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from rich.console import Console
 
     from transferscope.execute.run import Outcome
+    from transferscope.findings import Finding
     from transferscope.workspace import Workspace
 
 EXIT_DONE, EXIT_FAILED = 0, 1
@@ -33,7 +36,7 @@ def run_study(study: Study, out: Path, *, workers: int | None, device: str, cons
         BadInput: the study or the folder can't be used.
     """
     from transferscope.execute.run import Outcome
-    from transferscope.workspace import Workspace
+    from transferscope.workspace import Workspace, read_findings
 
     the_plan = plan(study)
     workspace = Workspace(out)
@@ -46,6 +49,8 @@ def run_study(study: Study, out: Path, *, workers: int | None, device: str, cons
         outcome = _execute(the_plan, store, num_workers, device, console)
     else:
         outcome = Outcome(cached=list(the_plan.graph))
+        if workspace.is_drawn(the_plan):
+            return _tell(read_findings(workspace.findings_file.read_text()), outcome, {}, workspace, console)
     return _conclude(the_plan, workspace, outcome, num_workers, device, console)
 
 
@@ -127,8 +132,7 @@ def _conclude(
     import json
 
     from transferscope.outputs import write_outputs
-    from transferscope.summary import print_findings, print_outcome
-    from transferscope.workspace import provenance
+    from transferscope.workspace import outputs_key, provenance
 
     logs = workspace.write_logs(outcome.failed)
     origin: dict[str, Any] = provenance(
@@ -136,7 +140,24 @@ def _conclude(
     )
     write_atomically(workspace.provenance_file, json.dumps(origin, indent=1) + "\n")
     written = write_outputs(the_plan, workspace, origin)
-    print_findings(written.findings, console)
+    if outcome.complete:
+        # last, so that a run that was stopped while it drew draws again
+        origin |= {"outputs_key": outputs_key(the_plan), "outputs": workspace.outputs()}
+        write_atomically(workspace.provenance_file, json.dumps(origin, indent=1) + "\n")
+    return _tell(written.findings, outcome, logs, workspace, console)
+
+
+def _tell(
+    findings: Sequence[Finding],
+    outcome: Outcome,
+    logs: Mapping[str, Path],
+    workspace: Workspace,
+    console: Console,
+) -> int:
+    """Print the findings, how the tasks ended, and where the report is; the exit code."""
+    from transferscope.summary import print_findings, print_outcome
+
+    print_findings(findings, console)
     print_outcome(outcome, logs, console)
     console.print(f"report: {workspace.report}", highlight=False, soft_wrap=True)
     return EXIT_DONE if outcome.complete else EXIT_FAILED

@@ -11,18 +11,20 @@ import math
 import platform
 import re
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from transferscope.claims import BY_ID
 from transferscope.errors import BadInput
 from transferscope.execute.run import Failure, Outcome
 from transferscope.findings import Finding
 from transferscope.plan import Plan
 from transferscope.store import Store, sweep_files, write_atomically
 from transferscope.study_file import resolved_yaml
+from transferscope.task import canonical_key
 
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "matplotlib", "polars", "altair", "vl-convert-python")
 """Libraries whose version can change a number or a figure."""
@@ -47,6 +49,22 @@ class Workspace:
     @property
     def study_file(self) -> Path:
         return self.root / "study.yaml"
+
+    def is_drawn(self, plan: Plan) -> bool:
+        """Whether everything that people read is there, made from just this plan by just this code."""
+        try:
+            origin = json.loads(self.provenance_file.read_text())
+            return origin["outputs_key"] == outputs_key(plan) and all(
+                (self.root / name).is_file() for name in origin["outputs"]
+            )
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
+    def outputs(self) -> list[str]:
+        """The files that people read, relative to the folder."""
+        found = [path for name in ("tables", "figures") for path in (self.root / name).glob("[!.]*")]
+        found += [self.report, self.findings_file, self.study_file]
+        return sorted(path.relative_to(self.root).as_posix() for path in found)
 
     @property
     def findings_file(self) -> Path:
@@ -90,6 +108,30 @@ def findings_document(findings: list[Finding], plan: Plan) -> str:
     ]
     document = {"study": plan.study.name, "variant": plan.study.variant, "findings": entries}
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def read_findings(document: str) -> list[Finding]:
+    """The findings of a findings.json that this version wrote; null is read as NaN."""
+    names = {field.name for field in fields(Finding)} - {"claim"}
+    found = []
+    for entry in json.loads(document)["findings"]:
+        values: dict[str, Any] = {name: math.nan if entry[name] is None else entry[name] for name in names}
+        found.append(Finding(claim=BY_ID[entry["id"]], **values))
+    return found
+
+
+def outputs_key(plan: Plan) -> str:
+    """Changes when anything does that tables, findings, figures or report are made from."""
+    package = Path(__file__).parent
+    files = sorted(path for path in package.rglob("*") if path.is_file() and path.suffix != ".pyc")
+    code = [[path.relative_to(package).as_posix(), path.stat().st_mtime_ns] for path in files]
+    spec = {
+        "study": plan.study.model_dump(mode="json"),
+        "tasks": [task.key for task in plan.graph],
+        "versions": versions(),
+        "code": code,
+    }
+    return canonical_key("outputs", 1, spec)
 
 
 def provenance(
