@@ -77,7 +77,7 @@ def test_the_embedded_study() -> None:
         "low_level_statistics": 6,
     }
     quick = plan(load_study(embedded_study(), variant="quick"))
-    assert kinds(quick) == {"data": 5, "train": 37, "measure": 74}
+    assert kinds(quick) == {"data": 5, "train": 33, "measure": 72}
 
 
 def test_no_task_is_planned_twice(tmp_path: Path) -> None:
