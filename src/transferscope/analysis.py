@@ -21,18 +21,17 @@ An analysis is one module in `transferscope.analyses`, importable without torch,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from transferscope.config import AnalysisConfig, Study
+from transferscope.config import AnalysisConfig
 from transferscope.options import DatasetOptions, Frozen, load_plugin, plugin_names
 from transferscope.runs import UNSHUFFLED, Point, View
 
 if TYPE_CHECKING:
     import polars as pl
-    import torch
     from torch import Tensor, nn
 
     from transferscope.data.base import Description
@@ -129,30 +128,6 @@ class CellData(Protocol):
         """(n_test, channels, size, size): the test images as shown, before they are normalised; None where
         only normalised ones are at hand."""
         ...
-
-
-class Analysis(Protocol):
-    """A module of `transferscope.analyses`, for the type checker."""
-
-    ORDER: int
-    TITLE: str
-    SHOWS: str
-    HOW_TO_READ: str
-    CAVEATS: str
-    SOURCE: str
-    VERSION: int
-    Settings: type[Frozen]
-    Config: type[AnalysisConfig]
-    KEYS: Sequence[Column]
-    TABLES: Mapping[str, Sequence[Column]]
-
-    def check(self, study: Study, config: Any) -> Iterator[ConfigProblem]: ...
-    def cells(self, study: Study, config: Any) -> Iterator[Cell]: ...
-    def measure(
-        self, subjects: Mapping[str, Subject], data: CellData, settings: Any, generator: torch.Generator
-    ) -> Mapping[str, Sequence[Row]]: ...
-    def panels(self, tables: Mapping[str, pl.DataFrame]) -> Sequence[Panel]: ...
-    def findings(self, tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Any]: ...
 
 
 @dataclass(frozen=True)
