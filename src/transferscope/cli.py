@@ -95,15 +95,39 @@ def plan(
     ] = None,
     set_: Set = None,
     variant: Variant = None,
+    throughput: Annotated[
+        str | None,
+        typer.Option(
+            "--throughput",
+            metavar="IMAGES/S",
+            help="Training images a second of one device, or [b]measure[/b]: adds the cost in device-hours.",
+        ),
+    ] = None,
+    simulate: Annotated[
+        bool, typer.Option("--simulate", help="Add the time that the study would take on so many devices.")
+    ] = False,
+    gpus: Annotated[
+        str, typer.Option("--gpus", metavar="N,N,...", help="Numbers of devices for [b]--simulate[/b].")
+    ] = "1,8,64,512",
+    device: Device = "auto",
 ) -> None:
     """Show what a study would run: the task graph as a tree, what is cached, the estimated cost.
 
     Example: transferscope plan study.yaml --out runs/first
+
+    Example: transferscope plan study.yaml --throughput 2500 --simulate --gpus 1,8,64,512
     """
     from transferscope.commands import show_plan
     from transferscope.study_file import load_study
 
-    show_plan(load_study(study, overrides=set_ or (), variant=variant), out, console=_console())
+    show_plan(
+        load_study(study, overrides=set_ or (), variant=variant),
+        out,
+        throughput=throughput,
+        device_counts=gpus if simulate else None,
+        device=device,
+        console=_console(),
+    )
 
 
 @app.command()

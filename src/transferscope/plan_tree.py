@@ -27,7 +27,7 @@ def plan_tree(plan: Plan, store: Store | None) -> Tree:
             data.add(_leaf(task, seconds))
     trainings = [task for task in tasks if task.kind == "train"]
     train = tree.add(f"train: {_counts(trainings, seconds)}")
-    for name, group in _grouped(trainings).items():
+    for name, group in grouped(trainings).items():
         train.add(f"{name}: {_counts(group, seconds)}")
     measures = [task for task in tasks if task.kind == "measure"]
     measure = tree.add(f"measure: {_counts(measures, seconds)}")
@@ -37,9 +37,10 @@ def plan_tree(plan: Plan, store: Store | None) -> Tree:
     return tree
 
 
-def _grouped(trainings: Sequence[Task]) -> dict[str, list[Task]]:
+def grouped(tasks: Sequence[Task]) -> dict[str, list[Task]]:
+    """The trainings among the tasks by kind, data set, and whether the images are shuffled."""
     groups: dict[str, list[Task]] = {}
-    for task in trainings:
+    for task in tasks:
         if isinstance(task.payload, Run):
             shuffled = "" if task.payload.view.kind == "unshuffled" else ", shuffled"
             kind = KIND_NAMES[kind_of(task.payload)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -89,12 +89,13 @@ class Graph:
                 readers[key].append(task.key)
         return readers
 
-    def critical_paths(self) -> dict[str, float]:
-        """Cost of the longest chain of tasks that begins with each task."""
+    def critical_paths(self, done: Collection[str] = ()) -> dict[str, float]:
+        """Cost of the longest chain of tasks that begins with each task; tasks that are done cost nothing."""
         readers = self.dependants()
         lengths: dict[str, float] = {}
         for task in reversed(list(self)):
-            lengths[task.key] = task.cost + max((lengths[key] for key in readers[task.key]), default=0.0)
+            cost = 0.0 if task.key in done else task.cost
+            lengths[task.key] = cost + max((lengths[key] for key in readers[task.key]), default=0.0)
         return lengths
 
     def needed(self, done: Iterable[str]) -> list[Task]:

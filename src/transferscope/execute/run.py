@@ -8,11 +8,16 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from transferscope.execute.local import Event
-from transferscope.store import Store
 from transferscope.task import Graph, Task
 
 MAX_ATTEMPTS = 3
 """How often a task is started whose process is killed from outside."""
+
+
+class Shelf(Protocol):
+    """What knows which results there are; `Store` is one."""
+
+    def has(self, key: str) -> bool: ...
 
 
 class Executor(Protocol):
@@ -61,7 +66,7 @@ class Outcome:
         return not self.failed and not self.not_run
 
 
-def execute(graph: Graph, store: Store, executor: Executor, reporter: Reporter) -> Outcome:
+def execute(graph: Graph, store: Shelf, executor: Executor, reporter: Reporter) -> Outcome:
     """Run what the store doesn't have, longest chain first; a failure blocks only what depends on it.
 
     A KeyboardInterrupt ends the executor and goes on to the caller; what is finished stays in the store.

@@ -1,0 +1,88 @@
+"""What a plan costs, and how long it would take."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+from rich.console import Console
+
+from transferscope import commands
+from transferscope.data.base import describe
+from transferscope.errors import BadInput
+from transferscope.plan import plan
+from transferscope.plan_costs import PASSES_PER_TRAINED_IMAGE, cost_table, seconds, simulated_table
+from transferscope.runs import target_run
+from transferscope.train.throughput import training_throughput
+
+
+def column(table: object, index: int) -> list[str]:
+    return list(table.columns[index].cells)  # type: ignore[attr-defined]
+
+
+def test_one_training_takes_its_images_over_the_throughput() -> None:
+    assert seconds(PASSES_PER_TRAINED_IMAGE * 1000, throughput=500) == 2
+
+
+def test_device_hours_add_up(tmp_path: Path) -> None:
+    the_plan = plan(tiny.study(tmp_path))
+    table = cost_table(the_plan, 10.0)
+    tasks = [int(text) for text in column(table, 1)]
+    passes = [int(text.replace(",", "")) for text in column(table, 2)]
+    assert tasks[-1] == len(the_plan.graph)
+    assert sum(tasks[:-1]) == tasks[-1] - sum(task.kind == "data" for task in the_plan.graph)
+    whole = sum(task.cost for task in the_plan.graph)
+    assert passes[-1] == pytest.approx(whole, abs=1)
+    assert float(column(table, 3)[-1]) == pytest.approx(whole / 30 / 3600, rel=1e-2)
+    done = {task.key for task in the_plan.graph}
+    assert column(cost_table(the_plan, 10.0, done), 1) == ["0"]
+
+
+def test_more_devices_take_less_time_down_to_the_longest_chain(tmp_path: Path) -> None:
+    table = simulated_table(plan(tiny.study(tmp_path)), 10.0, [1, 4, 10_000])
+    speed_ups = [float(text.removesuffix(" x")) for text in column(table, 2)]
+    assert speed_ups[0] == 1
+    assert 3 < speed_ups[1] <= 4 < speed_ups[2]
+    assert column(table, 4) == ["the devices", "the devices", "the longest chain"]
+
+
+def test_throughput_is_measured_with_the_studys_own_network(tmp_path: Path) -> None:
+    run = target_run(tiny.study(tmp_path), "ri_t", "scans", 0)
+    measured = training_throughput(
+        run.network, describe(run.data), run.recipe, run.normalization, torch.device("cpu")
+    )
+    assert 10 < measured < 1e7
+
+
+def test_plan_prints_costs(tmp_path: Path) -> None:
+    printed = io.StringIO()
+    study = tiny.study(tmp_path, "mistakes")
+    commands.show_plan(
+        study, None, throughput="100", device_counts="1, 8", console=Console(file=printed, width=160)
+    )
+    text = printed.getvalue()
+    assert "Estimated cost at 100 training images/s a device" in text
+    assert "measure mistakes" in text
+    assert "the longest chain" in text
+
+
+@pytest.mark.parametrize("throughput", ["fast", "0", "-3", "nan", "inf"])
+def test_a_throughput_that_is_none_is_refused(tmp_path: Path, throughput: str) -> None:
+    with pytest.raises(BadInput, match="expected images a second above 0, or measure"):
+        commands.show_plan(tiny.study(tmp_path), None, throughput=throughput, console=Console())
+
+
+@pytest.mark.parametrize("counts", ["", "0", "1,,2", "two", "1.5"])
+def test_numbers_of_devices_that_are_none_are_refused(tmp_path: Path, counts: str) -> None:
+    with pytest.raises(BadInput, match="expected whole numbers above 0"):
+        commands.show_plan(
+            tiny.study(tmp_path), None, throughput="1", device_counts=counts, console=Console()
+        )
+
+
+def test_a_simulation_without_a_speed_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="add --throughput"):
+        commands.show_plan(tiny.study(tmp_path), None, device_counts="8", console=Console())
