@@ -24,7 +24,9 @@ LEVEL = 0.95
 """Level of all intervals over seeds: a true claim at its threshold is called wrong, and a wrong one there called
 true, in at most half of the rest, 2.5 % of studies."""
 TEST = "jackknife over seeds, Student's t, two-sided"
-"""How every claim is tested."""
+"""How a claim is tested."""
+SIGN_TEST = "sign test over seeds, two-sided"
+"""How it is tested where all of many seeds give the same number: they have no spread for a t interval."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,14 +91,20 @@ class Estimate:
     high: float
     num_seeds: int
     standard_error: float = math.nan
+    """0 where no seed makes a difference."""
     p_value: float = math.nan
     """Two-sided, of the test against `null`."""
+    test: str = TEST
 
 
 def estimate(
     table: pl.DataFrame, statistic: Callable[[pl.DataFrame], float], *, null: float = 0.0
 ) -> Estimate:
     """A statistic of a table with its interval over seeds, from leaving out one at a time.
+
+    Where no seed makes a difference there is no t interval. Then the numbers of each seed alone, where there are,
+    are tested by their signs, with the interval [smallest, largest] of their median, which all n numbers being
+    equal makes a point; from six seeds on its level, 1 - 2^(1 - n), is at least 95 %.
 
     Args:
         table: rows with one or more columns whose name starts with "seed"; a row is kept while all its
@@ -113,6 +121,9 @@ def estimate(
         return Estimate(effect=effect, low=math.nan, high=math.nan, num_seeds=len(seeds))
     left_out = [statistic(_without_seed(table, seed_columns, seed)) for seed in seeds]
     test = jackknife_test(effect, left_out, null=null, level=LEVEL)
+    if test.standard_error == 0:
+        alone = [statistic(_of_seed(table, seed_columns, seed)) for seed in seeds]
+        return _without_spread(effect, alone, null)
     return Estimate(
         effect=effect,
         low=test.interval.low,
@@ -142,10 +153,10 @@ def judge(
     found = estimate(table, statistic, null=claim.threshold)
     if found.num_seeds < MIN_SEEDS:
         note = f"{note} {found.num_seeds} seeds; at least {MIN_SEEDS} are needed to decide.".strip()
+    elif found.standard_error == 0:
+        note = f"{note} {_no_spread(found)}".strip()
     elif not math.isfinite(found.low):
         note = f"{note} The statistic could not be computed on every subset of the seeds.".strip()
-    elif found.standard_error == 0:
-        note = f"{note} No seed makes a difference, so the interval has no width.".strip()
     return Finding(
         claim=claim,
         verdict=verdict(claim, found.low, found.high),
@@ -156,6 +167,7 @@ def judge(
         num_images=num_images,
         p_value=found.p_value,
         note=note,
+        test=found.test,
     )
 
 
@@ -196,6 +208,41 @@ def _without_seed(table: pl.DataFrame, seed_columns: Sequence[str], seed: int) -
 
     keep = pl.all_horizontal([pl.col(name).ne_missing(seed) for name in seed_columns])
     return table.filter(keep)
+
+
+def _of_seed(table: pl.DataFrame, seed_columns: Sequence[str], seed: int) -> pl.DataFrame:
+    """Rows of this seed and no other."""
+    import polars as pl
+
+    return table.filter(pl.all_horizontal(pl.col(name) == seed for name in seed_columns))
+
+
+def _without_spread(effect: float, alone: Sequence[float], null: float) -> Estimate:
+    """The estimate where no seed makes a difference; with an interval only if a sign test can reach the level.
+
+    Args:
+        effect: the statistic over all seeds.
+        alone: that of each seed alone; NaN where it takes several, such as of pairs.
+        null: what it is tested against.
+    """
+    from transferscope.metrics.intervals import ROUNDING
+    from transferscope.metrics.jackknife import sign_test
+
+    def same(a: float, b: float) -> bool:
+        return math.isclose(a, b, rel_tol=ROUNDING, abs_tol=ROUNDING)
+
+    found = Estimate(effect=effect, low=math.nan, high=math.nan, num_seeds=len(alone), standard_error=0.0)
+    if 2.0 ** (1 - len(alone)) >= 1 - LEVEL or not all(same(own, effect) for own in alone):
+        return found
+    p_value = sign_test([null if same(effect, null) else effect] * len(alone), null)
+    return replace(found, low=effect, high=effect, p_value=p_value, test=SIGN_TEST)
+
+
+def _no_spread(found: Estimate) -> str:
+    same = f"All {found.num_seeds} seeds give the same number"
+    if found.test == SIGN_TEST:
+        return f"{same}: tested by the signs of the seeds alone, the interval is that of their median."
+    return f"{same}: from no spread no interval can be had, and they are too few, or not independent, for a sign test."
 
 
 def mean_over_targets(rows: pl.DataFrame, value: pl.Expr | str) -> float:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from transferscope.errors import BadInput
-from transferscope.metrics.jackknife import holm, jackknife_test
+from transferscope.metrics.jackknife import holm, jackknife_test, sign_test
 
 Numbers = np.ndarray
 STUDIES = 2000
@@ -60,6 +60,10 @@ def test_it_is_the_spread_of_the_pseudo_values_around_the_statistic() -> None:
 @given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=6), st.floats(-1e6, 1e6))
 def test_the_interval_leaves_out_what_the_test_rejects(values: list[float], null: float) -> None:
     test = over_seeds(np.array(values), null=null)
+    if math.isnan(test.p_value):
+        assert math.isnan(test.interval.low)
+        assert np.ptp(values) <= 1e-9 * np.abs(values).max()
+        return
     outside = not test.interval.low <= null <= test.interval.high
     if abs(test.p_value - 0.05) > 1e-6:
         assert outside == (test.p_value < 0.05)
@@ -68,13 +72,29 @@ def test_the_interval_leaves_out_what_the_test_rejects(values: list[float], null
 @pytest.mark.parametrize("value", [0.02, 0.1, -7e5, 0.0])
 def test_seeds_that_make_no_difference(value: float) -> None:
     values = np.array([value] * 3) * (1 + np.array([0, 1e-16, -1e-16]))
-    away = over_seeds(values, null=value + 1)
-    assert away.p_value == 0
-    assert away.standard_error == 0
-    assert away.interval.high - away.interval.low <= 4e-12 * max(abs(value), abs(value + 1))
-    there = over_seeds(values, null=value)
-    assert there.p_value == 1
-    assert there.interval.low <= value <= there.interval.high
+    for null in (value, value + 1):
+        test = over_seeds(values, null=null)
+        assert test.standard_error == 0
+        assert test.interval.estimate == pytest.approx(value)
+        assert all(math.isnan(x) for x in (test.p_value, test.interval.low, test.interval.high))
+
+
+def test_equal_numbers_are_told_from_nearly_equal_ones() -> None:
+    assert over_seeds(np.array([1.0, 1.0, 1.0 + 1e-9])).p_value < 1e-6
+    assert math.isnan(over_seeds(np.array([1.0, 1.0, 1.0 + 1e-15])).p_value)
+
+
+# Signs
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(-2, 2), min_size=1, max_size=12), st.integers(-2, 2))
+def test_the_sign_test_is_a_binomial_test(values: list[int], null: int) -> None:
+    away = [value for value in values if value != null]
+    expected = 1.0
+    if away:
+        expected = stats.binomtest(sum(value > null for value in away), len(away)).pvalue
+    assert sign_test(values, null) == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize("left_out", [[], [1.0], [1.0, math.nan, 2.0], [1.0, math.inf]])

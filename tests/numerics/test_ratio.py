@@ -54,9 +54,19 @@ def test_what_has_no_interval_has_no_number(parts: list[float], wholes: list[flo
     assert all(math.isnan(x) for x in (ours.estimate, ours.low, ours.high))
 
 
-def test_seeds_that_agree_leave_no_width() -> None:
-    ours = fieller_interval([0.1, 0.1, 0.1], [0.4, 0.4, 0.4])
-    assert (ours.estimate, ours.low, ours.high) == pytest.approx((0.25, 0.25, 0.25))
+@pytest.mark.parametrize(
+    ("parts", "wholes", "ratio"),
+    [
+        ([0.1, 0.1, 0.1], [0.4, 0.4, 0.4], 0.25),
+        ([1.0, 1.1, 1.2], [3.0, 3.3, 3.6], 1 / 3),
+        ([0.0, 0.0, 0.0], [5.0, 5.1, 5.2], 0.0),
+    ],
+)
+def test_seeds_that_agree_give_no_interval(parts: list[float], wholes: list[float], ratio: float) -> None:
+    ours = fieller_interval(parts, wholes)
+    assert ours.estimate == pytest.approx(ratio)
+    assert math.isnan(ours.low)
+    assert math.isnan(ours.high)
     assert math.isnan(fieller_interval([0.1, 0.1], [0.0, 0.0]).estimate)
 
 

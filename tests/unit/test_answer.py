@@ -96,6 +96,21 @@ def test_few_seeds_give_numbers_and_no_verdict(seeds: int) -> None:
     assert (made.headlines[1].value == "not defined") == (seeds == 1)
 
 
+def test_seeds_that_all_give_the_same_have_no_interval() -> None:
+    """Made-up tables without any spread: numbers with why there is no interval, and nothing said of them."""
+    tables = reuse({"near": (0.2, 0.1)})
+    same = tables["feature_reuse"]["feature_reuse"].with_columns(
+        pl.col("gain", "speed_gain").mean().over("view"),
+    )
+    made = on_page({"feature_reuse": {"feature_reuse": same}})
+    text = " ".join([*made.paragraphs, *made.advice])
+    assert "near +20.0 points (3 seeds, all the same, no interval)" in text
+    for word in ("helped", "hurt", "nan", "comes from low-level"):
+        assert word not in text
+    assert made.headlines[1].value == "50 %"
+    assert made.headlines[1].detail.endswith("blocks (no interval)")
+
+
 def test_what_survives_shuffling() -> None:
     made = on_page(reuse({"near": (0.2, 0.1)}))
     assert "with blocks of 1 px shuffled, so that no shape is left" in made.paragraphs[1]

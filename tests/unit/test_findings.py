@@ -15,8 +15,11 @@ from hypothesis import strategies as st
 
 from transferscope.analyses import parameter_distance
 from transferscope.findings import (
+    SIGN_TEST,
+    TEST,
     Claim,
     Finding,
+    adjusted,
     judge,
     largest,
     mean_over_targets,
@@ -83,9 +86,12 @@ def test_the_interval_over_pairs_is_the_jackknife_over_seeds(data: st.DataObject
         effect, low, high = literal_jackknife(values, literal)
         found = judge(claim(), pairs(values), ours)
         assert found.effect == pytest.approx(effect)
+        assert found.num_seeds == n
+        if math.isnan(found.low):
+            assert high - low <= 1e-9 * effect
+            continue
         assert found.low == pytest.approx(low, rel=1e-5, abs=1e-5)
         assert found.high == pytest.approx(high, rel=1e-5, abs=1e-5)
-        assert found.num_seeds == n
 
 
 @pytest.mark.parametrize("values", [[0.1, 0.4, 0.3], [0.9, 0.5, 0.7, 0.2, -0.4]])
@@ -133,6 +139,51 @@ def test_a_verdict_needs_the_whole_interval_on_one_side(
 ) -> None:
     assert verdict(claim(0.5), low, high) == if_above
     assert verdict(claim(0.5, below=True), low, high) == if_below
+
+
+@pytest.mark.parametrize("value", [0.5, 0.1, 0.0, -3.7])
+def test_seeds_that_agree_decide_nothing(value: float) -> None:
+    """Three equal numbers, at the threshold or away from it, don't say how much a fourth would vary."""
+    found = judge(claim(), instances([value] * 3), mean)
+    assert (found.verdict, found.effect) == ("undecided", pytest.approx(value))
+    assert all(math.isnan(x) for x in (found.low, found.high, found.p_value))
+    assert found.note.startswith("All 3 seeds give the same number: from no spread no interval")
+    assert found.test == TEST
+
+
+@pytest.mark.parametrize(
+    ("count", "value", "verdict", "p_value"),
+    [
+        (5, 0.1, "undecided", math.nan),
+        (6, 0.1, "holds", 2 / 64),
+        (7, -0.1, "does not hold", 2 / 128),
+        (6, 0.0, "undecided", 1.0),
+    ],
+)
+def test_from_six_seeds_on_their_signs_decide(count: int, value: float, verdict: str, p_value: float) -> None:
+    found = judge(claim(), instances([value] * count), mean)
+    assert (found.verdict, found.p_value) == (verdict, pytest.approx(p_value, nan_ok=True))
+    if count >= 6:
+        assert found.test == SIGN_TEST
+        assert (found.low, found.high) == (pytest.approx(value), pytest.approx(value))
+        assert "median" in found.note
+
+
+def test_equal_pairs_of_many_seeds_are_not_independent_signs() -> None:
+    table = pairs(dict.fromkeys(itertools.combinations(range(8), 2), 0.3))
+    found = judge(claim(), table, mean)
+    assert found.verdict == "undecided"
+    assert math.isnan(found.p_value)
+    assert "not independent" in found.note
+
+
+def test_a_claim_without_p_counts_for_nothing_among_many() -> None:
+    tested = judge(claim(), instances([1.0, 1.1, 1.2]), mean)
+    untested = judge(claim(), instances([1.0, 1.0, 1.0]), mean)
+    first, second = adjusted([tested, untested])
+    assert first.p_adjusted == tested.p_value
+    assert math.isnan(second.p_adjusted)
+    assert not second.holds_among_all
 
 
 def test_a_statistic_that_fails_on_a_subset_is_said() -> None:

@@ -27,6 +27,8 @@ OVER_SEEDS = (
 )
 """Columns of a table of numbers over seeds."""
 
+SAME_OVER_SEEDS = "all seeds give the same: no interval can be had from their spread"
+
 Values = Sequence[float | None]
 
 
@@ -50,7 +52,7 @@ def over_seeds(values: Values, lows: Values | None = None, highs: Values | None 
         "images_low": _mean(lows),
         "images_high": _mean(highs),
         "num_seeds": interval.n,
-        "note": "" if len(present) > 1 else "one seed has no interval",
+        "note": _why_no_interval(present, interval.low),
     }
 
 
@@ -70,7 +72,13 @@ def share_over_seeds(parts: Sequence[float], wholes: Sequence[float]) -> Row:
         return {**row, "note": "the gain itself can't be told from 0"}
     if sum(wholes) < 0:
         return {**_EMPTY, "num_seeds": share.n, "note": "P-T is worse than RI-T: there is no gain to share"}
-    return row
+    return {**row, "note": SAME_OVER_SEEDS if math.isnan(share.low) else ""}
+
+
+def _why_no_interval(values: Sequence[float], low: float) -> str:
+    if len(values) < 2:
+        return "one seed has no interval"
+    return SAME_OVER_SEEDS if math.isnan(low) and all(map(math.isfinite, values)) else ""
 
 
 _EMPTY: Mapping[str, Any] = {

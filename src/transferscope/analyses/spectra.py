@@ -275,10 +275,8 @@ def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Findi
     if 0 < others.height < table.height:
         count = table.filter("starts_at_zero")["convolution"].n_unique()
         rest = judge(claim, others, _difference)
-        note = (
-            f"Without the {count} convolutions that start at 0: {rest.effect:+.3g} "
-            f"({rest.low:+.3g} to {rest.high:+.3g})."
-        )
+        ends = f"{rest.low:+.3g} to {rest.high:+.3g}" if math.isfinite(rest.low) else "no interval"
+        note = f"Without the {count} convolutions that start at 0: {rest.effect:+.3g} ({ends})."
     return [judge(claim, table, _difference, note=note)]
 
 

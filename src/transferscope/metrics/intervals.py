@@ -14,6 +14,8 @@ from torch import Tensor
 
 from transferscope.errors import BadInput
 
+ROUNDING = 1e-12
+"""Relative differences below this come from the order of summation."""
 WEIGHTS_AT_ONCE = 2**22
 """Numbers in one block of bootstrap weights: 32 MiB of float64."""
 
@@ -39,8 +41,8 @@ def t_interval(values: Sequence[float] | ArrayLike | Tensor, level: float = 0.95
         level: coverage, inside (0, 1).
 
     Returns:
-        The mean and the ends, in the unit of the values. No value: all NaN. One value: ends NaN. A value that
-        is NaN makes all three NaN.
+        The mean and the ends, in the unit of the values. No value: all NaN. One value, or all the same: ends NaN,
+        as a few equal numbers don't say how much others would vary. A value that is NaN makes all three NaN.
 
     Raises:
         BadInput: not one-dimensional, or a level outside (0, 1).
@@ -57,7 +59,10 @@ def t_interval(values: Sequence[float] | ArrayLike | Tensor, level: float = 0.95
     mean = float(numbers.mean()) if n else math.nan
     half = math.nan
     if n > 1 and np.isfinite(numbers).all():
-        half = float(stats.t.ppf((1 + level) / 2, n - 1) * numbers.std(ddof=1) / math.sqrt(n))
+        spread = float(numbers.std(ddof=1))
+        # equal numbers differ from their mean in the last bits
+        if spread > ROUNDING * float(np.abs(numbers).max()):
+            half = float(stats.t.ppf((1 + level) / 2, n - 1)) * spread / math.sqrt(n)
     return Interval(estimate=mean, low=mean - half, high=mean + half, n=n, level=level)
 
 

@@ -10,10 +10,7 @@ import numpy as np
 from scipy import stats
 
 from transferscope.errors import BadInput
-from transferscope.metrics.intervals import Interval, check_level
-
-ROUNDING = 1e-12
-"""Relative differences below this come from the order of summation."""
+from transferscope.metrics.intervals import ROUNDING, Interval, check_level
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +43,8 @@ def jackknife_test(
 
     Returns:
         In the unit of the statistic. All but the estimate are NaN where n < 2 or a value is not finite. Where no
-        seed makes a difference the standard error is 0, the interval as wide as rounding, and p is 0, or 1 at `null`.
+        seed makes a difference the standard error is 0, and there is neither an interval nor a p: a few equal
+        numbers don't say how much others would vary.
 
     >>> test = jackknife_test(0.9, [0.95, 0.9, 0.85])
     >>> round(test.interval.low, 3), round(test.interval.high, 3), round(test.p_value, 4)
@@ -60,17 +58,35 @@ def jackknife_test(
         return JackknifeTest(interval=nothing, standard_error=math.nan, p_value=math.nan)
     # s of the pseudo-values is (n - 1) times that of the left-out values
     se = float((n - 1) * numbers[1:].std(ddof=1) / math.sqrt(n))
-    distance = abs(whole - null)
-    # sums of the same numbers differ in their last bits: that is no difference between seeds, nor from `null`
-    rounding = ROUNDING * float(np.abs([*numbers, null]).max())
-    if se > rounding:
+    # sums of the same numbers differ in their last bits: that is no difference between seeds
+    if se > ROUNDING * float(np.abs(numbers).max()):
         half = float(stats.t.ppf((1 + level) / 2, n - 1)) * se
-        p_value = float(2 * stats.t.sf(distance / se, n - 1))
+        p_value = float(2 * stats.t.sf(abs(whole - null) / se, n - 1))
     else:
-        se, half = 0.0, rounding
-        p_value = 0.0 if distance > rounding else 1.0
+        se, half, p_value = 0.0, math.nan, math.nan
     interval = Interval(estimate=whole, low=whole - half, high=whole + half, n=n, level=level)
     return JackknifeTest(interval=interval, standard_error=se, p_value=p_value)
+
+
+def sign_test(values: Sequence[float], null: float) -> float:
+    """Two-sided p of the sign test: whether the median of n independent numbers is `null`.
+
+    Were it the median, each number would be above or below with chance 1/2 each; with k of the m numbers that are
+    not equal to it on the rarer side, p = min(1, 2 P(Binomial(m, 1/2) <= k)) (Arbuthnot 1710; Conover 1999,
+    section 3.4). It needs no spread, but can't be below 2^(1 - n): .25 for three numbers, .03 for six.
+
+    Args:
+        values: (n,) finite.
+        null: the median to test.
+
+    Returns:
+        In [2^(1 - n), 1]; 1 where all are equal to `null`.
+
+    >>> sign_test([0.1, 0.1, 0.1], 0.0), sign_test([0.1] * 6, 0.0), sign_test([0.0, 0.0], 0.0)
+    (0.25, 0.03125, 1.0)
+    """
+    above, below = (sum(value > null for value in values), sum(value < null for value in values))
+    return min(1.0, float(2 * stats.binom.cdf(min(above, below), above + below, 0.5)))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

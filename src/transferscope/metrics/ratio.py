@@ -9,7 +9,7 @@ import numpy as np
 from scipy import stats
 
 from transferscope.errors import BadInput
-from transferscope.metrics.intervals import Interval, check_level
+from transferscope.metrics.intervals import ROUNDING, Interval, check_level
 
 
 def fieller_interval(parts: Sequence[float], wholes: Sequence[float], level: float = 0.95) -> Interval:
@@ -26,7 +26,8 @@ def fieller_interval(parts: Sequence[float], wholes: Sequence[float], level: flo
 
     Returns:
         Without a unit; the estimate and its ends are all NaN where mean(wholes) can't be told from 0, where n < 2,
-        or where a number is not finite.
+        or where a number is not finite. The ends alone are NaN where each part is the same multiple of its whole:
+        then nothing varies that an interval could be had from.
 
     Raises:
         BadInput: not as many parts as wholes, or a level outside (0, 1).
@@ -49,7 +50,9 @@ def fieller_interval(parts: Sequence[float], wholes: Sequence[float], level: flo
     if a <= 0:
         return nothing
     b, c = part * whole - spread[0, 1], part**2 - spread[0, 0]
+    ratio = float(part / whole)
+    residuals = numbers[0] - ratio * numbers[1]
+    if residuals.std(ddof=1) <= ROUNDING * np.abs(numbers).max():
+        return Interval(estimate=ratio, low=math.nan, high=math.nan, n=n, level=level)
     root = math.sqrt(max(0.0, b * b - a * c))
-    return Interval(
-        estimate=float(part / whole), low=float((b - root) / a), high=float((b + root) / a), n=n, level=level
-    )
+    return Interval(estimate=ratio, low=float((b - root) / a), high=float((b + root) / a), n=n, level=level)

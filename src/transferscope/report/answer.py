@@ -146,6 +146,8 @@ def _survival(tables: Tables) -> Part:
     detail += (
         "; the gain itself can't be told from 0, or is below it"
         if math.isnan(share[0])
+        else " (no interval)"
+        if math.isnan(share[1])
         else f" [{100 * share[1]:.0f}, {100 * share[2]:.0f}]".replace("-", "−")
     )
     headline = Headline(value=value.replace("-", "−"), label="of the gain survives shuffling", detail=detail)
@@ -255,8 +257,12 @@ def _basin(tables: Tables) -> Part:
     short = {
         -1: "no barrier",
         1: "a barrier",
-        0: "too few seeds to decide" if math.isnan(height.low) else "seeds can't decide",
+        0: "seeds can't decide",
     }[side(height, SMALL_METRIC)]
+    if math.isnan(height.low):
+        short = (
+            "the same in all seeds: no interval" if height.standard_error == 0 else "too few seeds to decide"
+        )
     others = [
         f"{points(found.effect, signed=False)} {interval(found)} for {kind}"
         for kind, found in by_kind.items()

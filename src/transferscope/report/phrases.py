@@ -32,7 +32,8 @@ def interval(found: Estimate) -> str:
     if math.isfinite(found.low):
         ends = [f"{100 * end:+.1f}".replace("-", MINUS) for end in (found.low, found.high)]
         return f"[{ends[0]}, {ends[1]}]"
-    return f"({counted(found.num_seeds, 'seed')}, no interval)"
+    why = "all the same, no interval" if found.standard_error == 0 else "no interval"
+    return f"({counted(found.num_seeds, 'seed')}, {why})"
 
 
 def estimated(found: Estimate) -> str:
