@@ -25,6 +25,8 @@ LEVEL = 0.95
 true, in at most half of the rest, 2.5 % of studies."""
 TEST = "jackknife over seeds, Student's t, two-sided"
 """How a claim is tested."""
+ORDER_TEST = "permutation of the modules' places, two-sided"
+"""How a claim about an order is tested where no seed makes a difference: see `metrics.order`."""
 SIGN_TEST = "sign test over seeds, two-sided"
 """How it is tested where all of many seeds give the same number: they have no spread for a t interval."""
 
@@ -141,6 +143,7 @@ def judge(
     *,
     num_images: int = 0,
     note: str = "",
+    order_p: Callable[[pl.DataFrame], float] | None = None,
 ) -> Finding:
     """The verdict on one claim.
 
@@ -149,17 +152,20 @@ def judge(
         table, statistic: as of `estimate`.
         num_images: test images behind each row.
         note: shown beside the verdict.
+        order_p: of a claim about an order with threshold 0, `mean_order_p`: decides where no seed makes a difference.
     """
     found = estimate(table, statistic, null=claim.threshold)
     if found.num_seeds < MIN_SEEDS:
         note = f"{note} {found.num_seeds} seeds; at least {MIN_SEEDS} are needed to decide.".strip()
     elif found.standard_error == 0:
-        note = f"{note} {_no_spread(found)}".strip()
+        note = f"{note} {_no_spread(found, is_order=order_p is not None)}".strip()
     elif not math.isfinite(found.low):
         note = f"{note} The statistic could not be computed on every subset of the seeds.".strip()
+    if found.standard_error == 0 and not math.isfinite(found.low) and order_p is not None:
+        found = replace(found, p_value=order_p(table), test=ORDER_TEST)
     return Finding(
         claim=claim,
-        verdict=verdict(claim, found.low, found.high),
+        verdict=_verdict(claim, found),
         effect=found.effect,
         low=found.low,
         high=found.high,
@@ -179,6 +185,14 @@ def verdict(claim: Claim, low: float, high: float) -> Verdict:
     if not (above or below):
         return "undecided"
     return "holds" if above == (claim.side == "above") else "does not hold"
+
+
+def _verdict(claim: Claim, found: Estimate) -> Verdict:
+    if found.test != ORDER_TEST:
+        return verdict(claim, found.low, found.high)
+    # p alone decides, and the side of the effect: there is no interval
+    end = found.effect if found.p_value < 1 - LEVEL else math.nan
+    return verdict(claim, end, end)
 
 
 def not_measured(claim: Claim, why: str) -> Finding:
@@ -238,11 +252,15 @@ def _without_spread(effect: float, alone: Sequence[float], null: float) -> Estim
     return replace(found, low=effect, high=effect, p_value=p_value, test=SIGN_TEST)
 
 
-def _no_spread(found: Estimate) -> str:
+def _no_spread(found: Estimate, *, is_order: bool) -> str:
     same = f"All {found.num_seeds} seeds give the same number"
     if found.test == SIGN_TEST:
         return f"{same}: tested by the signs of the seeds alone, the interval is that of their median."
-    return f"{same}: from no spread no interval can be had, and they are too few, or not independent, for a sign test."
+    if is_order:
+        why = "tested by permuting the modules' places, which speaks of these networks."
+    else:
+        why = "they are too few, or not independent, for a sign test."
+    return f"{same}, and from no spread no interval can be had: {why}"
 
 
 def mean_over_targets(rows: pl.DataFrame, value: pl.Expr | str) -> float:
@@ -283,6 +301,24 @@ def mean_rank_correlation(rows: pl.DataFrame, x: str, y: str, by: Sequence[str])
     ]
     schema = {"target": pl.String, "value": pl.Float64}
     return mean_over_targets(pl.DataFrame(found, schema=schema), "value")
+
+
+def mean_order_p(rows: pl.DataFrame, x: str, y: str, by: Sequence[str]) -> float:
+    """Two-sided p of `mean_rank_correlation` by permuting the places; see `metrics.order.order_test`.
+
+    NaN where there is no correlation, or instances have other places than each other.
+    """
+    from transferscope.metrics.order import order_test
+
+    profiles, places, targets = [], set(), []
+    for (target, *_), part in rows.sort(x).group_by(["target", *by], maintain_order=True):
+        profiles.append(part[y].to_list())
+        places.add(tuple(part[x].to_list()))
+        targets.append(target)
+    if len(places) != 1:
+        return math.nan
+    weights = [1 / targets.count(target) / len(set(targets)) for target in targets]
+    return order_test(profiles, weights)
 
 
 def largest(rows: pl.DataFrame, column: str) -> int:

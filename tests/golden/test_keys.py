@@ -46,7 +46,7 @@ KEYS = {
     "train RI-T rendered_digits pixels and channels shuffled seed 0": (
         "23b9bcfd9b7c6764132b7fdaf02dc8a18abe5d92a4ac1f741dff409c8e86dcef"
     ),
-    "mistakes digits": "8ed4853448034a91a5d2476f21b035f2a7ab9aef51218404c9d52fcf0ca1583e",
+    "mistakes digits": "dc608fab63457b72fc2f991aba04c0c853796424cde24aaf4d51cd021a08591d",
 }
 
 

@@ -147,7 +147,7 @@ def test_seeds_that_agree_decide_nothing(value: float) -> None:
     found = judge(claim(), instances([value] * 3), mean)
     assert (found.verdict, found.effect) == ("undecided", pytest.approx(value))
     assert all(math.isnan(x) for x in (found.low, found.high, found.p_value))
-    assert found.note.startswith("All 3 seeds give the same number: from no spread no interval")
+    assert found.note.startswith("All 3 seeds give the same number, and from no spread no interval")
     assert found.test == TEST
 
 

@@ -14,6 +14,7 @@ from transferscope.findings import (
     Finding,
     judge,
     largest,
+    mean_order_p,
     mean_over_targets,
     mean_rank_correlation,
     not_measured,
@@ -45,13 +46,18 @@ def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Findi
         )
         for name, kind in (("p_t_low_modules_not_critical", p_t), ("ri_t_low_modules_critical", ri_t))
     ]
-    found.append(judge(BY_ID["p_t_criticality_grows_toward_head"], body.filter(p_t), _growth, num_images=n))
+    growth = BY_ID["p_t_criticality_grows_toward_head"]
+    found.append(judge(growth, body.filter(p_t), _growth, num_images=n, order_p=_growth_p))
     found.append(_sudden(tables["criticality_training"].filter(ri_t & ~pl.col("is_head"))))
     return found
 
 
 def _growth(rows: pl.DataFrame) -> float:
     return mean_rank_correlation(rows, "depth", "train_rise_loss", by=("seed",))
+
+
+def _growth_p(rows: pl.DataFrame) -> float:
+    return mean_order_p(rows, "depth", "train_rise_loss", by=("seed",))
 
 
 def _sudden(course: pl.DataFrame) -> Finding:

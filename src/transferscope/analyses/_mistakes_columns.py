@@ -53,9 +53,10 @@ TABLES = {
         *PAIR_COLUMNS,
         Column("wrong", "str", "Who is wrong: only a, only b, or both"),
         Column("n", "int", "Decisions where that is so"),
-        Column("judged_wrong_p_t", "float", "Share of these that the other P-T get wrong; NaN without any"),
-        Column("judged_wrong_ri_t", "float", "The same of the other RI-T"),
-        Column("difficulty", "float", "Mean of the two: 0 where all others are right, 1 where all are wrong"),
+        Column("judge", "str", "Another instance: kind and seed"),
+        Column("judge_kind", "str", "P-T or RI-T"),
+        Column("seed_judge", "int", "Seed of the judge"),
+        Column("judged_wrong", "float", "Share of these decisions that it gets wrong; NaN without any"),
     ),
     "mistakes_tests": (
         Column("pair", "str", "Kind of pair that is claimed to overlap more"),

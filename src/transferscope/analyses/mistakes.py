@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from transferscope.data.base import Description
 
 ORDER = 2
-VERSION = 2
+VERSION = 3
 TITLE = "Mistakes"
 SHOWS = (
     "For every pair of instances, the test images that both get wrong (common mistakes) and those that only one "
@@ -143,21 +143,11 @@ def _judged(pair: Pair, wrong: Mapping[str, Tensor]) -> Iterator[Row]:
     """How often the instances outside the pair err where only one of it does, or both."""
     from transferscope.metrics.difficulty import judged_difficulty
 
-    judges = {
-        kind: [
-            errs for name, errs in wrong.items() if parse(name).kind == kind and name not in (pair.a, pair.b)
-        ]
-        for kind in ("P-T", "RI-T")
-    }
+    judges = {name: errs for name, errs in wrong.items() if name not in (pair.a, pair.b)}
     for found in judged_difficulty(wrong[pair.a], wrong[pair.b], judges):
-        yield {
-            **pair.columns,
-            "wrong": found.wrong,
-            "n": found.n,
-            "judged_wrong_p_t": found.judged_wrong["P-T"],
-            "judged_wrong_ri_t": found.judged_wrong["RI-T"],
-            "difficulty": found.difficulty,
-        }
+        for name, share in found.judged_wrong.items():
+            judge = {"judge": name, "judge_kind": parse(name).kind, "seed_judge": parse(name).seed}
+            yield {**pair.columns, "wrong": found.wrong, "n": found.n, **judge, "judged_wrong": share}
 
 
 def _tests(
@@ -265,6 +255,13 @@ def _uncommon_ratio(rows: pl.DataFrame) -> float:
 
 
 def _difficulty_of(rows: pl.DataFrame, who: str) -> float:
+    """Share that judges get wrong: mean over the judges of a kind, over both kinds, over pairs and targets.
+
+    A judge's seed is in `seed_judge`: where a seed is left out, what it judged is left out as well.
+    """
     import polars as pl
 
-    return mean_over_targets(rows.filter((pl.col("wrong") == who) & (pl.col("n") > 0)), "difficulty")
+    where = (pl.col("wrong") == who) & (pl.col("n") > 0)
+    by_kind = rows.filter(where).group_by(["target", "a", "b", "judge_kind"], maintain_order=True)
+    by_pair = by_kind.agg(pl.col("judged_wrong").mean()).group_by(["target", "a", "b"], maintain_order=True)
+    return mean_over_targets(by_pair.agg(pl.col("judged_wrong").mean()), "judged_wrong")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from transferscope.analysis import Cell, CellData, Column, ConfigProblem, Panel, Row, Subject
 from transferscope.claims import BY_ID
 from transferscope.config import AnalysisConfig, Study
-from transferscope.findings import Finding, judge, mean_over_targets, mean_rank_correlation
+from transferscope.findings import Finding, judge, mean_order_p, mean_over_targets, mean_rank_correlation
 from transferscope.options import Frozen
 from transferscope.pairs import PAIR_COLUMNS, instances, pairs, parse
 from transferscope.runs import chosen_seeds, chosen_targets, target_run
@@ -234,7 +234,7 @@ def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Findi
     body = table.filter((pl.col("pair") == "P-T & P-T") & (depth < depth.max()))  # the last is the head
     return [
         judge(BY_ID["p_t_are_close"], table.filter(pl.col("module") == WHOLE), _closeness),
-        judge(BY_ID["distance_grows_toward_head"], body, _growth),
+        judge(BY_ID["distance_grows_toward_head"], body, _growth, order_p=_growth_p),
     ]
 
 
@@ -250,3 +250,7 @@ def _closeness(rows: pl.DataFrame) -> float:
 
 def _growth(rows: pl.DataFrame) -> float:
     return mean_rank_correlation(rows, "depth", "distance", by=("seed_a", "seed_b"))
+
+
+def _growth_p(rows: pl.DataFrame) -> float:
+    return mean_order_p(rows, "depth", "distance", by=("seed_a", "seed_b"))
