@@ -70,7 +70,7 @@ def _pretrain(study: Study) -> tuple[dict[str, torch.Tensor], float]:
     torch.set_num_threads(1)
     run = pretraining_run(study)
     about, data = describe(run.data), load(run.data)
-    model = random_init(run.network, about.num_classes, about.channels, run.init_seed)
+    model = random_init(run.network, about.num_classes, about.channels, run.init_seed, about.image_size_px)
     trained = train(
         model, data.train, data.test, run.recipe, normalization=run.normalization, seed=run.seed, device=CPU
     )
@@ -85,11 +85,11 @@ def _held_out_score(job) -> float:
     held_out = torch.arange(len(data.train)) % HELD_OUT == 0
     network = (run.network, about.num_classes, about.channels, seed)
     if kind == "ri_t":
-        model = random_init(*network)
+        model = random_init(*network, about.image_size_px)
     elif kind == "p_t":
-        model = pretrained_init(*network, pretrained)
+        model = pretrained_init(*network, pretrained, about.image_size_px)
     else:
-        model = control_init(kind, *network, pretrained)
+        model = control_init(kind, *network, pretrained, about.image_size_px)
     recipe = run.recipe.model_copy(update={"learning_rate": rate, "keep_epochs": ()})
     trained = train(
         model,

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from transferscope.data.base import Description
+    from transferscope.models.modules import Module
 
 PACKAGE = "transferscope.analyses"
 
@@ -92,6 +93,11 @@ class Subject(Protocol):
     @property
     def test_logits(self) -> Tensor:
         """(n_test, num_classes) float32, of the Run's final network on the Run's own view of the test images."""
+        ...
+
+    @property
+    def modules(self) -> Mapping[str, Module]:
+        """Its named modules, from the stem to the "head"."""
         ...
 
     def model(self) -> nn.Module:

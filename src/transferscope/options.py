@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import json
 import pkgutil
 from types import ModuleType
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from transferscope.errors import BadInput, did_you_mean
 
@@ -23,6 +24,31 @@ class Frozen(BaseModel):
     )
 
 
+class FrozenMap(dict[str, Any]):
+    """A mapping of plain values that is not changed once it is made, so that it has a hash."""
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(json.dumps(self, sort_keys=True))
+
+
+def _plain(value: Any, where: str) -> Any:
+    """The value with mappings and lists that have a hash; ValueError where it isn't plain data."""
+    if isinstance(value, dict):
+        return FrozenMap({str(key): _plain(item, f"{where}.{key}") for key, item in value.items()})
+    if isinstance(value, (list, tuple)):
+        return tuple(_plain(item, f"{where}[{index}]") for index, item in enumerate(value))
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise ValueError(
+        f"{where} must be text, a number, true or false, or lists and mappings of these, it is a "
+        f"{type(value).__name__}"
+    )
+
+
+Arguments = Annotated[dict[str, Any], AfterValidator(lambda value: _plain(value, "the value"))]
+"""Arguments of a function in somebody else's code: plain values by name."""
+
+
 class DatasetOptions(Frozen):
     """The options of one data set; every module in `transferscope.datasets` has its own subclass."""
 
@@ -35,6 +61,26 @@ class NetworkOptions(Frozen):
 
     name: str
     """Name of the network."""
+
+    def fingerprint(self) -> str:
+        """Changes when files do that the network is made from; empty where the options alone decide."""
+        return ""
+
+    def modules_key(self) -> Any:
+        """How the network is divided in modules, as plain data; None where nothing is to choose."""
+        return None
+
+
+class ForeignNetwork(NetworkOptions):
+    """Options of networks from somebody else's code, whose modules are found, or named by the user."""
+
+    modules: Literal["blocks", "stages"] | Arguments = "blocks"
+    """The parts that the analyses look at: each block, or each stage, from the stem to the head; or name ->
+    pattern or patterns of their paths, as in {stem: [conv1, bn1], "block {}": "layer*.*"}, where * stands for
+    one step of a path, and {} in a name for what it stood for. The head is found where it isn't named."""
+
+    def modules_key(self) -> Any:
+        return self.modules
 
 
 def plugin_names(package: str) -> list[str]:

@@ -12,7 +12,7 @@ from transferscope.analysis import Cell, analysis_module, measured_settings
 from transferscope.config import Study
 from transferscope.data.base import dataset_module, describe
 from transferscope.errors import BadInput
-from transferscope.options import DatasetOptions, Frozen
+from transferscope.options import DatasetOptions, Frozen, NetworkOptions
 from transferscope.runs import KIND_NAMES, Point, Run, View, kind_of
 from transferscope.task import Graph, Measurement, Task, canonical_key
 
@@ -92,7 +92,8 @@ class _Planner:
         if run not in self._run_keys:
             inputs = [self.data(run.data)]
             spec: dict[str, Any] = {
-                **run.model_dump(mode="json", exclude={"data", "source"}),
+                **run.model_dump(mode="json", exclude={"network", "data", "source"}),
+                "network": _trained_network(run.network),
                 "data": inputs[0],
                 "source": None,
             }
@@ -124,6 +125,9 @@ class _Planner:
             "view": cell.view.model_dump(mode="json"),
             "subjects": {role: [key, cell.subjects[role].epoch] for role, key in weights.items()},
         }
+        modules = {repr(point.run.network.modules_key()) for point in cell.subjects.values()} - {repr(None)}
+        if modules:
+            spec["modules"] = sorted(modules)
         key = canonical_key("measure", analysis_module(analysis).VERSION, spec)
         where = ", ".join(dict.fromkeys(str(value) for value in cell.keys.values() if value is not None))
         self._add(
@@ -140,6 +144,16 @@ class _Planner:
 
     def _add(self, task: Task) -> None:
         self.tasks.setdefault(task.key, task)
+
+
+def _trained_network(network: NetworkOptions) -> dict[str, Any]:
+    """What of a network decides its training: its options and files, but not how its body is divided."""
+    options = network.model_dump(mode="json")
+    modules = options.pop("modules", None)
+    if isinstance(modules, dict) and "head" in modules:
+        options["head"] = modules["head"]
+    fingerprint = network.fingerprint()
+    return {**options, "files": fingerprint} if fingerprint else options
 
 
 def title_of(run: Run) -> str:

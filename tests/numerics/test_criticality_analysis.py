@@ -15,6 +15,7 @@ from torch import nn
 from transferscope.analyses import criticality
 from transferscope.analysis import Split
 from transferscope.models.build import FixupResNet, build
+from transferscope.models.modules import find_modules
 
 OPTIONS = FixupResNet(depths=(1, 1), widths=(4, 4))
 MODULES = ("stem", "stage1", "stage2", "head")
@@ -48,6 +49,10 @@ class Subject:
     @cached_property
     def state(self):
         return self.model().state_dict()
+
+    @property
+    def modules(self):
+        return find_modules(self.model(), num_classes=3)
 
 
 class Data:

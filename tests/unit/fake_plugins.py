@@ -99,7 +99,8 @@ def module(name: str, **contents: Any) -> ModuleType:
 def plugins(monkeypatch: pytest.MonkeyPatch) -> None:
     """The data set `squares` and the analysis `ruler`, and no others."""
     names = {"transferscope.datasets": ["squares"], "transferscope.analyses": ["ruler"]}
-    monkeypatch.setattr(options, "plugin_names", names.__getitem__)
+    real = options.plugin_names
+    monkeypatch.setattr(options, "plugin_names", lambda package: names.get(package) or real(package))
     squares = module("transferscope.datasets.squares", Options=SquaresOptions, describe=describe)
     ruler = module("transferscope.analyses.ruler", Config=RulerConfig, Settings=RulerSettings, check=check)
     for made in (squares, ruler):

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from transferscope.analysis import Split
 from transferscope.data.base import Description
+from transferscope.models.modules import Module
 
 
 @dataclass
@@ -36,6 +37,13 @@ class FakeSubject:
             },
             schema_overrides={"train_metric": pl.Float64, "test_metric": pl.Float64},
         )
+
+    @property
+    def modules(self) -> dict[str, Module]:
+        """Each first part of the names of its tensors."""
+        return {
+            name: Module((name,), name) for name in dict.fromkeys(key.partition(".")[0] for key in self.state)
+        }
 
     def model(self) -> Any:
         raise AssertionError("no network is looked at")

@@ -18,6 +18,7 @@ from transferscope.claims import BY_ID
 from transferscope.errors import TaskFailed
 from transferscope.execute.artifacts import DTYPES
 from transferscope.figures import draw
+from transferscope.models.modules import Module, find_modules
 
 N = 40
 TRAINED = ("P-T 0", "P-T 1", "P-T 2", "RI-T 0", "RI-T 1", "RI-T 2")
@@ -33,6 +34,7 @@ class Net(nn.Module):
             self.stem = nn.Linear(6, 5)
             self.stage1 = nn.Linear(5, 4)
             self.head = nn.Linear(4, 2)
+            self.MODULES = {name: name for name, _ in self.named_children()}
             torch.manual_seed(seed)
             with torch.no_grad():
                 for parameter in self.parameters():
@@ -53,6 +55,10 @@ class Subject:
     @property
     def history(self) -> pl.DataFrame:
         return pl.DataFrame({"train_metric": [None, 0.25, 0.75]})
+
+    @property
+    def modules(self) -> dict[str, Module]:
+        return find_modules(self.model(), num_classes=2)
 
     def model(self) -> nn.Module:
         return Net(self.seed, self.noise, dead=self.dead).eval()

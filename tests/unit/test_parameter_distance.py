@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
 import pytest
 import torch
+from fake_subjects import FakeSubject
 from torch import Tensor
 
 from transferscope.analyses import parameter_distance
@@ -41,7 +41,7 @@ def states() -> dict[str, dict[str, Tensor]]:
 
 
 def measure(states: dict[str, dict[str, Tensor]]) -> pl.DataFrame:
-    subjects: Any = {name: SimpleNamespace(state=tensors) for name, tensors in states.items()}
+    subjects: Any = {name: FakeSubject(torch.empty(0), [], state=tensors) for name, tensors in states.items()}
     found = parameter_distance.measure(subjects, None, parameter_distance.Settings(), torch.Generator())  # type: ignore[arg-type]
     return pl.DataFrame(found["parameter_distance"], infer_schema_length=None)
 

@@ -252,7 +252,7 @@ def test_set_reads_yaml_and_makes_keys_where_the_models_have_them() -> None:
         ("seeds=[0, x]", "seeds[1]: expected a whole number, got 'x'"),
         ("seeds.0=3", "seeds: is a list, not a mapping; set it as a whole"),
         ("network.name=x", "network.name: unknown network 'x'. Valid: fixup_resnet, fixup_resnet101, "
-         "fixup_resnet18, fixup_resnet34, fixup_resnet50."),
+         "fixup_resnet18, fixup_resnet34, fixup_resnet50, module, timm, torchvision."),
         ("analyses.ruler.targets=[x]", "analyses.ruler.targets[0]: the study has no target 'x'. Valid: far, near."),
         ("targets.near.data.root=absent", "targets.near.data: root: absent is no folder"),
         ("name=[", "--set name:1:2: not YAML: while parsing a flow node, expected the node content, but found "

@@ -49,14 +49,19 @@ class Instance:
     @cached_property
     def module_columns(self) -> dict[str, Row]:
         """The columns that name a module, by its name, from the bottom up."""
-        from transferscope.metrics.states import group_by_module
-        from transferscope.models.init import HEAD
+        from transferscope.models.modules import HEAD
 
-        names = group_by_module([name for name, _ in self.model.named_parameters()], None)
         return {
             name: {"module": name, "depth": depth, "is_head": name == HEAD}
-            for depth, name in enumerate(names)
+            for depth, name in enumerate(self.prefixes)
         }
+
+    @cached_property
+    def prefixes(self) -> dict[str, tuple[str, ...]]:
+        """Prefixes of the tensors of each module, from the bottom up."""
+        from transferscope.models.modules import prefixes_of
+
+        return prefixes_of(self.by_epoch[self.last].modules)
 
     @cached_property
     def train(self) -> RepeatedPasses:
@@ -89,6 +94,7 @@ class Instance:
             relative_sigmas=settings.relative_sigmas,
             draws=settings.draws,
             tolerance=settings.tolerance,
+            modules=self.prefixes,
             generator=self.generator,
         )
 
@@ -162,6 +168,7 @@ class Instance:
             self.by_epoch[self.last].state,
             candidates=[name for name, columns in self.module_columns.items() if not columns["is_head"]],
             acceptable_drop=self.settings.acceptable_drop,
+            modules=self.prefixes,
             draws=self.settings.bootstrap_draws,
             generator=self.generator,
         )
@@ -210,6 +217,7 @@ class Instance:
             states,
             self.by_epoch[self.last if epoch is None else epoch].state,
             cumulative=cumulative,
+            modules=self.prefixes,
             draws=self.settings.bootstrap_draws if draws is None else draws,
             generator=self.generator,
         )

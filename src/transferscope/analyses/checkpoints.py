@@ -123,7 +123,7 @@ def measure(
     from transferscope.metrics.distance import l2_distance
     from transferscope.metrics.score_interval import percentile_interval, resampled_scores
     from transferscope.metrics.scores import score
-    from transferscope.models.init import HEAD
+    from transferscope.models.modules import HEAD
 
     p_t, source = subjects["p_t"], subjects["source"]
     at_epoch = source.history.row(by_predicate=pl.col("epoch") == source.epoch, named=True)
@@ -140,7 +140,7 @@ def measure(
         "target_metric_low": interval.low,
         "target_metric_high": interval.high,
         "speed": p_t.history["train_metric"].mean(),
-        "distance": l2_distance(p_t.state, subjects["init"].state, exclude=(HEAD,)),
+        "distance": l2_distance(p_t.state, subjects["init"].state, exclude=p_t.modules[HEAD].prefixes),
         "after_rate_drop": before is not None and _rate_dropped(source.history, before.epoch, source.epoch),
         "n_test": len(labels),
     }

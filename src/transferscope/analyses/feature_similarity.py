@@ -96,18 +96,19 @@ def measure(
 ) -> dict[str, list[Row]]:
     """Linear CKA of all pairs at all pairs of layers, with what it is to be held against."""
     from transferscope.metrics.cka import cka
-    from transferscope.models.init import HEAD
+    from transferscope.models.modules import HEAD
 
     by_pair = {(pair.a, pair.b): pair for pair in pairs(subjects)}
     images = _checked(data.test.first(settings.num_images))
     if not by_pair:
         return {"feature_similarity": []}
     models = {name: subject.model() for name, subject in subjects.items()}
-    layers = [name for name, _ in next(iter(models.values())).named_children() if name != HEAD]
+    modules = next(iter(subjects.values())).modules
+    layers = {module.output: name for name, module in modules.items() if name != HEAD}
     table = cka(
         models,
         images.inputs,
-        layers=layers,
+        layers=list(layers),
         pairs=by_pair,
         batch_size=settings.batch_size,
         permutations=settings.permutations,
@@ -139,18 +140,20 @@ def _checked(images: Split) -> Split:
 def _row(
     pair: Pair,
     row: Row,
-    layers: Sequence[str],
+    layers: Mapping[str, str],
     ids: Sequence[str],
     trained: Mapping[str, float | None],
 ) -> Row:
+    """One row of the table; layers are named by their module, `layers` has these by the layer's path."""
     place = row["influence_place"]
+    depths = list(layers)
     same = ("linear_cka", "low", "high", "null", "null_max", "influence", "mutual_knn", "n", "status")
     return {
         **pair.columns,
-        "layer_a": row["layer_x"],
-        "layer_b": row["layer_y"],
-        "depth_a": layers.index(row["layer_x"]),
-        "depth_b": layers.index(row["layer_y"]),
+        "layer_a": layers[row["layer_x"]],
+        "layer_b": layers[row["layer_y"]],
+        "depth_a": depths.index(row["layer_x"]),
+        "depth_b": depths.index(row["layer_y"]),
         **{name: row[name] for name in same},
         "influence_image": None if place is None else ids[place],
         "train_metric_a": trained[pair.a],

@@ -111,27 +111,32 @@ def measure(
     subjects: Mapping[str, Subject], data: CellData, settings: Settings, generator: torch.Generator
 ) -> dict[str, list[Row]]:
     """Distances and cosines of all pairs, in all and per module."""
+    from transferscope.models.modules import prefixes_of
+
     states = {name: subject.state for name, subject in subjects.items()}
     instances_and_p = [*(name for name in states if parse(name).kind != "P"), "P"]
+    modules = prefixes_of(next(iter(subjects.values())).modules)
     rows: list[Row] = []
     for pair in pairs(instances_and_p):
         b = _p_of(pair.seed_a) if pair.b == "P" else pair.b
-        rows += [{**pair.columns, **row} for row in _rows(states, pair.a, b)]
+        rows += [{**pair.columns, **row} for row in _rows(states, modules, pair.a, b)]
     return {"parameter_distance": rows}
 
 
-def _rows(states: Mapping[str, Mapping[str, Tensor]], a: str, b: str) -> Iterator[Row]:
+def _rows(
+    states: Mapping[str, Mapping[str, Tensor]], modules: Mapping[str, Sequence[str]], a: str, b: str
+) -> Iterator[Row]:
     """The whole network without its head, then its modules from the stem to the head."""
     from transferscope.metrics.distance import l2_distance, update_cosine
-    from transferscope.models.init import HEAD
+    from transferscope.models.modules import HEAD
 
-    names = list(dict.fromkeys(name.partition(".")[0] for name in states[a]))
+    body = [prefix for name, prefixes in modules.items() if name != HEAD for prefix in prefixes]
     a_init, b_init = _init_of(a), _init_of(b)
-    for modules in ({WHOLE: [name for name in names if name != HEAD]}, {name: [name] for name in names}):
-        distances = l2_distance(states[a], states[b], by_module=True, modules=modules)
+    for parts in ({WHOLE: body}, modules):
+        distances = l2_distance(states[a], states[b], by_module=True, modules=parts)
         updates = None
         if a_init is not None and b_init is not None:
-            updates = update_cosine(states[a], states[a_init], states[b], states[b_init], modules=modules)
+            updates = update_cosine(states[a], states[a_init], states[b], states[b_init], modules=parts)
         for index, row in enumerate(distances.iter_rows(named=True)):
             yield {
                 **row,

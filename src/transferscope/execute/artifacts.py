@@ -23,7 +23,8 @@ from transferscope.analysis import Column, Row, Split
 from transferscope.data.base import Description, ImageData, ImageSplit
 from transferscope.data.normalize import normalize
 from transferscope.data.shuffle import block_shuffle, pixel_channel_shuffle
-from transferscope.models.build import build
+from transferscope.models.build import build, modules_of
+from transferscope.models.modules import Module
 from transferscope.options import Normalization
 from transferscope.runs import Run, View
 from transferscope.train.loop import Trained
@@ -135,9 +136,14 @@ class StoredSubject:
     def test_logits(self) -> Tensor:
         return load_file(self._folder / "test_logits.safetensors")["logits"].to(self._device)
 
+    @cached_property
+    def modules(self) -> dict[str, Module]:
+        return modules_of(self._run.network, self.model(), self._about.num_classes)
+
     def model(self) -> nn.Module:
+        about = self._about
         with torch.random.fork_rng(devices=[]):
-            model = build(self._run.network, self._about.num_classes, self._about.channels)
+            model = build(self._run.network, about.num_classes, about.channels, about.image_size_px)
         model.load_state_dict(self.state)
         # the memory format of the training, so that outputs are the same to the bit
         model = model.to(device=self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -69,27 +69,30 @@ def _train(
 ) -> Callable[[Path], None]:
     data_folder = store.path(task.inputs[0])
     about, data = read_description(data_folder), read_data(data_folder, run.view)
-    trained = train(
-        _initialized(task, run, store, about),
-        data.train,
-        data.test,
-        run.recipe,
-        normalization=run.normalization,
-        seed=run.seed,
-        device=device,
-        on_progress=on_progress,
-    )
+    model = _initialized(task, run, store, about)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(run.seed)  # dropout and stochastic depth draw from the global generator
+        trained = train(
+            model,
+            data.train,
+            data.test,
+            run.recipe,
+            normalization=run.normalization,
+            seed=run.seed,
+            device=device,
+            on_progress=on_progress,
+        )
     return lambda folder: write_trained(folder, trained, about)
 
 
 def _initialized(task: Task, run: Run, store: Store, about: Description) -> nn.Module:
     network = (run.network, about.num_classes, about.channels, run.init_seed)
     if run.source is None:
-        return random_init(*network)
+        return random_init(*network, about.image_size_px)
     pretrained = read_state(store.path(task.inputs[1]), run.source.epoch)
     if run.initialization == "pretrained":
-        return pretrained_init(*network, pretrained)
-    return control_init(run.initialization, *network, pretrained)
+        return pretrained_init(*network, pretrained, about.image_size_px)
+    return control_init(run.initialization, *network, pretrained, about.image_size_px)
 
 
 def _measure(

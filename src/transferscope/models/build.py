@@ -1,71 +1,28 @@
-"""From a network's options to the network. Importable without torch: the planner reads the options."""
+"""From a network's options to the network. Importable without torch: the planner reads the options.
+
+A family of networks is one module in `transferscope.models.networks`, importable without torch, with
+
+- `OPTIONS`: the options models by the network's name,
+- `build(options, num_classes, channels, image_size_px)`: a new network, drawn from torch's global generator.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from pydantic import Field, model_validator
+from pydantic import ValidationError
 
 from transferscope.errors import BadInput, did_you_mean
-from transferscope.options import NetworkOptions
+from transferscope.models.networks.fixup_resnet import FixupResNet as FixupResNet
+from transferscope.models.networks.fixup_resnet import FixupResNetPreset as FixupResNetPreset
+from transferscope.options import NetworkOptions, load_plugin, plugin_names
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from transferscope.models.modules import Module
 
-class FixupResNet(NetworkOptions):
-    """A Fixup ResNet of any size: residual, without normalisation layers (Zhang, Dauphin, Ma, ICLR 2019)."""
-
-    name: Literal["fixup_resnet"] = "fixup_resnet"
-    """Name of the network."""
-    block: Literal["basic", "bottleneck"] = "basic"
-    """Two 3 x 3 convolutions, or 1 x 1, 3 x 3, 1 x 1 with four times the width at the end."""
-    depths: tuple[int, ...] = Field(default=(1, 1, 1, 1), min_length=1)
-    """Residual blocks in each stage."""
-    widths: tuple[int, ...] = Field(default=(8, 16, 32, 64), min_length=1)
-    """Channels of each stage (of its 3 x 3 convolutions)."""
-    stem: Literal["small", "imagenet"] = "small"
-    """3 x 3 convolution of stride 2, or 7 x 7 of stride 2 and a pooling of stride 2."""
-    zero_head: bool = False
-    """Start from a head of zeros as in the Fixup paper; drawn at random by default, as in the released code."""
-
-    @model_validator(mode="after")
-    def _stages_agree(self) -> FixupResNet:
-        if len(self.depths) != len(self.widths):
-            raise ValueError(
-                f"depths has {len(self.depths)} stages and widths {len(self.widths)}: must be as many"
-            )
-        if min(*self.depths, *self.widths) < 1:
-            raise ValueError("depths and widths must all be at least 1")
-        return self
-
-
-class FixupResNetPreset(NetworkOptions):
-    """A Fixup ResNet with the depths and widths of He et al. (2016)."""
-
-    name: Literal["fixup_resnet18", "fixup_resnet34", "fixup_resnet50", "fixup_resnet101"]
-    """Name of the network."""
-    zero_head: bool = False
-    """Start from a head of zeros as in the Fixup paper; drawn at random by default."""
-
-    def expanded(self) -> FixupResNet:
-        """The same network, spelt out."""
-        block, depths = _PRESETS[self.name]
-        return FixupResNet(
-            block=block, depths=depths, widths=(64, 128, 256, 512), stem="imagenet", zero_head=self.zero_head
-        )
-
-
-_PRESETS: dict[str, tuple[Literal["basic", "bottleneck"], tuple[int, ...]]] = {
-    "fixup_resnet18": ("basic", (2, 2, 2, 2)),
-    "fixup_resnet34": ("basic", (3, 4, 6, 3)),
-    "fixup_resnet50": ("bottleneck", (3, 4, 6, 3)),
-    "fixup_resnet101": ("bottleneck", (3, 4, 23, 3)),
-}
-_NETWORKS: dict[str, type[NetworkOptions]] = {
-    "fixup_resnet": FixupResNet,
-    **dict.fromkeys(_PRESETS, FixupResNetPreset),
-}
+PACKAGE = "transferscope.models.networks"
 
 
 def network_options(name: str) -> type[NetworkOptions]:
@@ -74,20 +31,76 @@ def network_options(name: str) -> type[NetworkOptions]:
     Raises:
         BadInput: unknown name; the message has the nearest one.
     """
-    if name not in _NETWORKS:
-        raise BadInput(f"unknown network '{name}'.{did_you_mean(name, _NETWORKS)}")
-    return _NETWORKS[name]
+    family = _families().get(name)
+    if family is None:
+        raise BadInput(f"unknown network '{name}'.{did_you_mean(name, _families())}")
+    return load_plugin(PACKAGE, family, "network").OPTIONS[name]
 
 
-def build(options: NetworkOptions, num_classes: int, channels: int = 3) -> nn.Module:
+def network_from_text(text: str) -> NetworkOptions:
+    """The options behind a short spelling: timm:resnet18, torchvision:resnet18, package.module:factory, or a name.
+
+    >>> network_from_text("timm:resnet18").model
+    'resnet18'
+    >>> network_from_text("my_networks.small:make").factory
+    'my_networks.small:make'
+
+    Raises:
+        BadInput: none of these.
+    """
+    family, colon, name = text.partition(":")
+    try:
+        if not colon:
+            return network_options(text).model_validate({"name": text})
+        if family in ("timm", "torchvision"):
+            if not name:
+                raise BadInput(f"'{text}' names no model; write {family}:resnet18, for instance.")
+            return network_options(family).model_validate({"name": family, "model": name})
+        return network_options("module").model_validate({"name": "module", "factory": text})
+    except ValidationError:
+        raise BadInput(
+            f"can't read the network '{text}'. Valid: timm:<model>, torchvision:<model>, "
+            f"<package.module>:<function>, or one of {', '.join(sorted(_families()))} where all its options have "
+            "defaults."
+        ) from None
+
+
+def build(
+    options: NetworkOptions, num_classes: int, channels: int = 3, image_size_px: int | None = None
+) -> nn.Module:
     """A new network, its weights drawn from torch's global generator.
 
-    Its top-level children are the named modules of the analyses, from the stem to the `head`.
-    """
-    from transferscope.models import fixup_resnet
+    Args:
+        options: the network.
+        num_classes: outputs.
+        channels: of the images.
+        image_size_px: side of the images, for networks that are made for one size.
 
-    if isinstance(options, FixupResNetPreset):
-        options = options.expanded()
-    if isinstance(options, FixupResNet):
-        return fixup_resnet.FixupResNet(options, num_classes, channels)
-    raise BadInput(f"no network is known for {type(options).__name__}")
+    Raises:
+        BadInput: a package is missing, or what is asked for isn't there.
+    """
+    family = _families().get(options.name)
+    if family is None:
+        raise BadInput(f"no network is known for {type(options).__name__}")
+    module = load_plugin(PACKAGE, family, "network")
+    return module.build(options, num_classes, channels, image_size_px)
+
+
+def modules_of(options: NetworkOptions, model: nn.Module, num_classes: int) -> dict[str, Module]:
+    """The network's modules as its options name them, from the stem to the head.
+
+    Raises:
+        BadInput: they can't be found, or the options' patterns don't fit.
+    """
+    from transferscope.models.modules import find_modules
+
+    return find_modules(model, num_classes=num_classes, choice=getattr(options, "modules", "blocks"))
+
+
+def _families() -> dict[str, str]:
+    """Network name -> the module that knows it."""
+    return {
+        name: family
+        for family in plugin_names(PACKAGE)
+        for name in load_plugin(PACKAGE, family, "network").OPTIONS
+    }

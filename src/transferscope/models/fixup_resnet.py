@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.parameter import Parameter
 
-from transferscope.models import build as options_of
+from transferscope.models.networks import fixup_resnet as options_of
 
 
 class ScalarBias(nn.Module):
@@ -111,6 +111,7 @@ class FixupResNet(nn.Module):
             self.add_module(f"stage{i}", nn.Sequential(*blocks))
             self._stages.append(f"stage{i}")
         self.head = Head(c_in, num_classes, options.zero_head)
+        self.MODULES = {name: (name,) for name, _ in self.named_children()}
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x)

@@ -15,37 +15,42 @@ such as the statistics of a BatchNorm, describe features that are gone: they are
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from transferscope.errors import TaskFailed
-from transferscope.models.build import build
+from transferscope.models.build import build, modules_of
+from transferscope.models.modules import HEAD, is_under
 from transferscope.options import NetworkOptions
 
-HEAD = "head"
-"""Name of the module that is never transferred."""
 
-
-def random_init(options: NetworkOptions, num_classes: int, channels: int, seed: int) -> nn.Module:
+def random_init(
+    options: NetworkOptions, num_classes: int, channels: int, seed: int, image_size_px: int | None = None
+) -> nn.Module:
     """RI: a network drawn at random; the global generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return build(options, num_classes, channels)
+        return build(options, num_classes, channels, image_size_px)
 
 
 def pretrained_init(
-    options: NetworkOptions, num_classes: int, channels: int, seed: int, pretrained: Mapping[str, Tensor]
+    options: NetworkOptions,
+    num_classes: int,
+    channels: int,
+    seed: int,
+    pretrained: Mapping[str, Tensor],
+    image_size_px: int | None = None,
 ) -> nn.Module:
     """P under a new head: RI of the same seed with all but the head replaced by the pre-trained state.
 
     Raises:
         TaskFailed: a tensor outside the head is missing, unexpected, or of another shape.
     """
-    model = random_init(options, num_classes, channels, seed)
+    model = random_init(options, num_classes, channels, seed, image_size_px)
     own = model.state_dict()
-    model.load_state_dict({**own, **_body_for(own, pretrained)})
+    model.load_state_dict({**own, **_body_for(own, pretrained, _head_of(options, model, num_classes))})
     return model
 
 
@@ -56,24 +61,26 @@ def control_init(
     channels: int,
     seed: int,
     pretrained: Mapping[str, Tensor],
+    image_size_px: int | None = None,
 ) -> nn.Module:
     """RI of the same seed whose weights outside the head have P's statistics, but not P's features.
 
     Args:
         control: "layer_statistics" or "permuted_weights".
-        options, num_classes, channels: the network.
+        options, num_classes, channels, image_size_px: the network.
         seed: of RI, and of what the control draws; the two are drawn independently.
         pretrained: P's state, in float64 while statistics are taken.
 
     Raises:
         TaskFailed: a tensor outside the head is missing, unexpected, or of another shape.
     """
-    model = random_init(options, num_classes, channels, seed)
-    body = _body_for(model.state_dict(), pretrained)
+    model = random_init(options, num_classes, channels, seed, image_size_px)
+    head = _head_of(options, model, num_classes)
+    body = _body_for(model.state_dict(), pretrained, head)
     generator = torch.Generator().manual_seed(_seed_of(control, seed))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if not _in_head(name):
+            if not is_under(name, head):
                 parameter.copy_(CONTROLS[control](body[name], generator))
     return model
 
@@ -101,10 +108,17 @@ def _seed_of(control: str, seed: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{control} {seed}".encode()).digest()[:4], "big")
 
 
-def _body_for(own: Mapping[str, Tensor], pretrained: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _head_of(options: NetworkOptions, model: nn.Module, num_classes: int) -> tuple[str, ...]:
+    """Prefixes of the head's tensors."""
+    return modules_of(options, model, num_classes)[HEAD].prefixes
+
+
+def _body_for(
+    own: Mapping[str, Tensor], pretrained: Mapping[str, Tensor], head: Sequence[str]
+) -> dict[str, Tensor]:
     """The pre-trained state without its head; raises TaskFailed unless it fits the network's own."""
-    body = {name: tensor for name, tensor in pretrained.items() if not _in_head(name)}
-    wanted = {name for name in own if not _in_head(name)}
+    body = {name: tensor for name, tensor in pretrained.items() if not is_under(name, head)}
+    wanted = {name for name in own if not is_under(name, head)}
     wrong = [f"missing: {name}" for name in sorted(wanted - body.keys())]
     wrong += [f"unexpected: {name}" for name in sorted(body.keys() - wanted)]
     wrong += [
@@ -115,7 +129,3 @@ def _body_for(own: Mapping[str, Tensor], pretrained: Mapping[str, Tensor]) -> di
     if wrong:
         raise TaskFailed("the pre-trained weights don't fit the network: " + "; ".join(wrong))
     return body
-
-
-def _in_head(name: str) -> bool:
-    return name == HEAD or name.startswith(HEAD + ".")

@@ -1,0 +1,375 @@
+"""The named modules of any network: the stem, each block, what follows them, and the head.
+
+The rule, for networks that don't say themselves what their modules are (by an attribute `MODULES`, name -> patterns):
+
+- head: timm's `get_classifier()`, or else the last layer with as many outputs as there are classes.
+- block: an element of a list of modules (Sequential, ModuleList, ModuleDict) that is made of several layers, as a
+  residual block or a transformer block is. Lists are looked for from the top: in the network, in what wraps its lists
+  (an encoder, a stage), never inside a block.
+- stem: all that is defined before the first block, and single parameters such as position embeddings.
+- What lies between two blocks, such as a down-sampling, belongs to the block that follows it. What comes after the
+  last block and has a matrix is a module of its own, under its path; a normalisation there is `norm`.
+- Networks without such blocks, as VGG or a perceptron: each layer with a matrix is a module, with the normalisations
+  that follow it; the first one is the stem.
+
+Every tensor belongs to exactly one module. Modules come in the order of their definition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, Literal
+
+from torch import nn
+
+from transferscope.errors import BadInput, did_you_mean
+
+STEM, HEAD, NORM = "stem", "head", "norm"
+"""Names that mean the same in every network; the head is never transferred."""
+SHOWN = 8
+"""How many names an error lists."""
+LISTS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+
+Choice = Literal["blocks", "stages"] | Mapping[str, str | Sequence[str]]
+"""Each block, each stage, or name -> pattern or patterns of paths, where * stands for one step."""
+
+
+@dataclass(frozen=True)
+class Module:
+    """One named module of a network."""
+
+    prefixes: tuple[str, ...]
+    """Its tensors: those whose names equal one of these or lie below it."""
+    output: str
+    """Path of the submodule whose output is the module's feature."""
+
+
+def find_modules(
+    model: nn.Module, *, num_classes: int | None = None, choice: Choice = "blocks"
+) -> dict[str, Module]:
+    """The modules of a network, from the stem to the head. See this file's first lines for the rule.
+
+    Args:
+        model: any network.
+        num_classes: how many outputs it has; without it the last linear layer counts as the head.
+        choice: "blocks", "stages" (blocks of one list together, where there are several lists), or the user's
+            own names and patterns.
+
+    Returns:
+        Name -> Module, in order; the head is called "head" and comes last.
+
+    Raises:
+        BadInput: no head can be found, or the user's patterns miss, repeat, or leave out tensors.
+
+    >>> net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
+    >>> {name: module.prefixes for name, module in find_modules(net, num_classes=2).items()}
+    {'stem': ('0',), '2': ('2',), 'head': ('4',)}
+    """
+    own = getattr(model, "MODULES", None)
+    if isinstance(own, Mapping) and not isinstance(choice, Mapping):
+        choice = own
+    if isinstance(choice, Mapping):
+        found = _chosen(model, choice, num_classes)
+    else:
+        heads = head_paths(model, num_classes)
+        found = _divided(list(_parts(model, heads)), stages=choice == "stages")
+        found[HEAD] = Module(heads, heads[0])
+    _check_complete(model, found)
+    return found
+
+
+def prefixes_of(modules: Mapping[str, Module]) -> dict[str, tuple[str, ...]]:
+    """Module name -> prefixes of its tensors, as the metrics take it."""
+    return {name: module.prefixes for name, module in modules.items()}
+
+
+def is_under(name: str, prefixes: Sequence[str]) -> bool:
+    """Whether a dotted name equals one of the prefixes or lies below it."""
+    return any(name == prefix or name.startswith(prefix + ".") for prefix in prefixes)
+
+
+def head_paths(model: nn.Module, num_classes: int | None) -> tuple[str, ...]:
+    """Paths of the last layer (of the last layers, where a network has several classifiers side by side).
+
+    Raises:
+        BadInput: none is found.
+    """
+    paths = {id(module): path for path, module in model.named_modules() if path}
+    get_classifier: Any = getattr(model, "get_classifier", None)
+    given = get_classifier() if callable(get_classifier) else None
+    classifiers = given if isinstance(given, (tuple, list)) else (given,)
+    named = [
+        paths[id(each)]
+        for each in classifiers
+        if isinstance(each, nn.Module) and id(each) in paths and _has_tensors(each)
+    ]
+    if named:
+        return tuple(named)
+    last = None
+    for path, module in model.named_modules():
+        outputs = _outputs(module)
+        if path and outputs is not None and (num_classes is None or outputs == num_classes):
+            last = path
+    if last is None:
+        wanted = "no linear layer" if num_classes is None else f"no linear layer with {num_classes} outputs"
+        raise BadInput(
+            f"the head of {type(model).__name__} can't be found: {wanted} in it. Name it in the network's options, "
+            'as in modules: {stem: [conv1], "block {}": "layers.*", head: classifier}.'
+        )
+    return (last,)
+
+
+def _outputs(module: nn.Module) -> int | None:
+    """Outputs of a layer that can be a head."""
+    if isinstance(module, nn.Linear):
+        return module.out_features
+    if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1):
+        return module.out_channels
+    return None
+
+
+@dataclass
+class _Part:
+    """A piece of the network that isn't divided further."""
+
+    path: str
+    kind: Literal["block", "layer", "small", "tensor"]
+    """Made of several layers; one with a matrix; one without, such as a normalisation; a single tensor."""
+    in_list: str | None = None
+    """Path of the list that it is an element of."""
+    is_embedding: bool = False
+    has_parameters: bool = True
+
+
+def _parts(model: nn.Module, heads: Sequence[str]) -> Iterator[_Part]:
+    """The pieces in the order of their definition, without the head."""
+    yield from _below(model, "", heads, in_wrapper=True)
+
+
+def _below(module: nn.Module, path: str, heads: Sequence[str], *, in_wrapper: bool) -> Iterator[_Part]:
+    prefix = f"{path}." if path else ""
+    parameters = {name for name, _ in module.named_parameters(recurse=False)}
+    for name in (each for each in module.state_dict(keep_vars=True) if "." not in each):
+        yield _Part(prefix + name, "tensor", has_parameters=name in parameters)
+    is_list = isinstance(module, LISTS)
+    for name, child in module.named_children():
+        here = prefix + name
+        if here in heads or not _has_tensors(child):
+            continue
+        holds_head = any(head.startswith(here + ".") for head in heads)
+        in_list = path if is_list else None
+        if holds_head or _is_divided(child, in_list=is_list, in_wrapper=in_wrapper):
+            yield from _below(child, here, heads, in_wrapper=in_wrapper and not is_list)
+        else:
+            yield _part(child, here, in_list)
+
+
+def _is_divided(module: nn.Module, *, in_list: bool, in_wrapper: bool) -> bool:
+    """Whether its children are pieces of the network, rather than parts of one piece."""
+    if isinstance(module, LISTS):
+        return _holds_blocks(module) or (_num_layers(module) > 1 and (in_wrapper and not in_list))
+    children = [child for child in module.children() if _has_tensors(child)]
+    if any(isinstance(child, LISTS) and _holds_blocks(child) for child in children):
+        return True
+    # before any list is reached, a network inside a network is looked into, too
+    return in_wrapper and not in_list and any(_wraps_blocks(child) for child in children)
+
+
+def _wraps_blocks(module: nn.Module) -> bool:
+    if isinstance(module, LISTS):
+        return _holds_blocks(module)
+    return any(_wraps_blocks(child) for child in module.children())
+
+
+def _holds_blocks(listed: nn.Module) -> bool:
+    """Whether most elements of a list are made of several layers."""
+    children = [child for child in listed.children() if _has_tensors(child)]
+    blocks = [
+        child
+        for child in children
+        if (_holds_blocks(child) if isinstance(child, LISTS) else _num_layers(child) > 1)
+    ]
+    return 2 * len(blocks) > len(children)
+
+
+def _part(module: nn.Module, path: str, in_list: str | None) -> _Part:
+    layers = _num_layers(module)
+    return _Part(
+        path,
+        "block" if layers > 1 else "layer" if layers else "small",
+        in_list=in_list,
+        is_embedding=isinstance(module, nn.Embedding),
+        has_parameters=any(True for _ in module.parameters()),
+    )
+
+
+def _num_layers(module: nn.Module) -> int:
+    """Layers with a matrix, or a tensor of more axes, in a module."""
+    return sum(
+        any(parameter.ndim > 1 for parameter in each.parameters(recurse=False)) for each in module.modules()
+    )
+
+
+def _has_tensors(module: nn.Module) -> bool:
+    return len(module.state_dict(keep_vars=True)) > 0
+
+
+def _divided(parts: list[_Part], *, stages: bool) -> dict[str, Module]:
+    """Parts as modules by name."""
+    listed = [place for place, part in enumerate(parts) if part.kind == "block" and part.in_list is not None]
+    blocks = listed or [place for place, part in enumerate(parts) if part.kind == "block"]
+    single = [part for part in parts if part.kind == "tensor" and part.has_parameters]
+    if not blocks:
+        return _by_layer(parts)
+    first, last = blocks[0], blocks[-1]
+    before = [part for part in parts[:first] if part not in single]
+    groups: list[tuple[str, list[_Part]]] = []
+    if before or single:
+        groups.append((STEM, [*before, *single]))
+    waiting: list[_Part] = []
+    for place in range(first, last + 1):
+        part = parts[place]
+        if part in single:
+            continue
+        waiting.append(part)
+        if place in blocks:
+            groups.append((part.path, waiting))
+            waiting = []
+    if not (before or single):
+        groups[0] = (STEM, groups[0][1])
+    if stages:
+        groups = _by_stage(groups)
+    for part in parts[last + 1 :]:
+        if part in single:
+            continue
+        if part.kind in ("layer", "block"):
+            groups.append((part.path, [part]))
+        elif (
+            part.has_parameters
+            and groups[-1][1][-1].kind == "block"
+            and groups[-1][1][-1] in parts[: last + 1]
+        ):
+            groups.append((NORM, [part]))
+        else:
+            groups[-1][1].append(part)
+    return _named(groups)
+
+
+def _by_layer(parts: Sequence[_Part]) -> dict[str, Module]:
+    """A module a layer with a matrix; what comes before the first one belongs to it."""
+    groups: list[tuple[str, list[_Part]]] = []
+    for part in parts:
+        opens = part.kind == "layer" and any(each.kind == "layer" for _, group in groups for each in group)
+        if opens or not groups:
+            groups.append((part.path if groups else STEM, [part]))
+        else:
+            groups[-1][1].append(part)
+    return _named(groups)
+
+
+def _by_stage(groups: list[tuple[str, list[_Part]]]) -> list[tuple[str, list[_Part]]]:
+    """Consecutive blocks of one list together, unless there is one list only."""
+    lists = {group[-1].in_list for name, group in groups if name != STEM}
+    if len(lists) < 2:
+        return groups
+    joined: list[tuple[str, list[_Part]]] = []
+    for name, group in groups:
+        of_list = None if name == STEM else group[-1].in_list
+        if of_list is not None and joined and joined[-1][0] == of_list:
+            joined[-1][1].extend(group)
+        else:
+            joined.append((name if of_list is None else of_list, list(group)))
+    return joined
+
+
+def _named(groups: Sequence[tuple[str, Sequence[_Part]]]) -> dict[str, Module]:
+    found: dict[str, Module] = {}
+    for name, group in groups:
+        taken = name in found or (name == HEAD)
+        found[f"{name} (body)" if taken else name] = Module(
+            tuple(part.path for part in group), _feature_of(group)
+        )
+    return found
+
+
+def _feature_of(group: Sequence[_Part]) -> str:
+    """The last submodule of a module; of embeddings the first, since positions have no batch."""
+    called = [part for part in group if part.kind != "tensor"]
+    others = [part for part in called if not part.is_embedding]
+    if others:
+        return others[-1].path
+    return called[0].path if called else group[0].path.rpartition(".")[0]
+
+
+def _chosen(model: nn.Module, choice: Mapping[str, Any], num_classes: int | None) -> dict[str, Module]:
+    """The user's modules, and the head where it isn't among them."""
+    paths = [path for path, _ in model.named_modules() if path]
+    tensors = list(model.state_dict())
+    found: dict[str, Module] = {}
+    problems: list[str] = []
+    for name, patterns in choice.items():
+        for pattern in (patterns,) if isinstance(patterns, str) else tuple(patterns):
+            matched = [place for place in [*paths, *tensors] if _matches(place, pattern)]
+            if not matched:
+                hint = did_you_mean(pattern, paths)
+                problems.append(f"modules.{name}: nothing in the network is called '{pattern}'.{hint}")
+            for place in dict.fromkeys(matched):
+                full = name.replace("{}", _filling(place, pattern))
+                old = found.get(full, Module((), ""))
+                output = place if place in paths else old.output
+                found[full] = Module((*old.prefixes, place), output)
+    if problems:
+        raise BadInput(problems)
+    if HEAD not in found:
+        heads = head_paths(model, num_classes)
+        found[HEAD] = Module(heads, heads[0])
+    found[HEAD] = found.pop(HEAD)
+    return found
+
+
+def _matches(place: str, pattern: str) -> bool:
+    steps, wanted = place.split("."), pattern.split(".")
+    return len(steps) == len(wanted) and all(map(fnmatchcase, steps, wanted))
+
+
+def _filling(place: str, pattern: str) -> str:
+    """What the wildcards of a pattern stand for in a path, joined by dots."""
+    filled = []
+    for step, wanted in zip(place.split("."), pattern.split("."), strict=True):
+        if "*" in wanted:
+            front, _, back = wanted.partition("*")
+            filled.append(step[len(front) : len(step) - len(back)])
+    return ".".join(filled)
+
+
+def _check_complete(model: nn.Module, modules: Mapping[str, Module]) -> None:
+    """Raises BadInput unless each tensor is in exactly one module, and each module has a parameter."""
+    owners: dict[str, list[str]] = {name: [] for name in model.state_dict(keep_vars=True)}
+    for name, module in modules.items():
+        for tensor in owners:
+            if is_under(tensor, module.prefixes):
+                owners[tensor].append(name)
+    parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    left = [tensor for tensor, names in owners.items() if not names]
+    shared = [f"{tensor} ({', '.join(names)})" for tensor, names in owners.items() if len(names) > 1]
+    empty = [
+        name
+        for name in modules
+        if not any(name in owners[tensor] for tensor in owners if tensor in parameters)
+    ]
+    problems = []
+    if left:
+        problems.append(f"modules leaves out {_first(left)}. Give them to a module, as in rest: [{left[0]}].")
+    if shared:
+        problems.append(f"modules gives tensors to several modules: {_first(shared)}.")
+    if empty:
+        problems.append(f"modules without a parameter: {_first(empty)}.")
+    if problems:
+        raise BadInput(problems)
+
+
+def _first(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more

@@ -1,0 +1,108 @@
+"""Any network of the user's own, made by a function in their code."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from transferscope.errors import BadInput, did_you_mean
+from transferscope.options import Arguments, ForeignNetwork, FrozenMap
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Module(ForeignNetwork):
+    """An nn.Module made by a function or class of the user's own."""
+
+    name: Literal["module"] = "module"
+    """Name of the network."""
+    factory: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")
+    """"package.module:function". It is called with num_classes, and with channels and image_size_px where it
+    takes them, and gives an nn.Module from (n, channels, size, size) to (n, num_classes) logits. Modules are
+    found where Python finds them, and in the current directory."""
+    arguments: Arguments = FrozenMap()
+    """Further arguments of the function."""
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the file with the function: a changed network is another one."""
+        with_current_directory()
+        try:
+            found = importlib.util.find_spec(self.factory.partition(":")[0])
+        except (ImportError, ValueError):
+            return ""
+        origin = Path(found.origin) if found is not None and found.has_location and found.origin else None
+        return hashlib.sha256(origin.read_bytes()).hexdigest() if origin and origin.is_file() else ""
+
+
+OPTIONS = {"module": Module}
+
+
+def build(options: Module, num_classes: int, channels: int, image_size_px: int | None) -> nn.Module:
+    """What the factory gives.
+
+    Raises:
+        BadInput: the factory can't be imported, can't be called, or gives something else than a network.
+    """
+    from torch import nn
+
+    factory = _factory(options.factory)
+    arguments: dict[str, Any] = {"num_classes": num_classes}
+    for name, value in (("channels", channels), ("image_size_px", image_size_px)):
+        if name in _named_parameters(factory):
+            arguments[name] = value
+    arguments |= dict(options.arguments)
+    try:
+        made = factory(**arguments)
+    except Exception as error:
+        raise BadInput(
+            f"{options.factory} was called with {arguments} and raised {type(error).__name__}: {error}. It must "
+            "take num_classes and what `arguments` holds."
+        ) from error
+    if not isinstance(made, nn.Module):
+        raise BadInput(f"{options.factory} must give a torch.nn.Module, it gave {type(made).__name__}.")
+    return made
+
+
+def with_current_directory() -> None:
+    """Lets modules in the current directory be imported, after all others, as `python -m` does."""
+    here = str(Path.cwd())
+    if here not in sys.path and "" not in sys.path:
+        sys.path.append(here)
+
+
+def _factory(place: str) -> Callable[..., Any]:
+    module_name, _, path = place.partition(":")
+    with_current_directory()
+    try:
+        found: Any = importlib.import_module(module_name)
+    except Exception as error:
+        raise BadInput(
+            f"the module '{module_name}' of the network's factory {place} can't be imported: "
+            f"{type(error).__name__}: {error}. It must be installed, or lie in the current directory "
+            f"({Path.cwd()})."
+        ) from error
+    for part in path.split("."):
+        if not hasattr(found, part):
+            hint = did_you_mean(part, [name for name in vars(found) if not name.startswith("_")])
+            raise BadInput(f"'{module_name}' has no '{path}', which the network's factory names.{hint}")
+        found = getattr(found, part)
+    if not callable(found):
+        raise BadInput(f"{place} must be a function or a class, it is a {type(found).__name__}.")
+    return found
+
+
+def _named_parameters(factory: Callable[..., Any]) -> set[str]:
+    try:
+        parameters = inspect.signature(factory).parameters.values()
+    except (TypeError, ValueError):
+        return set()
+    return {each.name for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)}

@@ -1,0 +1,67 @@
+"""Networks of a user's own, so small that all of an analysis runs in seconds."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+needs_timm = pytest.mark.skipif(
+    importlib.util.find_spec("timm") is None, reason="timm isn't installed (extra `timm`)"
+)
+
+
+class Plain(nn.Module):
+    """Two convolutions with BatchNorm, an in-place and a shared ReLU, dropout, and two linear layers."""
+
+    def __init__(self, num_classes: int, channels: int = 3, width: int = 4) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, width, 3, stride=2, padding=1)
+        self.norm1 = nn.BatchNorm2d(width)
+        self.relu = nn.ReLU(inplace=True)
+        self.conv2 = nn.Conv2d(width, 2 * width, 3, stride=2, padding=1)
+        self.norm2 = nn.BatchNorm2d(2 * width)
+        self.hidden = nn.Linear(2 * width, 8)
+        self.dropout = nn.Dropout(0.1)
+        self.classifier = nn.Linear(8, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu(self.norm1(self.conv1(x)))
+        x = self.relu(self.norm2(self.conv2(x)))
+        x = F.relu(self.hidden(x.mean(dim=(2, 3))))
+        return self.classifier(self.dropout(x))
+
+
+class TextTransformer(nn.Module):
+    """(n, length) tokens to (n, num_classes) logits."""
+
+    def __init__(self, num_classes: int, vocabulary: int = 20, length: int = 6, width: int = 12) -> None:
+        super().__init__()
+        self.tokens = nn.Embedding(vocabulary, width)
+        self.places = nn.Embedding(length, width)
+        layer = nn.TransformerEncoderLayer(
+            width, 2, 2 * width, dropout=0.0, batch_first=True, norm_first=True
+        )
+        self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        self.norm = nn.LayerNorm(width)
+        self.out = nn.Linear(width, num_classes)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = self.tokens(tokens) + self.places(torch.arange(tokens.shape[1], device=tokens.device))
+        return self.out(self.norm(self.encoder(x)).mean(dim=1))
+
+
+def text_transformer(num_classes: int) -> nn.Module:
+    """A factory for the network `module`."""
+    return TextTransformer(num_classes)
+
+
+def a_number(num_classes: int) -> int:
+    """No network."""
+    return num_classes
+
+
+NOT_CALLABLE = 3
