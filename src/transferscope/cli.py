@@ -43,6 +43,13 @@ Workers = Annotated[
     typer.Option("--workers", min=1, help="Processes; as many as cores by default. 1: in this process."),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+Engine = Annotated[str, typer.Option("--engine", help="local, or ray: the same tasks on a Ray cluster.")]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        "--address", metavar="ADDRESS", help="A running Ray cluster, e.g. auto; else Ray is started here."
+    ),
+]
 
 
 @app.callback(invoke_without_command=True)
@@ -60,6 +67,8 @@ def run(
     variant: Variant = None,
     workers: Workers = None,
     device: Device = "auto",
+    engine: Engine = "local",
+    address: Address = None,
 ) -> None:
     """Run a study and write its report; finished tasks are never run twice.
 
@@ -67,7 +76,7 @@ def run(
     """
     from transferscope.study_file import load_study
 
-    _run(load_study(study, overrides=set_ or (), variant=variant), out, workers, device)
+    _run(load_study(study, overrides=set_ or (), variant=variant), out, workers, device, engine, address)
 
 
 @app.command()
@@ -76,6 +85,8 @@ def demo(
     quick: Annotated[bool, typer.Option("--quick", help="A smaller variant, in about a minute.")] = False,
     workers: Workers = None,
     device: Device = "auto",
+    engine: Engine = "local",
+    address: Address = None,
 ) -> None:
     """Run the embedded default study: offline, a few minutes on two cores.
 
@@ -84,7 +95,14 @@ def demo(
     from transferscope.commands import embedded_study
     from transferscope.study_file import load_study
 
-    _run(load_study(embedded_study(), variant="quick" if quick else None), out, workers, device)
+    _run(
+        load_study(embedded_study(), variant="quick" if quick else None),
+        out,
+        workers,
+        device,
+        engine,
+        address,
+    )
 
 
 @app.command()
@@ -177,11 +195,21 @@ def main() -> None:
         sys.exit(EXIT_BAD_INPUT)
 
 
-def _run(study: Study, out: Path, workers: int | None, device: str) -> NoReturn:
+def _run(
+    study: Study, out: Path, workers: int | None, device: str, engine: str, address: str | None
+) -> NoReturn:
     from transferscope.commands import run_study
 
     try:
-        code = run_study(study, out, workers=workers, device=device, console=_console())
+        code = run_study(
+            study,
+            out,
+            workers=workers,
+            device=device,
+            engine=engine,
+            address=address,
+            console=_console(),
+        )
     except KeyboardInterrupt:  # caught here: typer would end without a word
         print("\nstopped; finished tasks are kept, and the same command goes on from here", file=sys.stderr)
         code = EXIT_INTERRUPTED

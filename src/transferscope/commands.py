@@ -20,15 +20,34 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from transferscope.execute.run import Outcome
+    from transferscope.execute.run import Executor, Outcome
     from transferscope.findings import Finding
     from transferscope.workspace import Workspace
 
 EXIT_DONE, EXIT_FAILED = 0, 1
+ENGINES = ("local", "ray")
 
 
-def run_study(study: Study, out: Path, *, workers: int | None, device: str, console: Console) -> int:
+def run_study(
+    study: Study,
+    out: Path,
+    *,
+    workers: int | None,
+    device: str,
+    engine: str = "local",
+    address: str | None = None,
+    console: Console,
+) -> int:
     """Run a study, then write its tables, findings, figures and report.
+
+    Args:
+        study: the study.
+        out: folder for results and report.
+        workers: processes; as many as cores by default.
+        device: where to compute.
+        engine: "local", or "ray".
+        address: of a running Ray cluster; without one, Ray is started here.
+        console: where to print.
 
     Returns:
         The exit code: 0, or 1 where a task failed.
@@ -39,6 +58,10 @@ def run_study(study: Study, out: Path, *, workers: int | None, device: str, cons
     from transferscope.execute.run import Outcome
     from transferscope.workspace import Workspace, read_findings
 
+    if engine not in ENGINES:
+        raise BadInput(f"--engine {engine}: unknown. Valid: {', '.join(ENGINES)}.")
+    if address is not None and engine != "ray":
+        raise BadInput("--address is of a Ray cluster; add --engine ray.")
     the_plan = plan(study)
     workspace = Workspace(out)
     workspace.prepare(the_plan)
@@ -46,8 +69,12 @@ def run_study(study: Study, out: Path, *, workers: int | None, device: str, cons
     missing = _needed(the_plan, store)
     num_workers = default_workers() if workers is None else workers
     if missing:
-        device = _resolved(device)
-        outcome = _execute(the_plan, store, num_workers, device, console)
+        if engine == "ray" and device == "auto":  # the driver's machine may be another kind than the nodes
+            device = "cuda" if study.resources.num_gpus else "cpu"
+        else:
+            device = _resolved(device)
+        executor = _executor(engine, study, store, num_workers, device, address)
+        outcome = _execute(the_plan, store, executor, console)
     else:
         outcome = Outcome(cached=list(the_plan.graph))
         if workspace.is_drawn(the_plan):
@@ -187,12 +214,30 @@ def default_workers() -> int:
     return os.cpu_count() or 1
 
 
-def _execute(the_plan: Plan, store: Store, num_workers: int, device: str, console: Console) -> Outcome:
+def _executor(
+    engine: str, study: Study, store: Store, num_workers: int, device: str, address: str | None
+) -> Executor:
     from transferscope.execute.local import InProcess, Pool
+
+    if engine == "ray":
+        from transferscope.execute.ray_engine import RayCluster
+
+        needs = study.resources
+        return RayCluster(
+            store,
+            device,
+            address=address,
+            num_workers=num_workers,
+            num_cpus=needs.num_cpus,
+            num_gpus=needs.num_gpus,
+        )
+    return InProcess(store, device) if num_workers == 1 else Pool(store, device, num_workers)
+
+
+def _execute(the_plan: Plan, store: Store, executor: Executor, console: Console) -> Outcome:
     from transferscope.execute.run import execute
     from transferscope.progress import LineProgress, LiveProgress
 
-    executor = InProcess(store, device) if num_workers == 1 else Pool(store, device, num_workers)
     reporter = LiveProgress(console) if console.is_terminal else LineProgress(console)
     return execute(the_plan.graph, store, executor, reporter)
 

@@ -130,6 +130,15 @@ class AnalysisConfig(Frozen):
     """Seeds of the instances to look at; all of the study's by default."""
 
 
+class Resources(Frozen):
+    """What one task takes of a cluster; used by `--engine ray`."""
+
+    num_cpus: Annotated[float, Field(gt=0)] = 1
+    """CPUs of a task; every task computes with one thread."""
+    num_gpus: Annotated[float, Field(ge=0)] = 0
+    """GPUs of a task; a fraction lets so many tasks share one."""
+
+
 class Study(Frozen):
     """A whole study. See `transferscope init` for a commented file."""
 
@@ -153,6 +162,8 @@ class Study(Frozen):
     """One instance of each kind per target and seed."""
     analyses: dict[str, SerializeAsAny[AnalysisConfig]] = Field(min_length=1)
     """The analyses to run, each with its own options."""
+    resources: Resources = Resources()
+    """What a task takes of a cluster."""
 
     @model_validator(mode="after")
     def _seeds_differ(self) -> Study:

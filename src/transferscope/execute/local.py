@@ -58,7 +58,7 @@ class InProcess:
         """Compute the task that was submitted."""
         task, self._next = self._next, None
         if task is not None:
-            yield _attempt(task, self._store, self._device, lambda _: None)
+            yield attempt(task, self._store, self._device, lambda _: None)
 
     def close(self) -> None:
         """Nothing to end."""
@@ -145,7 +145,7 @@ def _worker_main(pipe: Connection, root: str, device: str) -> None:
         except (EOFError, OSError):
             return
         key = task.key
-        event = _attempt(
+        event = attempt(
             task,
             store,
             device,
@@ -154,7 +154,22 @@ def _worker_main(pipe: Connection, root: str, device: str) -> None:
         pipe.send(event)
 
 
-def _attempt(task: Task, store: Store, device: str, on_progress: Callable[[float], None]) -> Event:
+def attempt(
+    task: Task,
+    store: Store,
+    device: str,
+    on_progress: Callable[[float], None],
+    reraised: tuple[type[Exception], ...] = (),
+) -> Event:
+    """Compute a task here, with one torch thread, and say how it ended.
+
+    Args:
+        task: inputs are in the store.
+        store: where the result goes.
+        device: where to compute.
+        on_progress: told the share that is done.
+        reraised: exceptions that are the caller's to handle; all others make the event "failed".
+    """
     try:
         import torch
 
@@ -164,6 +179,8 @@ def _attempt(task: Task, store: Store, device: str, on_progress: Callable[[float
         # gives the same bits on every machine of a kind
         torch.set_num_threads(1)
         seconds = run_task(task, store, torch.device(device), on_progress)
+    except reraised:
+        raise
     except (TaskFailed, BadInput) as error:
         return Event(key=task.key, what="failed", reason=str(error), details=str(error))
     except Exception as error:

@@ -23,7 +23,10 @@ class Shelf(Protocol):
 class Executor(Protocol):
     """Where tasks are computed."""
 
-    slots: int
+    @property
+    def slots(self) -> int:
+        """Tasks at once; asked before each is handed over."""
+        ...
 
     def submit(self, task: Task) -> None: ...
     def events(self) -> Iterator[Event]: ...

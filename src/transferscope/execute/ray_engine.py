@@ -1,0 +1,200 @@
+"""An executor on Ray: one Ray task a node of the graph, on this machine or on a cluster.
+
+Only tasks and keys travel through Ray; results go through the store, which every node must see under the same
+path. Ray restarts what a killed worker or node was at; the cluster's token and address are Ray's business.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from transferscope.errors import BadInput
+from transferscope.execute.local import Event, attempt
+from transferscope.store import Store
+from transferscope.task import Task
+
+MAX_RETRIES = 2
+"""How often Ray starts a task again whose worker or node was killed."""
+TRANSIENT = (ConnectionError, TimeoutError)
+"""Exceptions of remote storage that a second try may not meet; only these are retried."""
+CONNECT_S = 10.0
+"""How long the cluster's address may take to answer."""
+POLL_S = 0.2
+"""How long to wait for a task's end before progress is looked at."""
+
+
+class RayCluster:
+    """Tasks on a Ray cluster, as many at once as its resources allow."""
+
+    def __init__(
+        self,
+        store: Store,
+        device: str,
+        *,
+        address: str | None = None,
+        num_workers: int | None = None,
+        num_cpus: float = 1,
+        num_gpus: float = 0,
+    ) -> None:
+        """Connect to a cluster, or start one of this machine's own.
+
+        Args:
+            store: where results go; a folder that every node sees under the same path.
+            device: where tasks compute.
+            address: of a running cluster, as Ray takes it ("auto", "ray://host:10001", "host:6379"); without
+                one, Ray is started here and ended with the run.
+            num_workers: CPUs of the Ray that is started here; all by default. Not with an address.
+            num_cpus: CPUs that a task takes.
+            num_gpus: GPUs that a task takes; a fraction lets tasks share one.
+
+        Raises:
+            BadInput: Ray is not installed, the cluster can't be reached, or no node has room for a task.
+        """
+        self._ray = _ray()
+        self._root, self._device = str(store.root.resolve()), device
+        self._needs = {"CPU": num_cpus, "GPU": num_gpus}
+        self._connect(address, num_workers)
+        self._run = self._ray.remote(
+            num_cpus=num_cpus,
+            num_gpus=num_gpus,
+            max_retries=MAX_RETRIES,
+            retry_exceptions=list(TRANSIENT),
+            runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
+        )(_run)
+        self._progress = self._ray.remote(_Progress).options(num_cpus=0, max_restarts=-1).remote()
+        self._running: dict[Any, Task] = {}
+
+    @property
+    def slots(self) -> int:
+        """Tasks that fit the cluster now: nodes may come and go."""
+        resources = self._ray.cluster_resources()
+        rooms = [int(resources.get(name, 0) / need + 1e-9) for name, need in self._needs.items() if need > 0]
+        return max(1, min(rooms))
+
+    def submit(self, task: Task) -> None:
+        """Hand a task to Ray."""
+        handle = self._run.options(name=task.title).remote(task, self._root, self._device, self._progress)
+        self._running[handle] = task
+
+    def events(self) -> Iterator[Event]:
+        """Wait until something happens, and say what."""
+        from ray.exceptions import RayError
+
+        done: list[Any] = []
+        while not done:
+            done, _ = self._ray.wait(list(self._running), num_returns=1, timeout=POLL_S)
+            reports = self._reports()
+            yield from reports
+            if reports:
+                break
+        for handle in done:
+            task = self._running.pop(handle)
+            try:
+                yield self._ray.get(handle)
+            except TRANSIENT as error:
+                yield _failed(task, f"{type(error).__name__}: {error}")
+            except RayError as error:
+                yield _failed(task, str(error))
+
+    def close(self) -> None:
+        """Give up what is running and leave the cluster: an unfinished result is never seen."""
+        for handle in self._running:
+            self._ray.cancel(handle, force=True)
+        self._running.clear()
+        self._ray.kill(self._progress)
+        self._ray.shutdown()
+
+    def _reports(self) -> list[Event]:
+        """The newest progress of each task under way."""
+        from ray.exceptions import RayError
+
+        try:
+            newest: dict[str, float] = self._ray.get(self._progress.take.remote())
+        except RayError:  # its node died: progress is only for the eyes, and Ray starts it again
+            return []
+        running = {task.key for task in self._running.values()}
+        return [
+            Event(key=key, what="progress", share=share) for key, share in newest.items() if key in running
+        ]
+
+    def _connect(self, address: str | None, num_workers: int | None) -> None:
+        import logging
+
+        # a run sends nothing to anyone unless the user says so
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+        if address is None:
+            options |= {"num_cpus": num_workers, "include_dashboard": False}
+        try:
+            _knock(address)
+            self._ray.init(address=address, **options)
+        except (OSError, ValueError, RuntimeError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise BadInput(
+                f"--engine ray: no cluster at {address or 'this machine'}: {reason} Give the --address of a "
+                "running one (ray status shows it), or none to start Ray here."
+            ) from None
+        if not any(self._fits(node) for node in self._ray.nodes() if node["Alive"]):
+            self._ray.shutdown()
+            asked = ", ".join(f"{need:g} {name}" for name, need in self._needs.items() if need > 0)
+            raise BadInput(f"--engine ray: no node of the cluster has room for a task of {asked}.")
+
+    def _fits(self, node: dict[str, Any]) -> bool:
+        return all(node["Resources"].get(name, 0) >= need for name, need in self._needs.items())
+
+
+class _Progress:
+    """An actor that holds the newest progress of each task until the driver asks."""
+
+    def __init__(self) -> None:
+        self._shares: dict[str, float] = {}
+
+    def tell(self, key: str, share: float) -> None:
+        self._shares[key] = share
+
+    def take(self) -> dict[str, float]:
+        shares, self._shares = self._shares, {}
+        return shares
+
+
+def _run(task: Task, root: str, device: str, progress: Any) -> Event:
+    """A task on a node of the cluster."""
+    return attempt(
+        task,
+        Store(Path(root)),
+        device,
+        lambda share: progress.tell.remote(task.key, share),
+        reraised=TRANSIENT,
+    )
+
+
+def _knock(address: str | None) -> None:
+    """Raises OSError where nobody listens: Ray itself would try for minutes."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=CONNECT_S).close()
+
+
+def _failed(task: Task, reason: str) -> Event:
+    lines = reason.strip().splitlines() or ["Ray gave no reason"]
+    return Event(
+        key=task.key,
+        what="failed",
+        reason=f"Ray could not finish it, in {MAX_RETRIES + 1} attempts: {lines[0]}",
+        details=reason,
+    )
+
+
+def _ray() -> Any:
+    try:
+        import ray
+    except ModuleNotFoundError:
+        raise BadInput(
+            "--engine ray needs Ray, which is not installed: pip install 'transferscope[ray]'. "
+            "Valid without it: local."
+        ) from None
+    return ray
