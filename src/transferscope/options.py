@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from transferscope.errors import BadInput, did_you_mean
 
-Normalization = Literal["per_image", "unit", "imagenet"]
+Normalization = Literal["per_image", "unit", "imagenet", "centred_64"]
 """How pixels become a network's input; see `transferscope.data.normalize`."""
 
 
@@ -54,6 +54,18 @@ class DatasetOptions(Frozen):
 
     dataset: str
     """Name of the data set: a module in transferscope.datasets."""
+
+
+class FileOptions(DatasetOptions):
+    """What every data set that reads files can be told; see `transferscope.data.problems`."""
+
+    on_bad: Literal["stop", "skip"] = "stop"
+    """What to do about images that can't be used (not decodable, of another format than their name says, with
+    too many pixels, missing, outside the root, with a label that can't be, of a class without training images)
+    and about test images that are training images too. stop: an error that names the first of each kind and
+    counts them. skip: they are left out, and counted in the results."""
+    keep_duplicates: bool = False
+    """Test images that are training images too are kept, as published comparisons on the data set do."""
 
 
 class NetworkOptions(Frozen):

@@ -5,7 +5,9 @@ One that is not drawn by the project is given something small to read in `WRITER
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -51,9 +53,66 @@ def write_arrays(folder: Path) -> dict[str, object]:
     return {"path": folder / "images.npz"}
 
 
+def write_domainnet(folder: Path) -> dict[str, object]:
+    """Three classes of one domain in the official layout."""
+    rng = np.random.Generator(np.random.PCG64(0))
+    for split, count in (("train", 8), ("test", 5)):
+        lines = []
+        for label, name in enumerate(("aircraft_carrier", "airplane", "alarm_clock")):
+            for number in range(count):
+                path = f"sketch/{name}/sketch_{label:03d}_{split}{number:06d}.jpg"
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                size = (int(rng.integers(20, 60)), int(rng.integers(20, 60)), 3)
+                Image.fromarray(rng.integers(0, 256, size, dtype=np.uint8)).save(folder / path)
+                lines.append(f"{path} {label}\n")
+        (folder / f"sketch_{split}.txt").write_text("".join(lines))
+    return {"root": folder, "domain": "sketch", "image_size_px": 16, "max_train_size": 20}
+
+
+CHEXPERT_HEADER = (
+    "Path,Sex,Age,Frontal/Lateral,AP/PA,No Finding,Enlarged Cardiomediastinum,Cardiomegaly,Lung Opacity,"
+    "Lung Lesion,Edema,Consolidation,Pneumonia,Atelectasis,Pneumothorax,Pleural Effusion,Pleural Other,"
+    "Fracture,Support Devices"
+)
+
+
+def write_chexpert(folder: Path) -> dict[str, object]:
+    """30 patients with two images each, and a valid.csv, with all kinds of values."""
+    rng = np.random.Generator(np.random.PCG64(0))
+    root = folder / "CheXpert-v1.0-small"
+    for name, patients in (("train", range(30)), ("valid", range(100, 110))):
+        lines = [CHEXPERT_HEADER]
+        for patient in patients:
+            for number, view in enumerate(("Frontal", "Lateral"), start=1):
+                path = f"{name}/patient{patient:05d}/study1/view{number}_{view.lower()}.jpg"
+                (root / path).parent.mkdir(parents=True, exist_ok=True)
+                size = (int(rng.integers(20, 60)), int(rng.integers(20, 60)))
+                Image.fromarray(rng.integers(0, 256, size, dtype=np.uint8)).save(root / path)
+                values = ",".join(rng.choice(["1.0", "0.0", "-1.0", ""], size=14).tolist())
+                lines.append(f"CheXpert-v1.0-small/{path},Female,60,{view},,{values}")
+        (root / f"{name}.csv").write_text("\n".join(lines) + "\n")
+    # An image that is listed twice is twice in the data, on purpose: not here, where that is a mistake.
+    return {"root": root, "image_size_px": 16, "train_size": 30, "test_size": 24, "repeat_rare": 0}
+
+
+def write_fashion_mnist(folder: Path) -> dict[str, object]:
+    rng = np.random.Generator(np.random.PCG64(0))
+    for name, count in (("train", 120), ("t10k", 90)):
+        shape = struct.pack(">III", count, 28, 28)
+        pixels = rng.integers(0, 256, count * 28 * 28, dtype=np.uint8).tobytes()
+        (folder / f"{name}-images-idx3-ubyte").write_bytes(bytes((0, 0, 8, 3)) + shape + pixels)
+        labels = (np.arange(count) % 10).astype(np.uint8).tobytes()
+        content = bytes((0, 0, 8, 1)) + struct.pack(">I", count) + labels
+        (folder / f"{name}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(content))
+    return {"root": folder, **SMALL}
+
+
 WRITERS: dict[str, Callable[[Path], dict[str, object]]] = {
-    "image_folder": write_folder,
+    "imagefolder": write_folder,
     "arrays": write_arrays,
+    "domainnet": write_domainnet,
+    "chexpert": write_chexpert,
+    "fashion_mnist": write_fashion_mnist,
 }
 
 
@@ -150,10 +209,11 @@ def test_every_option_is_described(options: DatasetOptions) -> None:
 
 def test_describe_needs_no_torch(tmp_path: Path) -> None:
     """The planner describes data sets; loading torch for it would take seconds."""
-    fields = {
-        name: {key: str(value) for key, value in WRITERS[name](tmp_path).items()} if name in WRITERS else {}
-        for name in NAMES
-    }
+    fields = {}
+    for name in NAMES:
+        (tmp_path / name).mkdir()
+        written = WRITERS[name](tmp_path / name) if name in WRITERS else {}
+        fields[name] = {key: str(one) if isinstance(one, Path) else one for key, one in written.items()}
     code = (
         "import sys\n"
         "from transferscope.data.base import dataset_module, describe\n"

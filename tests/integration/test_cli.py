@@ -91,7 +91,7 @@ def one_class_in_folders() -> dict[str, Any]:
     for split in ("train", "test"):
         Path(f"pictures/{split}/cats").mkdir(parents=True)
         Image.new("RGB", (16, 16)).save(f"pictures/{split}/cats/1.png")
-    data = {"dataset": "image_folder", "root": "pictures", "image_size_px": 16}
+    data = {"dataset": "imagefolder", "root": "pictures", "image_size_px": 16}
     return document(targets={"one": {"data": data}}, analyses={"mistakes": None})
 
 

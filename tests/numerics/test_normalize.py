@@ -30,6 +30,8 @@ def literal_normalize(images: Tensor, how: str) -> np.ndarray:
             result[i] = centred / (standard_deviation + 0.1)
         elif how == "unit":
             result[i] = (image - 0.5) / 0.5
+        elif how == "centred_64":
+            result[i] = (images[i].numpy().astype(np.float64) - 128) / 64
         else:
             for c in range(3):
                 result[i, c] = (image[c] - IMAGENET_MEAN[c]) / IMAGENET_STD[c]

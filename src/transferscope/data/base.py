@@ -10,7 +10,8 @@ A data set is one module in `transferscope.datasets` with
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
@@ -41,6 +42,8 @@ class Description:
     fingerprint: str = ""
     """Changes when the files do that the data are read from; part of the key of cached results. Empty where
     the options alone decide."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """How many images were left out for each kind of problem; see `transferscope.data.problems`."""
 
     @property
     def num_classes(self) -> int:
@@ -80,6 +83,8 @@ class ImageData:
 
     train: ImageSplit
     test: ImageSplit
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """How many images were left out for each kind of problem; see `transferscope.data.problems`."""
 
 
 def dataset_module(name: str) -> ModuleType:

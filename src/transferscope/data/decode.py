@@ -1,70 +1,145 @@
-"""Image files to uint8 tensors, with Pillow."""
+"""Image files to uint8 squares, with Pillow; what a file can't do to us is decided here."""
 
 from __future__ import annotations
 
+import hashlib
+import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Literal
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
-import torch
-from PIL import Image, ImageOps
-from torch import Tensor
+from PIL import Image, ImageOps, UnidentifiedImageError
 
+from transferscope.data.problems import Kind
+
+READ = ("BMP", "JPEG", "PNG", "WEBP")
+"""Other formats are never opened: some of Pillow's readers call other programs."""
+FORMATS: dict[str, tuple[str, ...]] = {
+    ".bmp": ("BMP",),
+    ".jpeg": ("JPEG", "MPO"),
+    ".jpg": ("JPEG", "MPO"),
+    ".png": ("PNG",),
+    ".webp": ("WEBP",),
+}
+"""What a file may be, by its name. MPO: the JPEG files of some cameras, with a second picture behind the first."""
 SIXTEEN_TO_EIGHT_BITS = 257
 """65535 / 255."""
+EVALUATION_MARGIN = 256 / 224
+"""Short side over the side of the middle that is kept, in the usual evaluation on ImageNet."""
+
+Resize = Literal["crop", "pad", "evaluation"]
+Decoder = Callable[[str], np.ndarray]
+"""From a file's path to its pixels: (side, side) or (side, side, 3), uint8."""
 
 
-def decode_all(
-    paths: Sequence[Path], size_px: int, resize: Literal["crop", "pad"]
-) -> tuple[Tensor, list[str]]:
-    """Decode files to RGB squares, in threads.
+class WrongExtension(Exception):
+    """A file is of another format than its name says."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a file has no pixels."""
+
+    kind: Kind
+    reason: str
+
+
+def decode_into(images: np.ndarray, paths: Sequence[str], decode: Decoder) -> list[bytes | Failure]:
+    """Decode files in threads, straight into their place.
 
     Args:
-        paths: the files.
-        size_px: side of the squares.
-        resize: "crop": the short side is resized and the middle kept; "pad": the long side is resized and the
-            rest filled with the image's mean colour.
+        images: (n, channels, side, side), uint8; row i takes the file i, grey ones in all channels. Rows of
+            files that can't be decoded are left as they are.
+        paths: the n files.
+        decode: gives a file's pixels.
 
     Returns:
-        (n, 3, size_px, size_px) uint8, and a line for each file that can't be decoded (its image is left 0).
+        For each file a digest of its pixels, or why it has none.
     """
-    images = torch.zeros(len(paths), 3, size_px, size_px, dtype=torch.uint8)
 
-    def decode(number: int) -> str | None:
+    def one(number: int) -> bytes | Failure:
         try:
-            pixels = _decode(paths[number], size_px, resize)
+            pixels = decode(paths[number])
         except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-            return (
-                f"{paths[number]} has more than {Image.MAX_IMAGE_PIXELS:,} pixels, as files have that "
-                "are made to exhaust the memory. Make it smaller or remove it."
-            )
+            return Failure("too_many_pixels", f"more than {Image.MAX_IMAGE_PIXELS:,}")
+        except WrongExtension as error:
+            return Failure("wrong_extension", str(error))
+        except UnidentifiedImageError:
+            return Failure("undecodable", f"not an image of the kinds {', '.join(READ)}")
         except Exception as error:  # on broken files Pillow raises nearly any kind
-            return f"{paths[number]} can't be decoded as an image ({error}). Mend or remove it."
-        images[number] = torch.from_numpy(pixels).permute(2, 0, 1)
-        return None
+            return Failure("undecodable", str(error) or type(error).__name__)
+        images[number] = pixels if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+        return pixel_digest(images[number])
 
-    # The filters are the whole process's, so they are set around the threads and not in them.
-    with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
-        warnings.simplefilter("ignore")  # oddities in a file's metadata
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        failures = [failure for failure in pool.map(decode, range(len(paths))) if failure]
-    return images, failures
+    with _strict_about_size(), ThreadPoolExecutor(_num_threads()) as pool:
+        return list(pool.map(one, range(len(paths))))
 
 
-def _decode(path: Path, size_px: int, resize: Literal["crop", "pad"]) -> np.ndarray:
-    """(size_px, size_px, 3) uint8, turned as the camera says."""
-    with Image.open(path) as file:
-        # JPEG files can be decoded at a fraction of their size; twice the size that is needed loses nothing.
-        file.draft("RGB", (2 * size_px, 2 * size_px))
-        image = _to_rgb(ImageOps.exif_transpose(file))
+def pixel_digest(image: np.ndarray) -> bytes:
+    """The same for images with the same pixels, (channels, side, side)."""
+    return hashlib.sha256(np.ascontiguousarray(image).data).digest()
+
+
+def square_decoder(size_px: int, resize: Resize) -> Decoder:
+    """Decodes files to RGB squares.
+
+    Args:
+        size_px: side of the squares.
+        resize: "crop": the short side is resized and the middle kept; "pad": the long side is resized and the
+            rest filled with the image's mean colour; "evaluation": the short side is resized to 256/224 of
+            size_px and the middle kept, as published ImageNet networks are evaluated.
+    """
+    return partial(_decode_square, size_px=size_px, resize=resize)
+
+
+def open_image(path: str) -> Image.Image:
+    """An image file, not yet decoded.
+
+    Raises:
+        WrongExtension: it is of another format than its name says.
+    """
+    file = Image.open(path, formats=READ)
+    expected = FORMATS.get(os.path.splitext(path)[1].lower())
+    if expected is not None and file.format not in expected:
+        file.close()
+        raise WrongExtension(f"a {file.format} file")
+    return file
+
+
+def square(image: Image.Image, size_px: int, resize: Resize) -> np.ndarray:
+    """(size_px, size_px, 3) uint8 from any image: transparent pixels become white, 16 bits are scaled to 8."""
+    image = _to_rgb(image)
     size = (size_px, size_px)
     if resize == "crop":
-        return np.array(ImageOps.fit(image, size, Image.Resampling.BICUBIC))
+        return np.asarray(ImageOps.fit(image, size, Image.Resampling.BICUBIC))
+    if resize == "evaluation":
+        return np.asarray(_middle(image, size_px))
     red, green, blue = np.asarray(image).mean(axis=(0, 1)).round().astype(int).tolist()
-    return np.array(ImageOps.pad(image, size, Image.Resampling.BICUBIC, color=(red, green, blue)))
+    return np.asarray(ImageOps.pad(image, size, Image.Resampling.BICUBIC, color=(red, green, blue)))
+
+
+def _decode_square(path: str, size_px: int, resize: Resize) -> np.ndarray:
+    with open_image(path) as file:
+        # JPEG files can be decoded at a fraction of their size; twice the size that is needed loses nothing.
+        file.draft("RGB", (2 * size_px, 2 * size_px))
+        return square(ImageOps.exif_transpose(file), size_px, resize)
+
+
+def _middle(image: Image.Image, size_px: int) -> Image.Image:
+    short = round(size_px * EVALUATION_MARGIN)
+    width, height = image.size
+    tall = width <= height
+    image = image.resize(
+        (short, int(short * height / width)) if tall else (int(short * width / height), short),
+        Image.Resampling.BILINEAR,
+    )
+    left, top = (round((side - size_px) / 2) for side in image.size)
+    return image.crop((left, top, left + size_px, top + size_px))
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -72,7 +147,21 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         grey = np.asarray(image).astype(np.float64) / SIXTEEN_TO_EIGHT_BITS
         return Image.fromarray(grey.clip(0, 255).round().astype(np.uint8)).convert("RGB")
     if not image.has_transparency_data:
-        return image.convert("RGB")
+        return image if image.mode == "RGB" else image.convert("RGB")
     image = image.convert("RGBA")
     white = Image.new("RGBA", image.size, "white")
     return Image.alpha_composite(white, image).convert("RGB")
+
+
+@contextmanager
+def _strict_about_size() -> Iterator[Any]:
+    # The filters are the whole process's, so they are set around the threads and not in them.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # oddities in a file's metadata
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
+def _num_threads() -> int:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores + 1  # one waits for the disk while the others decode

@@ -8,7 +8,7 @@ from torch import Tensor
 from transferscope.errors import BadInput, did_you_mean
 from transferscope.options import Normalization
 
-NORMALIZATIONS: tuple[Normalization, ...] = ("per_image", "unit", "imagenet")
+NORMALIZATIONS: tuple[Normalization, ...] = ("per_image", "unit", "imagenet", "centred_64")
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -26,10 +26,11 @@ def normalize(images: Tensor, how: Normalization) -> Tensor:
       between channels stays. The same before and after a block shuffle, up to rounding.
     - "unit": (x - 0.5) / 0.5, from -1 to 1.
     - "imagenet": (x - mean_c) / std_c with the constants that most published ImageNet weights expect.
+    - "centred_64": (images - 128) / 64, about -2 to 2, as the paper does with CheXpert.
 
     Args:
         images: (n, channels, height, width), uint8; "imagenet" needs 3 channels.
-        how: one of "per_image", "unit", "imagenet".
+        how: one of "per_image", "unit", "imagenet", "centred_64".
 
     Returns:
         (n, channels, height, width), float32, in the memory format of `images`.
@@ -37,7 +38,8 @@ def normalize(images: Tensor, how: Normalization) -> Tensor:
     Raises:
         BadInput: `images` has another dtype, number of axes or of channels, or `how` is unknown.
 
-    Source: "imagenet": the constants of torchvision's reference training; "per_image": this project.
+    Source: "imagenet": the constants of torchvision's reference training; "centred_64": the paper's
+    released code; "per_image": this project.
 
     >>> normalize(torch.tensor([[[[0, 255]]]], dtype=torch.uint8), "unit")
     tensor([[[[-1.,  1.]]]])
@@ -53,6 +55,8 @@ def normalize(images: Tensor, how: Normalization) -> Tensor:
         return images.float().mul_(2 / 255).sub_(1)
     if how == "imagenet":
         return _imagenet(images)
+    if how == "centred_64":
+        return images.float().sub_(128).div_(64)
     raise BadInput(f"unknown normalization '{how}'.{did_you_mean(how, NORMALIZATIONS)}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -60,7 +61,8 @@ def run_task(task: Task, store: Store, device: torch.device, on_progress: Progre
 
 def _data(options: DatasetOptions) -> Callable[[Path], None]:
     data = load(options)
-    about = describe(options)
+    counts = {"num_train": len(data.train), "num_test": len(data.test), "left_out": dict(data.left_out)}
+    about = replace(describe(options), **counts)
     return lambda folder: write_data(folder, data, about)
 
 

@@ -1,0 +1,192 @@
+"""Lists of image files with labels: made and checked without opening an image. Imports no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import NamedTuple
+
+from transferscope.data.base import Description
+from transferscope.data.problems import Problems
+from transferscope.errors import BadInput
+
+EXTENSIONS = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
+SMALL_BYTES = 32 * 2**20
+"""Of image files of so many bytes together the contents are the fingerprint, of more their times of change."""
+
+Label = int | tuple[int, ...]
+"""The number of a class, or 0 and 1 for each finding."""
+
+
+class Entry(NamedTuple):
+    """One image file that there is."""
+
+    path: str
+    id: str
+    """Unique in the data set and stable."""
+    label: Label
+    num_bytes: int
+    changed_ns: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """The images of both splits, in the order in which they are given to training and measuring."""
+
+    class_names: tuple[str, ...]
+    train: tuple[Entry, ...]
+    test: tuple[Entry, ...]
+    problems: Problems
+    """What was left out of the lists."""
+    multi_label: bool = False
+
+    @property
+    def labels(self) -> dict[str, list[Label]]:
+        """The labels of both splits."""
+        return {name: [entry.label for entry in getattr(self, name)] for name in ("train", "test")}
+
+    def check(self, where: Path) -> None:
+        """Raises BadInput where the images don't suffice to train and test on; see `check_labels`."""
+        check_labels(self.class_names, self.labels, where, self.problems)
+
+    def description(self, image_size_px: int, channels: int = 3) -> Description:
+        """What is known without decoding."""
+        return Description(
+            class_names=self.class_names,
+            image_size_px=image_size_px,
+            multi_label=self.multi_label,
+            channels=channels,
+            num_train=len(self.train),
+            num_test=len(self.test),
+            fingerprint=fingerprint([*self.train, *self.test]),
+            left_out=self.problems.counts,
+        )
+
+
+class ImageFolder:
+    """Looks files up below a root that nothing may lead out of: not a path in a list, not a link."""
+
+    def __init__(self, root: Path, problems: Problems) -> None:
+        self._root = os.fspath(root)
+        self._real_root = os.path.realpath(root)
+        self._problems = problems
+        self._real_folders = {self._root: self._real_root}
+
+    def entry(self, relative: str, label: Label, id: str | None = None) -> Entry | None:
+        """The file at a path relative to the root, or None, and a problem noted, where it can't be used."""
+        pure = PurePath(relative)
+        if "\0" in relative or pure.is_absolute() or ".." in pure.parts:
+            self._problems.add("outside", repr(relative)[1:-1], "a path must be relative and without '..'")
+            return None
+        relative = pure.as_posix()
+        path = os.path.join(self._root, relative)
+        try:
+            real, state = self._look_at(path)
+        except (OSError, RuntimeError) as error:  # RuntimeError: links that lead in a circle
+            self._problems.add("missing", relative, getattr(error, "strerror", None) or str(error))
+            return None
+        if not real.startswith(os.path.join(self._real_root, "")):
+            self._problems.add("outside", relative, "a link")
+            return None
+        if not stat.S_ISREG(state.st_mode):
+            self._problems.add("missing", relative, "not a file")
+            return None
+        return Entry(path, relative if id is None else id, label, state.st_size, state.st_mtime_ns)
+
+    def _look_at(self, path: str) -> tuple[str, os.stat_result]:
+        real = os.path.join(self._real_folder(os.path.dirname(path)), os.path.basename(path))
+        state = os.lstat(real)
+        if stat.S_ISLNK(state.st_mode):
+            real = os.path.realpath(real, strict=True)
+            state = os.stat(real)
+        return real, state
+
+    def _real_folder(self, folder: str) -> str:
+        """Each folder is looked at once: lists of files are long, and their folders few."""
+        if folder not in self._real_folders:
+            real = os.path.join(self._real_folder(os.path.dirname(folder)), os.path.basename(folder))
+            if os.path.islink(real):
+                real = os.path.realpath(real, strict=True)
+            self._real_folders[folder] = real
+        return self._real_folders[folder]
+
+
+def check_labels(
+    class_names: Sequence[str], labels: Mapping[str, Sequence[Label]], where: object, problems: Problems
+) -> None:
+    """Whether each class has a training image, and each finding images with it and without it.
+
+    Args:
+        class_names: the classes or findings.
+        labels: of the images that can be used, by split.
+        where: what they are of, for messages.
+        problems: what was left out, for messages.
+
+    Raises:
+        BadInput: they don't suffice.
+    """
+    wrong = [f"no {name} images are left." for name, found in labels.items() if not found]
+    for name, found in labels.items() if not wrong else ():
+        if isinstance(found[0], int):
+            there = set(found) if name == "train" else set(range(len(class_names)))
+            absent = [one for number, one in enumerate(class_names) if number not in there]
+            if absent:
+                wrong.append(f"no training image is there of {_shortened(absent)}.")
+        else:
+            columns = zip(class_names, zip(*found, strict=True), strict=True)  # type: ignore[arg-type]
+            constant = [one for one, column in columns if len(set(column)) == 1]
+            if constant:
+                wrong.append(
+                    f"all {name} images have the same label for {', '.join(constant)}; expected both 0 and 1, or "
+                    "its AUC is not defined."
+                )
+    if wrong:
+        raise BadInput(
+            [f"{where}: {one} Add images, or take more of them." for one in wrong]
+            + [f"{where}: left out: {line}" for line in problems.lines()]
+        )
+
+
+def _shortened(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:5])
+    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} other classes"
+
+
+def fingerprint(entries: Sequence[Entry]) -> str:
+    """Of the names, labels and contents of all images; where they are large, of sizes and times of change.
+
+    Small data can so be copied and still be the same; to read large ones anew at each start takes too long.
+    """
+    small = sum(entry.num_bytes for entry in entries) <= SMALL_BYTES
+    digest = hashlib.sha256()
+    for entry in entries:
+        what = _content_digest(entry.path) if small else (entry.num_bytes, entry.changed_ns)
+        digest.update(repr((entry.id, entry.label, what)).encode())
+    return digest.hexdigest()
+
+
+def file_fingerprint(paths: Sequence[Path]) -> str:
+    """As `fingerprint`, of files that hold whole data sets.
+
+    Raises:
+        OSError: one of them can't be read.
+    """
+    states = [path.stat() for path in paths]
+    small = sum(state.st_size for state in states) <= SMALL_BYTES
+    digest = hashlib.sha256()
+    for path, state in zip(paths, states, strict=True):
+        what = _content_digest(os.fspath(path)) if small else (state.st_size, state.st_mtime_ns)
+        digest.update(repr((path.name, what)).encode())
+    return digest.hexdigest()
+
+
+def _content_digest(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        return f"unreadable: {error.strerror}"  # reading the image will say so
