@@ -137,6 +137,51 @@ def test_p_is_level_where_there_is_nothing_to_find():
     assert all(2 <= count <= 22 for count in hits.values()), hits
 
 
+def test_sign_flips_are_level_where_differences_are_not_symmetric():
+    """Equal shares of uncommon mistakes, of which one kind has them on more images, but on fewer pairs at a time:
+    differences on an image are 1, 1/3 and -2/3. Of 400 data sets 5 % have p below .05, give or take three standard
+    deviations."""
+    rng = np.random.default_rng(0)
+    kinds = {"near": [("a", "b"), ("a", "c"), ("b", "c")], "far": [("x", "y")]}
+    hits = 0
+    for _ in range(400):
+        wrong = {name: torch.zeros(150, dtype=torch.bool) for name in "abcxy"}
+        wrong["a"] = torch.from_numpy(rng.random(150) < 0.3)  # on 2 of 3 pairs: a share of .2
+        wrong["x"] = torch.from_numpy(rng.random(150) < 0.2)
+        hits += overlap_tests(wrong, kinds, reference="near", draws=200)["p"][0] < 0.05
+    assert 7 <= hits <= 33, hits
+
+
+def stratified_by_kind(noise, shared, seed=0, n=40_000):
+    """Kappa stratified by the others' errors, of two P, a P and an R, two R: mean over pairs; about 16 % err."""
+    rng = np.random.default_rng(seed)
+    hard, common = rng.normal(size=(2, n))
+    wrong = {}
+    for name in ("P0", "P1", "P2", "R0", "R1", "R2"):
+        own = noise[name[0]] * rng.normal(size=n) + hard + shared * common * (name[0] == "P")
+        wrong[name] = torch.from_numpy(own > np.quantile(own, 0.84))
+    truth = torch.zeros(n, dtype=torch.int64)
+    rows = mistakes({name: own.long() for name, own in wrong.items()}, truth, bootstrap=0).filter(scope="all")
+    found = {}
+    for a, b, kappa in rows.select("a", "b", "kappa_stratified").iter_rows():
+        found.setdefault(a[0] + b[0], []).append(kappa)
+    return {kinds: np.mean(values) for kinds, values in found.items()}
+
+
+def test_what_stratifying_by_difficulty_leaves():
+    """Four judges say too little of the difficulty to take all of it out; docs/numerics.md quotes these."""
+    alike = stratified_by_kind({"P": 1, "R": 1}, shared=0)
+    assert 0.1 < alike["PP"] < 0.16  # 0, were the difficulty itself known
+    assert max(alike.values()) - min(alike.values()) < 0.02  # but no kind of pair is favoured
+    steadier = stratified_by_kind({"P": 0.5, "R": 1}, shared=0)
+    assert (
+        0.1 < steadier["PP"] - steadier["PR"] < 0.2
+    )  # P vary less: they keep more, without sharing anything
+    sharing = stratified_by_kind({"P": 1, "R": 1}, shared=0.8)
+    assert sharing["PP"] - sharing["PR"] > 0.12  # what P alone share is found
+    assert sharing["RR"] - sharing["PR"] > 0.07  # and R seem to share, judged by P that err on other images
+
+
 def test_models_without_mistakes_have_no_kappa_to_test():
     wrong = {name: torch.zeros(20, dtype=torch.bool) for name in "abcxyz"}
     table = overlap_tests(wrong, KINDS, reference="near")

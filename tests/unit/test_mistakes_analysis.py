@@ -80,9 +80,33 @@ def test_tables_tell_one_story(multi_label: bool) -> None:
     near = whole.filter(pair="P-T & P-T")["kappa"].mean()
     assert tests.filter(measure="kappa")["value"].to_list() == pytest.approx([near, near])
     assert tests["n"].unique().to_list() == [N]
+    assert tests["relabellings"].unique().to_list() == [20]
+    assert tests["p_instances"].is_between(0.05, 1).all()
     assert len(tables["mistakes_matrix"]) == 15
     both = tables["mistakes_matrix"].join(whole, on=["a", "b"])
     assert both["kappa"].to_list() == both["kappa_right"].to_list()
+
+
+def test_p_t_that_err_alike_are_found_among_the_relabellings() -> None:
+    """All P-T give the same predictions: of 20 ways to call three instances P-T, one only is as good."""
+    subjects, data = made_up()
+    for name in ("P-T 1", "P-T 2"):
+        subjects[name] = subjects["P-T 0"]
+    tests = measured(subjects, data)["mistakes_tests"]
+    assert tests.filter(measure="kappa")["p_instances"].to_list() == [0.05, 0.05]
+    assert tests.filter(measure="uncommon_share")["p_instances"].to_list() == [0.05, 0.05]
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_a_judge_has_its_seed(multi_label: bool) -> None:
+    table = measured(*made_up(multi_label=multi_label))["mistakes_difficulty"]
+    own = table.filter(pl.col("a") == "P-T 0", pl.col("b") == "RI-T 1", pl.col("wrong") == "both")
+    assert own.select("judge", "judge_kind", "seed_judge").rows() == [
+        ("P-T 1", "P-T", 1),
+        ("P-T 2", "P-T", 2),
+        ("RI-T 0", "RI-T", 0),
+        ("RI-T 2", "RI-T", 2),
+    ]
 
 
 @pytest.mark.parametrize("multi_label", [False, True])

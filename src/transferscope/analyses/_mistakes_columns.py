@@ -74,6 +74,14 @@ TABLES = {
             "sign flips: paired permutation over images; bootstrap: resamples without an effect",
         ),
         Column("n", "int", "Images"),
+        Column(
+            "p_instances",
+            "float",
+            "One-sided, against the same, over instances: share of the ways to call as many instances P-T in which "
+            "they overlap as much more; right where P-T and RI-T are drawn alike, accuracy included, so that a small "
+            "one says that the kinds differ",
+        ),
+        Column("relabellings", "int", "Ways gone through: p_instances can't be below one over this"),
     ),
     "mistakes_matrix": (
         Column("a", "str", "First instance"),

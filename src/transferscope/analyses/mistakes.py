@@ -42,8 +42,11 @@ HOW_TO_READ = (
 CAVEATS = (
     "Images that are hard for everybody raise the agreement of every pair: compare pairs of one kind with pairs "
     "of another, not with zero. An accurate pair has few uncommon mistakes because it has few mistakes: read kappa "
-    "beside them. The tests and intervals in the tables speak of other test images, those of the findings of other "
-    "seeds. In multi-label data a decision is one finding of one image, at a probability of one half."
+    "beside them. Taking out shared difficulty is never complete: it is judged by a few instances, other ones for each "
+    "kind of pair, and a kind whose instances vary less among themselves keeps a higher stratified kappa. Tests and "
+    "intervals in the tables speak of other test images (p, low, high) or of other instances (p_instances), those of "
+    "the findings of other seeds. In multi-label data a decision is one finding of one image, at a probability of "
+    "one half."
 )
 SOURCE = (
     "Neyshabur, Sedghi, Zhang (2020), section 3.2; kappa after Geirhos, Meding, Wichmann (2020), stratified as in "
@@ -111,11 +114,13 @@ def measure(
         rows["mistakes_by_difficulty"].append({**by_pair[row.pop("a"), row.pop("b")].columns, **row})
     wrong = {name: predicted != truth for name, predicted in predictions.items()}
     rows["mistakes_difficulty"] = [row for pair in by_pair.values() for row in _judged(pair, wrong)]
-    rows["mistakes_tests"] = _tests(by_pair, wrong, settings, generator)
-    rows["mistakes_matrix"] = [
-        {name: row[name] for name in ("a", "b", "kappa", "churn")}
-        | {"uncommon_share": (row["only_a"] + row["only_b"]) / row["n"]}
+    every = [
+        row | {"uncommon_share": (row["only_a"] + row["only_b"]) / row["n"]}
         for row in mistakes(predictions, truth, bootstrap=0).filter(scope="all").iter_rows(named=True)
+    ]
+    rows["mistakes_tests"] = _tests(by_pair, wrong, every, settings, generator)
+    rows["mistakes_matrix"] = [
+        {name: row[name] for name in ("a", "b", "kappa", "churn", "uncommon_share")} for row in every
     ]
     return rows
 
@@ -153,10 +158,17 @@ def _judged(pair: Pair, wrong: Mapping[str, Tensor]) -> Iterator[Row]:
 def _tests(
     by_pair: Mapping[tuple[str, str], Pair],
     wrong: Mapping[str, Tensor],
+    every: Sequence[Row],
     settings: Settings,
     generator: torch.Generator,
 ) -> list[Row]:
-    """Whether the mistakes of two P-T overlap more than those of the other kinds of pairs."""
+    """Whether the mistakes of two P-T overlap more than those of the other kinds of pairs.
+
+    Args:
+        by_pair: the pairs by their instances.
+        wrong: which decisions each instance gets wrong.
+        every: the numbers of every two instances.
+    """
     from transferscope.metrics.overlap import overlap_tests
 
     kinds = {
@@ -168,7 +180,33 @@ def _tests(
     table = overlap_tests(
         wrong, kinds, reference=CLAIMED, draws=settings.bootstrap_draws, generator=generator
     )
-    return [{"pair": CLAIMED, **row} for row in table.iter_rows(named=True)]
+    return [
+        {"pair": CLAIMED, **row, **_relabelled(every, row["measure"], row["other"], generator)}
+        for row in table.iter_rows(named=True)
+    ]
+
+
+def _relabelled(every: Sequence[Row], measure: str, other: str, generator: torch.Generator) -> Row:
+    """The same question put to the instances: were P-T and RI-T alike, any of them could be called P-T."""
+    import numpy as np
+
+    from transferscope.metrics.relabelling import relabelling_test
+
+    names = list(dict.fromkeys(name for row in every for name in (row["a"], row["b"])))
+    overlap = np.zeros((len(names), len(names)))
+    for row in every:
+        a, b = names.index(row["a"]), names.index(row["b"])
+        overlap[a, b] = overlap[b, a] = -row[measure] if measure == "uncommon_share" else row[measure]
+    known = [parse(name) for name in names]
+    seeds = np.array([instance.seed for instance in known])
+    found = relabelling_test(
+        overlap,
+        [instance.kind == "P-T" for instance in known],
+        other="between" if other == COMPARED[0] else "rest",
+        counted=seeds[:, None] != seeds[None, :],
+        generator=generator,
+    )
+    return {"p_instances": found.p_value, "relabellings": found.relabellings}
 
 
 def _gallery(logits: Mapping[str, Tensor], data: CellData, count: int) -> list[Row]:
