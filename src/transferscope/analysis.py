@@ -85,14 +85,16 @@ class Subject(Protocol):
 
     @property
     def history(self) -> pl.DataFrame:
-        """One row an epoch of the Run: epoch, train_loss, train_metric, test_loss, test_metric.
+        """One row an epoch of the Run: epoch, learning_rate, and loss and metric as in train_loss, train_metric,
+        held_out_loss and test_loss.
 
-        Test columns are null at epochs without a kept checkpoint; epoch 0 is the init."""
+        Held-out and test columns are null at epochs where they weren't looked at; epoch 0 is the init."""
         ...
 
     @property
     def test_logits(self) -> Tensor:
-        """(n_test, num_classes) float32, of the Run's final network on the Run's own view of the test images."""
+        """(n_test, num_classes) float32, of the Run's final network on the Run's own view of the test images; of
+        its best one where that is the Point."""
         ...
 
     @property

@@ -17,6 +17,7 @@ PositiveInt = Annotated[int, Field(ge=1)]
 NaturalInt = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class Schedule(Frozen):
@@ -26,12 +27,18 @@ class Schedule(Frozen):
     """Passes over the training data."""
     batch_size: PositiveInt = 32
     """Images a step; a last, smaller batch is left out unless it is the only one."""
-    optimizer: Literal["sgd"] = "sgd"
-    """SGD with momentum, as in the paper."""
+    accumulate: PositiveInt = 1
+    """Parts that a batch is computed in, one after the other, where memory is short; their gradients are summed.
+    Only BatchNorm sees a difference: each part has statistics of its own."""
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    """SGD with momentum, as in the paper; or AdamW with its usual betas, 0.9 and 0.999."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    """Momentum of SGD."""
+    """Momentum of SGD; AdamW has none."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
-    """L2 penalty of the weights; not of single-number parameters (Fixup's biases and scales)."""
+    """L2 penalty of the weights (AdamW: decoupled); not of single-number parameters (Fixup's biases and scales)."""
+    decay: Literal["all", "weights_only"] = "all"
+    """What weight decay is for: all but single numbers, or only tensors of two axes and more, which spares
+    biases and the scales of norms."""
     scalar_rate_factor: Annotated[float, Field(ge=0)] = 0.1
     """Learning rate of single-number parameters over the base rate (Zhang, Dauphin, Ma 2019)."""
     schedule: Literal["multistep", "cosine", "constant"] = "multistep"
@@ -44,6 +51,24 @@ class Schedule(Frozen):
     """Steps of linear warm-up from 0."""
     clip_norm: Annotated[float, Field(gt=0)] | None = None
     """Largest gradient norm, or none."""
+    augmentation: Literal["none", "crop_and_flip", "affine"] = "none"
+    """How training images are varied; see `transferscope.train.augment`. Never where blocks are shuffled."""
+    crop_scale: tuple[Share, Share] = (0.08, 1.0)
+    """Least and largest share of an image's area that crop_and_flip shows."""
+    mixup: Annotated[float, Field(ge=0)] = 0.0
+    """alpha of the Beta distribution that images are mixed by (Zhang et al. 2018; the paper: 0.7); 0: not mixed."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of each label that is spread over all classes; single labels only."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """What the forward pass of the training computes in: bf16 is autocast. Weights, loss and evaluation stay fp32."""
+    compile: bool = False
+    """Whether the training's passes go through torch.compile: pays for long trainings on a GPU."""
+    held_out: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the training images that is not trained on: the same images, evenly over the classes, for every
+    run on the data."""
+    best_by: Literal["none", "held_out", "test"] = "none"
+    """Metric whose best epoch is kept as the checkpoint `best`, the earliest of equals. The paper's choice is by
+    test images, which flatters what is then measured on them."""
     keep_epochs: Literal["all"] | tuple[NaturalInt, ...] = ()
     """Epochs whose checkpoint is kept besides 0 (the init) and the last."""
 
@@ -51,6 +76,20 @@ class Schedule(Frozen):
     def _kept_epochs_exist(self) -> Schedule:
         if self.keep_epochs != "all" and any(epoch > self.epochs for epoch in self.keep_epochs):
             raise ValueError(f"keep_epochs {list(self.keep_epochs)} lie beyond the last epoch, {self.epochs}")
+        return self
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Schedule:
+        if self.best_by == "held_out" and not self.held_out:
+            raise ValueError(
+                "best_by: held_out needs held-out images: set held_out to a share of the training images such as 0.1"
+            )
+        if self.crop_scale[0] > self.crop_scale[1]:
+            raise ValueError(
+                f"crop_scale {list(self.crop_scale)} must go from the least to the largest share"
+            )
+        if self.accumulate > self.batch_size:
+            raise ValueError(f"accumulate {self.accumulate} is more than batch_size, {self.batch_size}")
         return self
 
     @property

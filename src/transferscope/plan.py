@@ -16,7 +16,7 @@ from transferscope.options import DatasetOptions, Frozen, NetworkOptions
 from transferscope.runs import KIND_NAMES, Point, Run, View, kind_of
 from transferscope.task import Graph, Measurement, Task, canonical_key
 
-TRAIN_VERSION = 2
+TRAIN_VERSION = 3
 """Raised when the training loop, a network or an initialization gives other numbers."""
 UNKNOWN_SIZE = 1000
 """Images assumed for a data set that doesn't say how many it has, for the estimate of cost only."""
@@ -174,10 +174,16 @@ def _view_title(view: View) -> str:
 
 
 def _is_kept(point: Point) -> bool:
-    return point.epoch in point.run.recipe.kept_epochs
+    recipe = point.run.recipe
+    return recipe.best_by != "none" if point.epoch == "best" else point.epoch in recipe.kept_epochs
 
 
 def _not_kept(analysis: str, point: Point) -> str:
+    if point.epoch == "best":
+        return (
+            f"analyses.{analysis} needs the best checkpoint of {title_of(point.run)}, but its recipe keeps none. "
+            "Set training.best_by to held_out (with a held_out such as 0.1) or to test."
+        )
     kept = ", ".join(str(epoch) for epoch in point.run.recipe.kept_epochs)
     return (
         f"analyses.{analysis} needs the checkpoint of epoch {point.epoch} of {title_of(point.run)}, "

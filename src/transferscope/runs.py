@@ -94,6 +94,11 @@ class Run(Frozen):
         return Point(run=self, epoch=self.recipe.epochs)
 
     @property
+    def best(self) -> Point:
+        """The network at the epoch that its recipe's `best_by` chose."""
+        return Point(run=self, epoch="best")
+
+    @property
     def init(self) -> Point:
         """The network before the training: P under a new head, or RI."""
         return Point(run=self, epoch=0)
@@ -103,7 +108,8 @@ class Point(Frozen):
     """The network of a Run after so many epochs."""
 
     run: Run
-    epoch: int
+    epoch: int | Literal["best"]
+    """"best": the epoch that the recipe's `best_by` chose; known when the Run is done."""
 
 
 Run.model_rebuild()
@@ -132,6 +138,7 @@ def target_run(
     view: View = UNSHUFFLED,
     pretrain_epoch: int | None = None,
     init_seed: int | None = None,
+    augment: bool = True,
 ) -> Run:
     """The Run of one instance of P-T, of RI-T or of a control.
 
@@ -143,7 +150,11 @@ def target_run(
         view: how the images are shown.
         pretrain_epoch: not of RI-T: the pre-training epoch to start from; the last by default.
         init_seed: seed of what is drawn at random; the instance's seed by default.
+        augment: whether training images are varied as the study says; never those of a shuffled view, so what is
+            compared with such a Run asks for none.
     """
+    augment = augment and view == UNSHUFFLED
+    is_the_studys_own = augment or study.training.augmentation == "none"
     source: Point | None = None
     if kind != "ri_t":
         pretraining = pretraining_run(study)
@@ -163,7 +174,8 @@ def target_run(
             study.training,
             learning_rates(study, target).of(kind),
             # nobody looks inside a network of shuffled images, of another checkpoint, or inside a control
-            keep_epochs=view == UNSHUFFLED and pretrain_epoch is None and kind in KINDS,
+            looked_into=view == UNSHUFFLED and is_the_studys_own and pretrain_epoch is None and kind in KINDS,
+            augment=augment,
         ),
     )
 
@@ -188,8 +200,16 @@ def chosen_seeds(study: Study, config: AnalysisConfig) -> tuple[int, ...]:
     return study.seeds if config.seeds is None else config.seeds
 
 
-def _recipe(schedule: Schedule, learning_rate: float, *, keep_epochs: bool = True) -> Recipe:
+def _recipe(
+    schedule: Schedule, learning_rate: float, *, looked_into: bool = True, augment: bool = True
+) -> Recipe:
+    """The recipe of one Run, written in one way, so that what means the same is the same Run."""
     fields = {name: getattr(schedule, name) for name in Schedule.model_fields}
-    # one way to write them, so that what means the same is the same Run
-    fields["keep_epochs"] = schedule.kept_epochs[1:-1] if keep_epochs else ()
+    fields["keep_epochs"] = schedule.kept_epochs[1:-1] if looked_into else ()
+    if not looked_into:
+        fields["best_by"] = "none"
+    if not augment:
+        fields["augmentation"] = "none"
+    if fields["augmentation"] != "crop_and_flip":
+        fields["crop_scale"] = Schedule.model_fields["crop_scale"].default
     return Recipe(**fields, learning_rate=learning_rate)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from transferscope.analysis import analysis_module
-from transferscope.config import AnalysisConfig, Study
+from transferscope.config import AnalysisConfig, Schedule, Study
 from transferscope.data.base import Description, describe
 from transferscope.errors import BadInput, did_you_mean
 from transferscope.model_errors import Problem
@@ -22,6 +22,11 @@ def study_problems(study: Study) -> list[Problem]:
         description = _described(target.data, path, problems)
         if source is not None and description is not None:
             problems.extend(_misfits(source, description, path))
+        if description is not None:
+            problems.extend(_wrong_smoothing(study.training, ("training",), description, f"target '{name}'"))
+    if source is not None:
+        path = ("source", "pretraining")
+        problems.extend(_wrong_smoothing(study.source.pretraining, path, source, "the source"))
     data_are_fine = not problems
     for name, config in study.analyses.items():
         path = ("analyses", name)
@@ -57,6 +62,12 @@ def _misfits(source: Description, target: Description, path: KeyPath) -> Iterato
     if target.channels != source.channels:
         channels = f"{target.channels} here, {source.channels} in the source"
         yield Problem(path, f"images must have as many channels in source and target: {channels}")
+
+
+def _wrong_smoothing(schedule: Schedule, path: KeyPath, about: Description, whose: str) -> Iterator[Problem]:
+    if schedule.label_smoothing and about.multi_label:
+        text = f"is for single labels, but {whose} has several labels an image; set it to 0"
+        yield Problem((*path, "label_smoothing"), text)
 
 
 def _wrong_choices(study: Study, config: AnalysisConfig, path: KeyPath) -> Iterator[Problem]:

@@ -39,12 +39,12 @@ STUDY: dict[str, Any] = {
 KEYS = {
     "data letters": "ba2e501ca16684537a0da02dc6f8ec066eb7e1905767b5315fc48ef9701fde04",
     "data rendered_digits": "b5d03e91a59482040eb1e3322310f6ad5093cc9c031bb03418383a1036d69bf6",
-    "pre-train on letters": "f0f83bdb491c90cece326c3747269f8d3dcf7009865ba249c73c6b40b338502b",
-    "train P-T rendered_digits seed 0": "4d4771ebec0cc36a44d492936f4235161c8a9f9cec36c42a2b1996727996528e",
-    "train RI-T rendered_digits seed 0": "1e19eb77811d9608aa45d501d8fcb9e2d4cd04844f43647b204360b05e185e58",
-    "train RI-T rendered_digits blocks 8 px seed 0": "6ecdc470f7980d038b987870762a2323ba36e66bf5082d64b8728334edd96437",
+    "pre-train on letters": "bf5888f8c6b370d040b8b9a9faa6fa530813d647a64ba4f5c486c9ab75ba0933",
+    "train P-T rendered_digits seed 0": "54920ca8223c132b0aac1412f0b802a2b7487b6754f042a9ce7ed0be9e8692b3",
+    "train RI-T rendered_digits seed 0": "42a4e4d4914fb3d338306ff87d85a8471b854c9f7f4b315d2563a84d411e8585",
+    "train RI-T rendered_digits blocks 8 px seed 0": "ed6838e3a1d5b7a193e119f90b5a4d4fdaeee1f208e83ffe7bc6f6d72dddaf4d",
     "train RI-T rendered_digits pixels and channels shuffled seed 0": (
-        "23b9bcfd9b7c6764132b7fdaf02dc8a18abe5d92a4ac1f741dff409c8e86dcef"
+        "0b9ea4701189b8c888688275771aec71dc5b5a7d9cbde984712136b2c80a3f0c"
     ),
     "mistakes digits": "dc608fab63457b72fc2f991aba04c0c853796424cde24aaf4d51cd021a08591d",
 }

@@ -209,6 +209,7 @@ def barriers(heights: dict[str, float], *, midpoint: float | None = 0.8, seeds: 
             "target": "near",
             "target_b": "near",
             "definition": "line",
+            "checkpoint": "final",
             "pair": pair,
             "seed_a": a,
             "seed_b": b,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import polars as pl
 import pytest
 import torch
@@ -10,6 +12,7 @@ from transferscope.analysis import Column
 from transferscope.data.base import Description, ImageData, ImageSplit
 from transferscope.data.shuffle import block_shuffle, pixel_channel_shuffle
 from transferscope.execute.artifacts import (
+    StoredSubject,
     read_data,
     read_description,
     read_state,
@@ -19,7 +22,7 @@ from transferscope.execute.artifacts import (
     write_trained,
 )
 from transferscope.runs import UNSHUFFLED, View
-from transferscope.train.loop import Trained
+from transferscope.train.loop import Best, Trained
 
 ABOUT = Description(class_names=("a", "b"), image_size_px=4, num_train=3, num_test=2, fingerprint="f")
 
@@ -49,6 +52,27 @@ def test_data_come_back_under_every_view(tmp_path) -> None:
 def test_shuffled_view_without_seed_is_refused() -> None:
     with pytest.raises(ValueError, match="needs a seed"):
         show(_split(2).images, View(kind="blocks", block_size_px=2))
+
+
+def test_the_best_network_comes_back_with_its_epoch_and_predictions(tmp_path) -> None:
+    state, best_state = {"w": torch.zeros(2)}, {"w": torch.ones(2)}
+    best = Best(epoch=2, metric=0.5, state=best_state, test_logits=torch.ones(2, 2))
+    trained = Trained(
+        checkpoints={0: state, 3: state},
+        history=pl.DataFrame({"epoch": [0]}),
+        test_logits=torch.zeros(2, 2),
+        best=best,
+    )
+    write_trained(tmp_path, trained, ABOUT, best_by="held_out")
+    chosen = json.loads((tmp_path / "best.json").read_text())
+    assert chosen == {"epoch": 2, "by": "held_out", "metric": 0.5}
+    found = StoredSubject(tmp_path, None, "best", torch.device("cpu"))  # type: ignore[arg-type]
+    final = StoredSubject(tmp_path, None, 3, torch.device("cpu"))  # type: ignore[arg-type]
+    assert (found.epoch, final.epoch) == (2, 3)
+    assert torch.equal(found.state["w"], best_state["w"])
+    assert torch.equal(found.test_logits, best.test_logits)
+    assert torch.equal(final.test_logits, trained.test_logits)
+    assert found.history.equals(final.history)
 
 
 def test_states_keep_the_order_of_the_network(tmp_path) -> None:

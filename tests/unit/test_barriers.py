@@ -266,6 +266,84 @@ def test_pairs_across_targets_are_measured_on_both_and_once(tmp_path: Path) -> N
         assert cell.subjects[barriers.ELSEWHERE].run.data != cell.data
 
 
+def best_study(folder: Path, **more: Any) -> Study:
+    training = {**tiny.document()["training"], "held_out": 0.1, "best_by": "held_out"}
+    return tiny.study(folder, "barriers", training=training, **more)
+
+
+def test_pairs_are_taken_at_both_checkpoints_where_the_best_is_kept(tmp_path: Path) -> None:
+    study = best_study(tmp_path, seeds=[0, 1])
+    config = barriers.Config(across=(("digits", "scans"),), targets=("digits",))
+    found = list(barriers.cells(study, config))
+    by_checkpoint = {
+        name: [cell for cell in found if cell.keys["checkpoint"] == name] for name in ("final", "best")
+    }
+    pairs = [cell for cell in by_checkpoint["final"] if "a" in cell.subjects]
+    assert [
+        {**cell.keys, "checkpoint": None, "best_by": None}
+        for cell in pairs
+        if cell.keys["target"] == cell.keys["target_b"]
+    ] == [{**cell.keys, "checkpoint": None, "best_by": None} for cell in by_checkpoint["best"]]
+    for cell in by_checkpoint["best"]:
+        assert cell.keys["best_by"] == "held_out"
+        assert all(point == point.run.best for point in cell.subjects.values())
+    assert all(cell.keys["best_by"] is None for cell in by_checkpoint["final"])
+    only_final = config.model_copy(update={"checkpoints": ("final",)})
+    assert [cell.keys for cell in barriers.cells(study, only_final)] == [
+        cell.keys for cell in by_checkpoint["final"]
+    ]
+    elsewhere = config.model_copy(update={"targets": None, "best_targets": ("scans",)})
+    best = [cell for cell in barriers.cells(study, elsewhere) if cell.keys["checkpoint"] == "best"]
+    assert {(cell.keys["target"], cell.keys["target_b"]) for cell in best} == {("scans", "scans")}
+
+
+def test_best_checkpoints_that_the_recipe_does_not_keep_are_a_mistake(tmp_path: Path) -> None:
+    study = tiny.study(tmp_path, "barriers")
+    problems = list(barriers.check(study, barriers.Config(checkpoints=("best", "final"))))
+    assert [problem.key for problem in problems] == ["checkpoints"]
+    assert "Set training.best_by to held_out" in problems[0].message
+    for config, key in (
+        (barriers.Config(checkpoints=("best",)), "checkpoints"),
+        (barriers.Config(best_targets=("nowhere",)), "best_targets"),
+    ):
+        assert key in [problem.key for problem in barriers.check(study, config)]
+
+
+def test_what_the_best_epochs_give_stands_beside_the_final_ones(tmp_path: Path) -> None:
+    """From end to end: the epochs are the real ones, and findings don't change with what the best give."""
+    document = tiny.document("barriers", seeds=[0, 1])
+    document["training"] |= {"epochs": 4, "held_out": 0.2, "best_by": "held_out", "keep_epochs": []}
+    document["training"]["learning_rate"] = {"p_t": 0.3, "ri_t": 0.3}
+    document["targets"] = {"digits": document["targets"]["digits"]}
+    run = tiny.run(tiny.write(tmp_path / "tiny.yaml", document), tmp_path / "out")
+    assert run.exit_code == 0, run.printed
+    tables = collect(run.plan, run.store)["barriers"].tables
+    found = tables["barriers"].filter(definition="line")
+    assert found["checkpoint"].value_counts().sort("checkpoint").rows() == [("best", 5), ("final", 5)]
+    final = found.filter(checkpoint="final")
+    assert final["epoch_a"].unique().to_list() == [4]
+    for planned in run.plan.cells:
+        if planned.cell.keys["checkpoint"] == "best":
+            keys = {name: planned.cell.keys[name] for name in ("pair", "a", "b", "checkpoint")}
+            row = found.filter(**keys).row(0, named=True)
+            for role in ("a", "b"):
+                folder = run.store.path(run.plan.graph[planned.task_key].payload.run_keys[role])  # type: ignore[union-attr]
+                metrics = pl.read_parquet(folder / "history.parquet")["held_out_metric"].to_list()[1:]
+                assert row[f"epoch_{role}"] == 1 + metrics.index(max(metrics))
+    assert found.filter(checkpoint="best")["epoch_a"].min() < 4  # type: ignore[operator]
+    panels = {panel.name: panel for panel in barriers.panels(tables)}
+    assert "metric-digits-best" in panels
+    assert (
+        "Networks at their best epochs (by the metric on held-out images) are stars"
+        in panels["heights"].summary
+    )
+    best = found.filter(pair="P-T & P-T", checkpoint="best")["barrier_metric"].mean()
+    assert f"P-T & P-T: {best:.3f} and" in panels["heights"].summary
+    assert all(panel.chart.to_dict() for panel in panels.values())
+    other = {**tables, "barriers": tables["barriers"].filter(checkpoint="final")}
+    assert barriers.findings(tables, run.plan.study) == barriers.findings(other, run.plan.study)
+
+
 def test_panels_need_no_table_but_draw_what_there_is(tiny_run: tiny.TinyRun) -> None:
     tables = {name: pl.read_parquet(tiny_run.out / "tables" / f"{name}.parquet") for name in barriers.TABLES}
     every = {panel.name for panel in barriers.panels(tables)}

@@ -64,20 +64,20 @@ def test_a_study_comes_down_to_the_tasks_that_it_needs(tmp_path: Path) -> None:
 
 def test_the_embedded_study() -> None:
     full = plan(load_study(embedded_study()))
-    assert kinds(full) == {"data": 5, "train": 150, "measure": 203}
+    assert kinds(full) == {"data": 5, "train": 150, "measure": 269}
     assert cells(full) == {
         "feature_reuse": 57,
         "mistakes": 4,
         "feature_similarity": 4,
         "parameter_distance": 4,
-        "barriers": 66 + 32 + 2,
+        "barriers": 2 * 66 + 32 + 2,  # pairs at their last and at their best epochs
         "criticality": 6,
         "checkpoints": 18,
         "spectra": 4,
         "low_level_statistics": 6,
     }
     quick = plan(load_study(embedded_study(), variant="quick"))
-    assert kinds(quick) == {"data": 5, "train": 33, "measure": 72}
+    assert kinds(quick) == {"data": 5, "train": 33, "measure": 96}
 
 
 def test_no_task_is_planned_twice(tmp_path: Path) -> None:
@@ -112,6 +112,42 @@ def test_networks_that_nobody_looks_inside_keep_no_checkpoints_on_the_way(tmp_pa
         assert run.recipe.kept_epochs == (
             (0, 2) if shuffled_or_control or from_the_middle else (0, 1, 2, 3)[: run.recipe.epochs + 1]
         )
+
+
+def test_what_is_compared_with_shuffled_images_is_not_augmented(tmp_path: Path) -> None:
+    training = {
+        **tiny.document()["training"],
+        "augmentation": "crop_and_flip",
+        "held_out": 0.1,
+        "best_by": "test",
+    }
+    study = tiny.study(tmp_path, training=training)
+    for planned in plan(study).cells:
+        for point in planned.cell.subjects.values():
+            if point.run.data.dataset != "letters":
+                is_plain = planned.analysis in ("feature_reuse", "low_level_statistics")
+                assert point.run.recipe.augmentation == ("none" if is_plain else "crop_and_flip")
+                if is_plain:
+                    assert (point.run.recipe.kept_epochs, point.run.recipe.best_by) == ((0, 2), "none")
+                    assert point.run.recipe.held_out == 0.1
+    plain = tiny.study(tmp_path)
+    assert target_run(plain, "p_t", "digits", 0, augment=False) == target_run(plain, "p_t", "digits", 0)
+
+
+def test_a_best_checkpoint_that_is_not_kept_is_said_with_the_mend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asks_for_the_best(study: Study, config: object) -> Iterator[Cell]:
+        run = target_run(study, "ri_t", "digits", 0)
+        yield Cell(keys={"target": "digits"}, subjects={"a": run.best}, data=run.data)
+
+    monkeypatch.setattr(parameter_distance, "cells", asks_for_the_best)
+    with pytest.raises(
+        BadInput, match="needs the best checkpoint of RI-T rendered_digits seed 0, but its recipe"
+    ):
+        plan(tiny.study(tmp_path, "parameter_distance"))
+    training = {**tiny.document()["training"], "held_out": 0.1, "best_by": "held_out"}
+    assert len(plan(tiny.study(tmp_path, "parameter_distance", training=training)).cells) == 1
 
 
 def test_kinds_have_their_own_rates_and_a_target_its_own(tmp_path: Path) -> None:

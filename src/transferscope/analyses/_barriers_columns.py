@@ -12,6 +12,10 @@ KEYS = (
     Column("b", "str", "Second instance; null where all are taken together"),
     Column("seed_a", "int", "Seed of the first instance; null where all are taken together"),
     Column("seed_b", "int", "Seed of the second instance; null where all are taken together"),
+    Column(
+        "checkpoint", "str", "final: the networks at the end of their training; best: at their best epochs"
+    ),
+    Column("best_by", "str", "What the best epoch was chosen by, held_out or test; null for final"),
 )
 
 _BATCH_NORM = Column(
@@ -34,6 +38,8 @@ TABLES = {
         Column("barrier_metric_bias", "float", "Mean over the resamples minus the estimate"),
         Column("alpha_at_loss", "float", "Where the loss rises most"),
         Column("alpha_at_metric", "float", "Where the metric drops most"),
+        Column("epoch_a", "int", "Epoch of a"),
+        Column("epoch_b", "int", "Epoch of b"),
         Column("loss_a", "float", "Test loss of a on the path, with BatchNorm as said", "nats"),
         Column("loss_b", "float", "Test loss of b on the path", "nats"),
         Column("loss_midpoint", "float", "Test loss of the averaged weights", "nats"),

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from transferscope.analyses._barriers_columns import AVERAGED, BEST, ENSEMBLE, MEAN
-from transferscope.analyses._contours import contour_segments
+from transferscope.analyses._barriers_planes import plane_panels
 from transferscope.analysis import Panel
 
 if TYPE_CHECKING:
     import polars as pl
 
 TOGETHER_KINDS = ("P-T", "RI-T")
-NUM_CONTOURS = 8
 ROOM_ABOVE = 4.0
 """Top of a path's loss axis over the largest loss between the ends."""
-LOUDEST = 30.0
-"""Losses on a plane beyond so many times the smallest one are drawn as this: far outside they explode."""
-PLANE_SIDE_PX = 250
+FINAL, BEST_EPOCH = "final", "best"
+STAR = "M0,-1L0.25,-0.35L0.95,-0.3L0.4,0.15L0.6,0.8L0,0.45L-0.6,0.8L-0.4,0.15L-0.95,-0.3L-0.25,-0.35Z"
+SHAPES = {FINAL: "circle", BEST_EPOCH: STAR}
+"""Of networks at the end of their training, and at their best epoch: a star, as in the paper's legends."""
+PAIR_KEYS = ("target", "target_b", "pair", "a", "b")
 
 
 def barriers_panels(tables: Mapping[str, pl.DataFrame]) -> Sequence[Panel]:
@@ -30,7 +30,7 @@ def barriers_panels(tables: Mapping[str, pl.DataFrame]) -> Sequence[Panel]:
     drawn += _averaging(tables["barriers_averaging"])
     drawn += _basins(tables["barriers_basin"])
     drawn += _paths(tables["barriers_curves"])
-    drawn += _planes(tables["barriers_plane"])
+    drawn += plane_panels(tables["barriers_plane"])
     return drawn
 
 
@@ -41,22 +41,49 @@ def _heights(barriers: pl.DataFrame) -> Panel:
     from transferscope.figures import color_scale
 
     table = barriers.filter(pl.col("definition") == "line")
+    final = table.filter(pl.col("checkpoint") == FINAL)
     scale = color_scale(table["pair"])
-    base = alt.Chart(table).encode(
-        y=alt.Y("target:N", title=None, sort=None), yOffset=alt.YOffset("pair:N", sort=scale.domain)
-    )
+    x = alt.X("barrier_metric:Q", title="barrier of the metric")
+    y = alt.Y("target:N", title=None, sort=None)
+    offset = alt.YOffset("pair:N", sort=scale.domain)
     # one below the other: beside each other the long names would reach beyond the panel
     color = alt.Color("pair:N", scale=scale, title=None, legend=alt.Legend(columns=1))
-    title = "barrier of the metric"
-    points = base.mark_point(opacity=0.6).encode(x=alt.X("barrier_metric:Q", title=title), color=color)
-    means = base.mark_tick(thickness=2, size=9).encode(
-        x=alt.X("mean(barrier_metric):Q", title=title), color=color
-    )
+    points = alt.Chart(table).mark_point(opacity=0.6).encode(x=x, y=y, yOffset=offset, color=color)
+    mean = x.copy()
+    mean.shorthand = "mean(barrier_metric):Q"
+    means = alt.Chart(final).mark_tick(thickness=2, size=9).encode(x=mean, y=y, yOffset=offset, color=color)
+    summary = "Barrier of the metric by target and kind of pair; a point a pair, the stroke is the mean."
+    if len(final) < len(table):
+        points = points.encode(
+            shape=alt.Shape(
+                "checkpoint:N", scale=alt.Scale(domain=list(SHAPES), range=list(SHAPES.values())), title=None
+            )
+        )
+        summary += f" Final networks are circles, and the mean is theirs. {_said_of_best(table)}"
     return Panel(
         name="heights",
         title="Barriers: largest drop of the metric below the line between the ends",
         chart=alt.layer(points, means).properties(height=330),
-        summary="Barrier of the metric by target and kind of pair; a point a pair, the stroke is the mean.",
+        summary=summary,
+    )
+
+
+def _said_of_best(table: pl.DataFrame) -> str:
+    """What the best networks give beside the final ones, over the pairs that have both."""
+    import polars as pl
+
+    best = table.filter(pl.col("checkpoint") == BEST_EPOCH)
+    pair = [name for name in PAIR_KEYS if name in table.columns]
+    both = best.join(table.filter(pl.col("checkpoint") == FINAL), on=pair, nulls_equal=True, suffix="_final")
+    said = []
+    for kind in both["pair"].unique(maintain_order=True):
+        part = both.filter(pl.col("pair") == kind)
+        means = [part[name].mean() for name in ("barrier_metric", "barrier_metric_final")]
+        said.append("{}: {:.3f} and {:.3f}".format(kind, *means))
+    by = " and ".join(best["best_by"].unique(maintain_order=True))
+    return (
+        f"Networks at their best epochs (by the metric on {by.replace('_', '-')} images) are stars. Mean barrier of "
+        f"the same pairs, best and final: {'; '.join(said)}."
     )
 
 
@@ -142,41 +169,50 @@ def _basins(basins: pl.DataFrame) -> list[Panel]:
 
 
 def _paths(curves: pl.DataFrame) -> list[Panel]:
-    """Of each target, metric and loss along the path of every pair."""
+    """Of each target, metric and loss along the path of every pair: of final networks, then of best ones."""
+    import polars as pl
+
+    drawn = []
+    for (target, checkpoint), part in curves.group_by(["target", "checkpoint"], maintain_order=True):
+        part = part.filter(pl.col("loss").is_finite())
+        part = part.with_columns(line=pl.concat_str("a", "b", "target_b", separator=" & "))
+        is_best = checkpoint == BEST_EPOCH
+        for value, title in (("metric", "test metric"), ("loss", "test loss (nats, logarithmic)")):
+            short = title.split(" (")[0]
+            which = ", networks at their best epochs" if is_best else ""
+            drawn.append(
+                Panel(
+                    name=f"{value}-{target}{'-best' if is_best else ''}",
+                    title=f"{target}: {short} along the paths{which}",
+                    chart=_path(part, value, title),
+                    summary=f"{title} on the straight path between two instances on {target}{which}, a line a pair.",
+                )
+            )
+    return sorted(drawn, key=lambda panel: panel.name.endswith("-best"))
+
+
+def _path(curves: pl.DataFrame, value: str, title: str) -> Any:
     import altair as alt
     import polars as pl
 
     from transferscope.figures import color_scale, dash_scale
 
-    drawn = []
-    for target in curves["target"].unique(maintain_order=True):
-        part = curves.filter((pl.col("target") == target) & pl.col("loss").is_finite())
-        part = part.with_columns(line=pl.concat_str("a", "b", "target_b", separator=" & "))
-        positive = part.filter(pl.col("loss") > 0)
-        for value, title, rows, scale in (
-            ("metric", "test metric", part, alt.Scale(zero=False)),
-            ("loss", "test loss (nats, logarithmic)", positive, _loss_scale(positive)),
-        ):
-            chart = (
-                alt.Chart(rows)
-                .mark_line(opacity=0.75, strokeWidth=1.5, clip=True)
-                .encode(
-                    x=alt.X("alpha:Q", title="alpha (0: a, 1: b)"),
-                    y=alt.Y(f"{value}:Q", title=title, scale=scale),
-                    color=alt.Color("pair:N", scale=color_scale(part["pair"]), title=None),
-                    strokeDash=alt.StrokeDash("pair:N", scale=dash_scale(part["pair"]), title=None),
-                    detail="line:N",
-                )
-            )
-            drawn.append(
-                Panel(
-                    name=f"{value}-{target}",
-                    title=f"{target}: {title.split(' (')[0]} along the paths",
-                    chart=chart,
-                    summary=f"{title} on the straight path between two instances on {target}, a line a pair.",
-                )
-            )
-    return drawn
+    scale = alt.Scale(zero=False)
+    rows = curves
+    if value == "loss":
+        rows = curves.filter(pl.col("loss") > 0)
+        scale = _loss_scale(rows)
+    return (
+        alt.Chart(rows)
+        .mark_line(opacity=0.75, strokeWidth=1.5, clip=True)
+        .encode(
+            x=alt.X("alpha:Q", title="alpha (0: a, 1: b)"),
+            y=alt.Y(f"{value}:Q", title=title, scale=scale),
+            color=alt.Color("pair:N", scale=color_scale(curves["pair"]), title=None),
+            strokeDash=alt.StrokeDash("pair:N", scale=dash_scale(curves["pair"]), title=None),
+            detail="line:N",
+        )
+    )
 
 
 def _loss_scale(curves: pl.DataFrame) -> Any:
@@ -189,114 +225,3 @@ def _loss_scale(curves: pl.DataFrame) -> Any:
         return alt.Scale(type="log")
     top = min(max(losses), ROOM_ABOVE * max(inside))
     return alt.Scale(type="log", domain=[min(losses), top], nice=False)
-
-
-def _planes(planes: pl.DataFrame) -> list[Panel]:
-    """The loss on every plane, with the instances at their places."""
-    import polars as pl
-
-    drawn = []
-    for (target, kind), part in planes.group_by(["target", "pair"], maintain_order=True):
-        grid = part.filter(pl.col("instance").is_null())
-        usable = grid.filter(pl.col("loss").is_finite() & (pl.col("loss") > 0))
-        if usable.is_empty():
-            continue
-        names = part["instance"].drop_nulls().to_list()
-        drawn.append(
-            Panel(
-                name=f"plane-{target}-{kind}",
-                title=f"{target}: loss on the plane through three {kind}",
-                chart=_plane(grid, part.filter(pl.col("instance").is_not_null())),
-                summary=f"Mean test loss on the plane through {', '.join(names[:3])} on {target}, with lines of "
-                "equal loss; distances in the drawing are L2 distances of the weights.",
-            )
-        )
-    return drawn
-
-
-def _plane(grid: pl.DataFrame, marked: pl.DataFrame) -> Any:
-    import altair as alt
-    import polars as pl
-
-    from transferscope.figures import ON_DARK, ON_LIGHT, SEQUENTIAL_SCHEME
-
-    xs, ys = grid["x"].unique().sort().to_list(), grid["y"].unique().sort().to_list()
-    step = (xs[1] - xs[0]) / 2
-    losses = grid["loss"].to_list()
-    low = min(loss for loss in losses if loss > 0)
-    high = min(max(loss for loss in losses if math.isfinite(loss)), LOUDEST * low)
-    cells = grid.filter(pl.col("loss").is_finite()).with_columns(
-        x0=pl.col("x") - step, x1=pl.col("x") + step, y0=pl.col("y") - step, y1=pl.col("y") + step
-    )
-    x_scale, y_scale = (
-        alt.Scale(domain=[places[0], places[-1]], nice=False, zero=False) for places in (xs, ys)
-    )
-    x_title, y_title = "L2 distance along the first two", "at right angles"
-    heat = (
-        alt.Chart(cells)
-        .mark_rect(clip=True)
-        .encode(
-            x=alt.X("x0:Q", scale=x_scale, title=x_title),
-            x2="x1:Q",
-            y=alt.Y("y0:Q", scale=y_scale, title=y_title),
-            y2="y1:Q",
-            color=alt.Color(
-                "loss:Q",
-                title="test loss (nats, logarithmic)",
-                scale=alt.Scale(type="log", domain=[low, high], clamp=True, scheme=SEQUENTIAL_SCHEME),
-                legend=alt.Legend(values=_round_numbers(low, high)),
-            ),
-        )
-    )
-    lines = (
-        alt.Chart(_contours(xs, ys, losses, low, high))
-        .mark_rule(color=ON_DARK, opacity=0.6, strokeWidth=0.8)
-        .encode(x="x:Q", y="y:Q", x2="x2:Q", y2="y2:Q")
-    )
-    own = alt.Chart(marked).encode(x="x:Q", y="y:Q")
-    on_it, off_it = pl.col("loss").is_not_null(), pl.col("loss").is_null()
-    filled = alt.Chart(marked.filter(on_it)).mark_point(
-        color=ON_DARK, stroke=ON_LIGHT, strokeWidth=1, opacity=1, size=60
-    )
-    hollow = alt.Chart(marked.filter(off_it)).mark_point(
-        filled=False, stroke=ON_DARK, strokeWidth=2, opacity=1, size=60
-    )
-    halo = own.mark_text(dy=-11, stroke=ON_LIGHT, strokeWidth=3, color=ON_LIGHT, fontWeight="bold")
-    names = own.mark_text(dy=-11, color=ON_DARK, fontWeight="bold")
-    return alt.layer(
-        heat,
-        lines,
-        filled.encode(x="x:Q", y="y:Q"),
-        hollow.encode(x="x:Q", y="y:Q"),
-        halo.encode(text="instance:N"),
-        names.encode(text="instance:N"),
-    ).properties(
-        # equal lengths must look equal, so the plot itself is square
-        width=PLANE_SIDE_PX,
-        height=PLANE_SIDE_PX,
-        autosize=alt.AutoSizeParams(type="pad", contains="padding"),
-    )
-
-
-def _round_numbers(low: float, high: float) -> list[float]:
-    """1, 2, 5 and their tens between these."""
-    exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    candidates = [digit * 10.0**exponent for exponent in exponents for digit in (1, 2, 5)]
-    return [number for number in candidates if low <= number <= high]
-
-
-def _contours(
-    xs: Sequence[float], ys: Sequence[float], losses: Sequence[float], low: float, high: float
-) -> pl.DataFrame:
-    """Lines of equal loss, evenly spaced on a logarithmic scale."""
-    import polars as pl
-
-    logs = [math.log(loss) if loss > 0 else math.nan for loss in losses]
-    rows = [logs[start : start + len(xs)] for start in range(0, len(logs), len(xs))]
-    bottom, top = math.log(low), math.log(high)
-    segments = [
-        segment
-        for index in range(1, NUM_CONTOURS + 1)
-        for segment in contour_segments(xs, ys, rows, bottom + (top - bottom) * index / (NUM_CONTOURS + 1))
-    ]
-    return pl.DataFrame(segments, schema=["x", "y", "x2", "y2"], orient="row")

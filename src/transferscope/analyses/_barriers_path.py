@@ -63,6 +63,7 @@ def measure_path(
     }
     for name, alpha in (("a", 0.0), ("b", 1.0)):
         shared |= {f"loss_{name}_raw": raw[alpha].loss, f"metric_{name}_raw": raw[alpha].metric}
+    shared |= {"epoch_a": a.epoch, "epoch_b": b.epoch}
     shared |= {"batch_norm": settings.batch_norm if has_batch_norm else NO_BATCH_NORM, "n": len(test.labels)}
     found = barrier_intervals(path, draws=settings.bootstrap_draws, generator=generator)
     rows = [
@@ -105,7 +106,7 @@ def check_stored(losses: Tensor, subject: Subject, labels: Tensor, name: str) ->
 
     Args:
         losses: (n,) of the network as measured here, with its own running statistics.
-        subject: the network, evaluated directly at the end of its training.
+        subject: the network, evaluated directly when it was trained.
         labels: (n,) or (n, k) of the first n test images.
         name: how the error calls the network.
     """

@@ -30,7 +30,7 @@ MAY_BE_EMPTY = ("barriers_basin", "barriers_averaging", "barriers_plane")
 """A study with one seed has pairs across targets alone; planes may be switched off."""
 
 ORDER = 5
-VERSION = 2
+VERSION = 3
 TITLE = "Barriers and basins"
 SHOWS = (
     "Test loss and metric of networks on the straight line between two instances, (1 - alpha) a + alpha b, and "
@@ -44,7 +44,9 @@ HOW_TO_READ = (
     "(epsilon, delta)-basin when its loss differs from the mean by epsilon or less, and a step of length delta out "
     "of it, by noise or straight on, costs twice epsilon or more; without an epsilon of one's own it is called a "
     "basin when that is true of some epsilon. Averaging is safe where the averaged weights are no worse than the "
-    "mean instance."
+    "mean instance. Final networks are those at the end of their training, 'T' in the paper's legends; best ones, "
+    "'*' there, are those at the epoch with the highest metric on the images that the column best_by names. Findings, "
+    "basins, planes and averages are of the final ones."
 )
 CAVEATS = (
     "The highest point of a path is found on a grid and is biased upward where test images are few; the bias "
@@ -52,7 +54,9 @@ CAVEATS = (
     "them. Losses beyond the ends can explode; the loss axis is logarithmic. The basin's delta is a choice: by "
     "default the mean distance between the instances, so that the walls must show within one more length of the set. "
     "A rough floor between high walls counts as a basin too: look at its epsilon. In a plane, what is marked with a "
-    "hollow point lies off it, and is shown at its nearest place."
+    "hollow point lies off it, and is shown at its nearest place. Where best_by is test, as in the paper, the ends of "
+    "a path were chosen for the images that it is then measured on: they look better there than they are, and the "
+    "barrier between them larger."
 )
 SOURCE = (
     "Neyshabur, Sedghi, Zhang (2020), section 4.1 and definition of a basin; barrier over the line as in Entezari "
@@ -112,6 +116,11 @@ class Config(AnalysisConfig, Settings):
     """Pairs of targets with the same classes whose P-T are interpolated too, measured on both."""
     plane_targets: tuple[str, ...] | None = None
     """Targets whose planes are drawn; the first by default."""
+    checkpoints: tuple[Literal["best", "final"], ...] | None = None
+    """Where in their training pairs are taken: at the end, at the best epoch, or both; by default both where the
+    recipe keeps the best."""
+    best_targets: tuple[str, ...] | None = None
+    """Targets whose pairs are taken at their best epochs; all by default."""
 
 
 def check(study: Study, config: Config) -> Iterator[ConfigProblem]:
@@ -125,6 +134,7 @@ def check(study: Study, config: Config) -> Iterator[ConfigProblem]:
         if name not in chosen_targets(study, config):
             known = ", ".join(chosen_targets(study, config))
             yield ConfigProblem("plane_targets", f"unknown target '{name}'. Valid: {known}.")
+    yield from _check_checkpoints(study, config)
     for a, b in config.across:
         unknown = [name for name in (a, b) if name not in study.targets]
         if unknown:
@@ -139,14 +149,29 @@ def check(study: Study, config: Config) -> Iterator[ConfigProblem]:
             )
 
 
+def _check_checkpoints(study: Study, config: Config) -> Iterator[ConfigProblem]:
+    if config.checkpoints is not None and "final" not in config.checkpoints:
+        yield ConfigProblem("checkpoints", "must contain final: the findings are about final networks.")
+    if config.checkpoints and "best" in config.checkpoints and study.training.best_by == "none":
+        yield ConfigProblem(
+            "checkpoints",
+            "asks for best, but the recipe keeps no best epoch. Set training.best_by to held_out (with a held_out "
+            "such as 0.1) or to test.",
+        )
+    for name in config.best_targets or ():
+        if name not in chosen_targets(study, config):
+            known = ", ".join(chosen_targets(study, config))
+            yield ConfigProblem("best_targets", f"unknown target '{name}'. Valid: {known}.")
+
+
 def cells(study: Study, config: Config) -> Iterator[Cell]:
-    """A cell a pair; a cell a set of P-T or RI-T, two or all of them; a cell a plane."""
+    """A cell a pair and checkpoint; a cell a set of P-T or RI-T, two or all of them; a cell a plane."""
     planes = chosen_targets(study, config)[:1] if config.plane_targets is None else config.plane_targets
     for target in chosen_targets(study, config):
         points = instances(study, config, target, same_init=True)
         for pair in pairs(points):
             subjects = {"a": points[pair.a], "b": points[pair.b]}
-            yield _cell(study, target, target, pair.columns, subjects, len(config.alphas) / 2)
+            yield from _pair_cells(study, config, (target, target), pair, subjects)
         yield from _set_cells(study, config, target, points)
         if target in planes:
             yield from _plane_cells(study, config, target)
@@ -159,7 +184,21 @@ def cells(study: Study, config: Config) -> Iterator[Cell]:
                 "a": target_run(study, "p_t", a, seed).final,
                 ELSEWHERE: target_run(study, "p_t", b, seed).final,
             }
-            yield _cell(study, a, b, pair.columns, subjects, len(config.alphas) / 2)
+            yield from _pair_cells(study, config, (a, b), pair, subjects)
+
+
+def _pair_cells(
+    study: Study, config: Config, targets: tuple[str, str], pair: Pair, final: Mapping[str, Point]
+) -> Iterator[Cell]:
+    """The pair at the end, then at the best epochs where those are asked for."""
+    yield _cell(study, *targets, pair.columns, final, len(config.alphas) / 2)
+    best_targets = chosen_targets(study, config) if config.best_targets is None else config.best_targets
+    is_wanted = (
+        study.training.best_by != "none" if config.checkpoints is None else "best" in config.checkpoints
+    )
+    if is_wanted and set(targets) <= {*best_targets}:
+        best = {role: point.run.best for role, point in final.items()}
+        yield _cell(study, *targets, pair.columns, best, len(config.alphas) / 2)
 
 
 def _set_cells(study: Study, config: Config, target: str, points: Mapping[str, Point]) -> Iterator[Cell]:
@@ -202,7 +241,15 @@ def _cell(
     subjects: Mapping[str, Point],
     cost: float,
 ) -> Cell:
-    keys = {"target": target, "target_b": target_b, **pair}
+    point = next(iter(subjects.values()))
+    is_best = point.epoch == "best"
+    keys = {
+        "target": target,
+        "target_b": target_b,
+        **pair,
+        "checkpoint": "best" if is_best else "final",
+        "best_by": point.run.recipe.best_by if is_best else None,
+    }
     return Cell(keys=keys, subjects=subjects, data=study.targets[target].data, cost=cost)
 
 
@@ -227,10 +274,10 @@ def panels(tables: Mapping[str, pl.DataFrame]) -> Sequence[Panel]:
 
 
 def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Finding]:
-    """The claims about barriers, over the line between the ends; about basins; about averaging."""
+    """The claims about barriers between final networks, over the line; about basins; about averaging."""
     import polars as pl
 
-    line = tables["barriers"].filter(pl.col("definition") == "line")
+    line = tables["barriers"].filter((pl.col("definition") == "line") & (pl.col("checkpoint") == "final"))
     averaged = tables["barriers_averaging"].filter(pl.col("what") == AVERAGED)
     room = pl.col("largest_epsilon") - pl.col("deviation")
     return [

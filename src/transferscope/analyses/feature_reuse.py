@@ -50,7 +50,8 @@ HOW_TO_READ = (
 CAVEATS = (
     "The relative gain can rise when both accuracies fall, so look at the accuracies themselves beside it. A "
     "target that RI-T solves as well as P-T has no gain to lose, and no share of it can survive. Both kinds keep "
-    "the learning rates that were chosen on unshuffled images."
+    "the learning rates that were chosen on unshuffled images. In a study that augments, all networks of this "
+    "section are trained without: shuffled images can't be cropped or turned."
 )
 SOURCE = "Neyshabur, Sedghi, Zhang (2020), section 3.1, figures 2 and 3"
 
@@ -122,8 +123,9 @@ def _cell(study: Study, target: str, view: View, seed: int, image_size_px: int) 
     }
     subjects = {}
     for kind in KINDS:
-        subjects[kind] = target_run(study, kind, target, seed, view=view).final
-        subjects[f"{kind}_unshuffled"] = target_run(study, kind, target, seed).final
+        # shuffled images are never augmented, so neither is what they are compared with
+        subjects[kind] = target_run(study, kind, target, seed, view=view, augment=False).final
+        subjects[f"{kind}_unshuffled"] = target_run(study, kind, target, seed, augment=False).final
     return Cell(keys=keys, subjects=subjects, data=study.targets[target].data, view=view, cost=0.1)
 
 

@@ -92,7 +92,11 @@ def cells(study: Study, config: Config) -> Iterator[Cell]:
         data = study.targets[target].data
         block = _block_size(study, config, target)
         for seed in chosen_seeds(study, config):
-            subjects = {kind: target_run(study, kind, target, seed).final for kind in (*KINDS, *CONTROLS)}
+            # as in feature_reuse: shuffled images are never augmented, so neither is what they are compared with
+            subjects = {
+                kind: target_run(study, kind, target, seed, augment=False).final
+                for kind in (*KINDS, *CONTROLS)
+            }
             if block is not None:
                 view = shuffled_view(data, block, seed)
                 for kind in KINDS:

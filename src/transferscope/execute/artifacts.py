@@ -1,7 +1,8 @@
 """How results look on disk: read and written here and nowhere else.
 
 data:    train.safetensors, test.safetensors (images, labels), ids.json, about.json
-train:   about.json (of the data trained on), checkpoint-<epoch>.safetensors, history.parquet, test_logits.safetensors
+train:   about.json (of the data trained on), checkpoint-<epoch>.safetensors, history.parquet, test_logits.safetensors;
+         where the recipe keeps the best epoch also checkpoint-best.safetensors and best.json (which epoch, by what)
 measure: <table>.parquet
 """
 
@@ -12,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 import torch
@@ -31,6 +33,7 @@ from transferscope.train.loop import Trained
 
 DTYPES = {"str": pl.String, "int": pl.Int64, "float": pl.Float64, "bool": pl.Boolean, "png": pl.Binary}
 SPLITS = ("train", "test")
+BEST: Literal["best"] = "best"
 
 
 def write_data(folder: Path, data: ImageData, about: Description) -> None:
@@ -80,18 +83,25 @@ def show(images: Tensor, view: View) -> Tensor:
     return block_shuffle(images, view.block_size_px, seed=view.seed)
 
 
-def write_trained(folder: Path, trained: Trained, about: Description) -> None:
-    """Store a training run and what it was trained on."""
+def write_trained(folder: Path, trained: Trained, about: Description, *, best_by: str = "none") -> None:
+    """Store a training run and what it was trained on; `best_by` says what its best epoch was chosen by."""
     write_description(folder, about)
-    for epoch, state in trained.checkpoints.items():
+    checkpoints: dict[int | str, dict[str, Tensor]] = {**trained.checkpoints}
+    logits = {"logits": trained.test_logits}
+    if trained.best is not None:
+        checkpoints[BEST] = trained.best.state
+        logits[BEST] = trained.best.test_logits
+        chosen = {"epoch": trained.best.epoch, "by": best_by, "metric": trained.best.metric}
+        (folder / "best.json").write_text(json.dumps(chosen))
+    for epoch, state in checkpoints.items():
         # the file format sorts by name; the order of the network, from stem to head, is a fact to keep
         order = {"order": json.dumps(list(state))}
         save_file(state, folder / f"checkpoint-{epoch}.safetensors", metadata=order)
     trained.history.write_parquet(folder / "history.parquet")
-    save_file({"logits": trained.test_logits}, folder / "test_logits.safetensors")
+    save_file(logits, folder / "test_logits.safetensors")
 
 
-def read_state(folder: Path, epoch: int) -> dict[str, Tensor]:
+def read_state(folder: Path, epoch: int | Literal["best"]) -> dict[str, Tensor]:
     """The checkpoint of an epoch, in the order of the network."""
     with safe_open(folder / f"checkpoint-{epoch}.safetensors", framework="pt") as file:
         return {name: file.get_tensor(name) for name in json.loads(file.metadata()["order"])}
@@ -119,14 +129,20 @@ def write_rows(
 class StoredSubject:
     """One set of weights in the store; read when asked for."""
 
-    def __init__(self, folder: Path, run: Run, epoch: int, device: torch.device) -> None:
+    def __init__(self, folder: Path, run: Run, epoch: int | Literal["best"], device: torch.device) -> None:
         self._folder, self._run, self._about = folder, run, read_description(folder)
         self._device = device
-        self.epoch = epoch
+        self._asked: int | Literal["best"] = epoch
+
+    @cached_property
+    def epoch(self) -> int:
+        if isinstance(self._asked, int):
+            return self._asked
+        return json.loads((self._folder / "best.json").read_text())["epoch"]
 
     @cached_property
     def state(self) -> dict[str, Tensor]:
-        return read_state(self._folder, self.epoch)
+        return read_state(self._folder, self._asked)
 
     @cached_property
     def history(self) -> pl.DataFrame:
@@ -134,7 +150,8 @@ class StoredSubject:
 
     @cached_property
     def test_logits(self) -> Tensor:
-        return load_file(self._folder / "test_logits.safetensors")["logits"].to(self._device)
+        name = BEST if self._asked == BEST else "logits"
+        return load_file(self._folder / "test_logits.safetensors")[name].to(self._device)
 
     @cached_property
     def modules(self) -> dict[str, Module]:

@@ -27,6 +27,7 @@ from transferscope.options import DatasetOptions
 from transferscope.runs import Run
 from transferscope.store import Store
 from transferscope.task import Measurement, Task
+from transferscope.train.held_out import hold_out
 from transferscope.train.loop import train
 
 Progress = Callable[[float], None]
@@ -71,20 +72,22 @@ def _train(
 ) -> Callable[[Path], None]:
     data_folder = store.path(task.inputs[0])
     about, data = read_description(data_folder), read_data(data_folder, run.view)
+    train_split, held_out = hold_out(data.train, run.recipe.held_out)
     model = _initialized(task, run, store, about)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed)  # dropout and stochastic depth draw from the global generator
         trained = train(
             model,
-            data.train,
+            train_split,
             data.test,
             run.recipe,
             normalization=run.normalization,
             seed=run.seed,
             device=device,
+            held_out_split=held_out if len(held_out) else None,
             on_progress=on_progress,
         )
-    return lambda folder: write_trained(folder, trained, about)
+    return lambda folder: write_trained(folder, trained, about, best_by=run.recipe.best_by)
 
 
 def _initialized(task: Task, run: Run, store: Store, about: Description) -> nn.Module:

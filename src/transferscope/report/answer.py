@@ -242,7 +242,7 @@ def _together(p_t: pl.DataFrame, modules: Sequence[str], limit: str) -> str:
 
 
 def _basin(tables: Tables) -> Part:
-    is_line = pl.col("definition") == "line"
+    is_line = (pl.col("definition") == "line") & (pl.col("checkpoint") == "final")
     table = _rows(tables, "barriers", (pl.col("target") == pl.col("target_b")) & is_line)
     if table is None:
         return "", None

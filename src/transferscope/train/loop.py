@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import math
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 import torch
@@ -12,20 +13,37 @@ from torch import Tensor, nn
 
 from transferscope.config import Recipe
 from transferscope.data.base import ImageSplit
-from transferscope.data.normalize import normalize
 from transferscope.errors import TaskFailed
 from transferscope.metrics.scores import per_example_loss, score
 from transferscope.options import Normalization
 from transferscope.train.evaluate import predict
+from transferscope.train.optimizer import learning_rate_at
+from transferscope.train.step import Stepper
 
 HISTORY_SCHEMA = {
     "epoch": pl.Int64,
     "learning_rate": pl.Float64,
     "train_loss": pl.Float64,
     "train_metric": pl.Float64,
+    "held_out_loss": pl.Float64,
+    "held_out_metric": pl.Float64,
     "test_loss": pl.Float64,
     "test_metric": pl.Float64,
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Best:
+    """The network at the epoch that the recipe's `best_by` chose."""
+
+    epoch: int
+    """From 1: the init is no candidate."""
+    metric: float
+    """The metric that it was chosen by."""
+    state: dict[str, Tensor]
+    """On the CPU."""
+    test_logits: Tensor
+    """(n_test, num_classes) float32."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,23 +53,14 @@ class Trained:
     checkpoints: dict[int, dict[str, Tensor]]
     """State by kept epoch, on the CPU; 0 is the init."""
     history: pl.DataFrame
-    """A row an epoch, 0 is the init. The train columns are means over the epoch as it was trained (null at
-    0); the test columns are null at epochs without a checkpoint."""
+    """A row an epoch, 0 is the init. The train columns are means over the epoch as it was trained (null at 0):
+    on augmented and mixed images where the recipe says so, the loss toward smoothed and mixed labels, the metric
+    against the label with the larger weight. Held-out and test columns are null at epochs where they weren't
+    looked at: that is at kept epochs, and at all where `best_by` names them."""
     test_logits: Tensor
     """(n_test, num_classes) float32 at the last epoch."""
-
-
-def learning_rate_at(recipe: Recipe, step: int, num_steps: int) -> float:
-    """The base rate at a step (0-based) of so many: warm-up, then the schedule."""
-    rate = recipe.learning_rate
-    if step < recipe.warmup_steps:
-        return rate * (step + 1) / recipe.warmup_steps
-    done = step / num_steps
-    if recipe.schedule == "cosine":
-        return rate * 0.5 * (1 + math.cos(math.pi * done))
-    if recipe.schedule == "multistep":
-        return rate * recipe.drop_factor ** sum(done >= milestone for milestone in recipe.milestones)
-    return rate
+    best: Best | None = None
+    """Only where the recipe has a `best_by`."""
 
 
 def train(
@@ -63,6 +72,7 @@ def train(
     normalization: Normalization,
     seed: int,
     device: torch.device,
+    held_out_split: ImageSplit | None = None,
     on_progress: Callable[[float], None] = lambda _: None,
 ) -> Trained:
     """Train by the recipe.
@@ -70,11 +80,12 @@ def train(
     Args:
         model: the network at its initialization; trained in place.
         train_split: images to train on, already shuffled where the view asks for it.
-        test_split: images to evaluate on at the kept epochs; they decide nothing.
+        test_split: images to evaluate on at the kept epochs; they decide nothing unless `best_by` is "test".
         recipe: how to train.
         normalization: how pixels become inputs.
-        seed: of the order of the batches.
+        seed: of the order of the batches, and of augmentation and mixup.
         device: where to train.
+        held_out_split: images held out of the training, where the recipe holds some out.
         on_progress: told the share that is done after each epoch.
 
     Raises:
@@ -82,80 +93,122 @@ def train(
     """
     # channels_last is what makes small convolutions fast on CPUs and tensor cores alike
     model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = _optimizer(model, recipe)
     generator = torch.Generator().manual_seed(seed)
     images, labels = train_split.images.to(device), train_split.labels.to(device)
     batch_size = min(recipe.batch_size, len(images))
     steps = len(images) // batch_size
-    checkpoints = {0: _state(model)}
-    logits = predict(model, test_split.images, normalization, device)
-    rate = recipe.learning_rate
-    rows = [{"epoch": 0, **_test_scores(logits, test_split.labels)}]
+    stepper = Stepper(
+        model,
+        recipe,
+        num_steps=recipe.epochs * steps,
+        normalization=normalization,
+        generator=torch.Generator().manual_seed(_noise_seed(seed)),
+    )
+    evaluation = _Evaluation(
+        model, {"held_out": held_out_split, "test": test_split}, recipe, normalization, device
+    )
+    rows: list[dict[str, Any]] = [{"epoch": 0, **evaluation.at(0, recipe.learning_rate)}]
     for epoch in range(1, recipe.epochs + 1):
         model.train()
         order = torch.randperm(len(images), generator=generator).to(device)
-        losses, outputs = [], []
+        stepped = []
         for i in range(steps):
             batch = order[i * batch_size : (i + 1) * batch_size]
-            step = (epoch - 1) * steps + i
-            rate = _set_rate(optimizer, recipe, step, recipe.epochs * steps)
-            inputs = normalize(images[batch], normalization).contiguous(memory_format=torch.channels_last)
-            output = model(inputs)
-            loss = per_example_loss(output, labels[batch]).mean()
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            if recipe.clip_norm is not None:
-                nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm, foreach=True)
-            optimizer.step()
-            losses.append(loss.detach())
-            outputs.append(output.detach())
-        _check_finite(torch.stack(losses), epoch, steps, recipe)
-        seen = labels[order[: steps * batch_size]]
+            stepped.append(stepper.step(images[batch], labels[batch], (epoch - 1) * steps + i))
+        losses = torch.stack([step.loss for step in stepped])
+        _check_finite(losses, epoch, steps, recipe)
         row = {
             "epoch": epoch,
-            "learning_rate": rate,
-            "train_loss": torch.stack(losses).double().mean().item(),
-            "train_metric": score(torch.cat(outputs), seen),
+            "learning_rate": stepped[-1].rate,
+            "train_loss": losses.double().mean().item(),
+            "train_metric": score(
+                torch.cat([step.outputs for step in stepped]), torch.cat([step.labels for step in stepped])
+            ),
         }
-        if epoch in recipe.kept_epochs:
-            checkpoints[epoch] = _state(model)
-            logits = predict(model, test_split.images, normalization, device)
-            if not logits.isfinite().all():  # the last step is not seen by any training loss
-                raise TaskFailed(
-                    f"the outputs on the test images are not finite after epoch {epoch}, rate {rate:.4g}. "
-                    "Lower learning_rate or set clip_norm."
-                )
-            row |= _test_scores(logits, test_split.labels)
-        rows.append(row)
+        rows.append(row | evaluation.at(epoch, stepped[-1].rate))
         on_progress(epoch / recipe.epochs)
-    history = pl.DataFrame(rows, schema=HISTORY_SCHEMA)
-    return Trained(checkpoints=checkpoints, history=history, test_logits=logits)
+    return Trained(
+        checkpoints=evaluation.checkpoints,
+        history=pl.DataFrame(rows, schema=HISTORY_SCHEMA),
+        test_logits=evaluation.test_logits,
+        best=evaluation.best(),
+    )
 
 
-def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.SGD:
-    """SGD in two groups: weights, and single numbers (Fixup's biases and scales) without decay."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {
-            "params": [p for p in parameters if p.numel() > 1],
-            "weight_decay": recipe.weight_decay,
-            "rate_factor": 1.0,
-        },
-        {
-            "params": [p for p in parameters if p.numel() == 1],
-            "weight_decay": 0.0,
-            "rate_factor": recipe.scalar_rate_factor,
-        },
-    ]
-    groups = [group for group in groups if group["params"]]
-    return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum, fused=True)
+class _Evaluation:
+    """Looks at a network after an epoch, and keeps the states that are asked for."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        splits: dict[str, ImageSplit | None],
+        recipe: Recipe,
+        normalization: Normalization,
+        device: torch.device,
+    ) -> None:
+        self._model, self._recipe, self._device = model, recipe, device
+        self._splits = {name: split for name, split in splits.items() if split is not None}
+        self._normalization: Normalization = normalization
+        self.checkpoints: dict[int, dict[str, Tensor]] = {}
+        self.test_logits = torch.empty(0)
+        self._best: tuple[int, float, dict[str, Tensor]] | None = None
+
+    def at(self, epoch: int, rate: float) -> dict[str, float]:
+        """The row's part of an epoch.
+
+        Raises:
+            TaskFailed: outputs that are not finite: the last step is not seen by any training loss.
+        """
+        recipe = self._recipe
+        is_kept = epoch in recipe.kept_epochs
+        if is_kept:
+            self.checkpoints[epoch] = _state(self._model)
+        row = {}
+        for name, split in self._splits.items():
+            if not is_kept and recipe.best_by != name:
+                continue
+            logits = self._predict(split)
+            if epoch and not logits.isfinite().all():
+                raise TaskFailed(
+                    f"the outputs on the {name.replace('_', '-')} images are not finite after epoch {epoch}, rate "
+                    f"{rate:.4g}. Lower learning_rate or set clip_norm."
+                )
+            row[f"{name}_loss"] = per_example_loss(logits, split.labels).double().mean().item()
+            row[f"{name}_metric"] = score(logits, split.labels)
+            if name == "test":
+                self.test_logits = logits
+        if epoch and recipe.best_by != "none":
+            metric = row[f"{recipe.best_by}_metric"]
+            # NaN is never better
+            if metric > (-1 if self._best is None else self._best[1]):
+                state = self.checkpoints[epoch] if is_kept else _state(self._model)
+                self._best = (epoch, metric, state)
+        return row
+
+    def best(self) -> Best | None:
+        """The best network, evaluated; the model is left as it was."""
+        if self._recipe.best_by == "none":
+            return None
+        if self._best is None:
+            raise TaskFailed(
+                f"best_by: {self._recipe.best_by} finds no best epoch: its metric is not defined at any, as where no "
+                "finding has both classes among the images. Hold out more images, or set best_by to none."
+            )
+        epoch, metric, state = self._best
+        logits, last = self.test_logits, self.checkpoints[self._recipe.epochs]
+        if epoch != self._recipe.epochs:
+            self._model.load_state_dict(state)
+            logits = self._predict(self._splits["test"])
+            self._model.load_state_dict(last)
+        return Best(epoch=epoch, metric=metric, state=state, test_logits=logits)
+
+    def _predict(self, split: ImageSplit) -> Tensor:
+        return predict(self._model, split.images, self._normalization, self._device)
 
 
-def _set_rate(optimizer: torch.optim.SGD, recipe: Recipe, step: int, num_steps: int) -> float:
-    rate = learning_rate_at(recipe, step, num_steps)
-    for group in optimizer.param_groups:
-        group["lr"] = rate * group["rate_factor"]
-    return rate
+def _noise_seed(seed: int) -> int:
+    """A seed of its own for augmentation and mixup: the order of the batches is the same without them."""
+    return int.from_bytes(hashlib.sha256(f"augmentation {seed}".encode()).digest()[:4], "big")
 
 
 def _check_finite(losses: Tensor, epoch: int, steps: int, recipe: Recipe) -> None:
@@ -178,11 +231,4 @@ def _state(model: nn.Module) -> dict[str, Tensor]:
     return {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in model.state_dict().items()
-    }
-
-
-def _test_scores(logits: Tensor, labels: Tensor) -> dict[str, float]:
-    return {
-        "test_loss": per_example_loss(logits, labels).double().mean().item(),
-        "test_metric": score(logits, labels),
     }

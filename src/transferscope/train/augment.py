@@ -1,0 +1,101 @@
+"""Variation of training images, a whole batch at a time, each image by its own draw.
+
+All are affine maps of the plane, sampled bilinearly; what comes in from outside an image repeats its edge.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+Augmentation = Literal["none", "crop_and_flip", "affine"]
+
+LOG_RATIO = math.log(4 / 3)
+"""Crops are between 3:4 and 4:3."""
+ROTATION_DEGREES = 15.0
+"""Largest rotation of "affine", to either side."""
+SHIFT = 0.05
+"""Its largest shift along each axis, as a fraction of the side."""
+SCALES = (0.95, 1.05)
+"""Its least and largest scale."""
+
+
+def augment(
+    images: Tensor, how: Augmentation, generator: torch.Generator, *, crop_scale: tuple[float, float]
+) -> Tensor:
+    """The images varied at random.
+
+    Args:
+        images: (n, channels, height, width), uint8.
+        how: "none": as they are. "crop_and_flip": a rectangle of a random share of the area (uniform in
+            `crop_scale`) and a random shape (log-uniform between 3:4 and 4:3) at a random place is stretched over
+            the image, and mirrored with probability 1/2; a side that would be longer than the image's is cut to
+            it. "affine": rotated, scaled and shifted, uniformly within 15 degrees, .95 to 1.05 and 5 % of the side
+            along each axis (the paper's recipe for radiographs).
+        generator: of the draws, on the CPU: the same on every device.
+        crop_scale: least and largest share of the area.
+
+    Returns:
+        As `images`, rounded to uint8.
+    """
+    if how == "none":
+        return images
+    height, width = images.shape[-2:]
+    if how == "crop_and_flip":
+        theta = crop_and_flip_maps(len(images), crop_scale, generator)
+    else:
+        theta = affine_maps(len(images), height / width, generator)
+    return warp(images, theta)
+
+
+def warp(images: Tensor, theta: Tensor) -> Tensor:
+    """Each image by its own map, bilinearly.
+
+    Args:
+        images: (n, channels, height, width), uint8.
+        theta: (n, 2, 3) float: from a place in the result to the place in the image, both from -1 to 1 between
+            the outer edges of the first and the last pixel; x, then y.
+
+    Returns:
+        (n, channels, height, width) uint8.
+    """
+    places = functional.affine_grid(theta.to(images.device), list(images.shape), align_corners=False)
+    found = functional.grid_sample(
+        images.float(), places, mode="bilinear", padding_mode="border", align_corners=False
+    )
+    return found.round_().clamp_(0, 255).to(torch.uint8)
+
+
+def crop_and_flip_maps(n: int, scale: tuple[float, float], generator: torch.Generator) -> Tensor:
+    """(n, 2, 3) maps of random crops, half of them mirrored."""
+    draws = torch.rand(n, 5, generator=generator)
+    area = scale[0] + (scale[1] - scale[0]) * draws[:, 0]
+    half = torch.exp((2 * draws[:, 1] - 1) * LOG_RATIO / 2)
+    width = (area.sqrt() * half).clamp(max=1)
+    height = (area.sqrt() / half).clamp(max=1)
+    mirrored = torch.where(draws[:, 4] < 0.5, -1.0, 1.0)
+    theta = torch.zeros(n, 2, 3)
+    theta[:, 0, 0] = mirrored * width
+    theta[:, 0, 2] = (2 * draws[:, 2] - 1) * (1 - width)
+    theta[:, 1, 1] = height
+    theta[:, 1, 2] = (2 * draws[:, 3] - 1) * (1 - height)
+    return theta
+
+
+def affine_maps(n: int, height_over_width: float, generator: torch.Generator) -> Tensor:
+    """(n, 2, 3) maps of random rotations, scales and shifts about the middle."""
+    draws = torch.rand(n, 4, generator=generator)
+    angle = (2 * draws[:, 0] - 1) * math.radians(ROTATION_DEGREES)
+    scale = SCALES[0] + (SCALES[1] - SCALES[0]) * draws[:, 1]
+    shift = (2 * draws[:, 2:] - 1) * 2 * SHIFT  # the side is 2 long
+    cos, sin = torch.cos(angle) / scale, torch.sin(angle) / scale
+    theta = torch.zeros(n, 2, 3)
+    theta[:, 0, 0], theta[:, 0, 1] = cos, sin * height_over_width
+    theta[:, 1, 0], theta[:, 1, 1] = -sin / height_over_width, cos
+    # from the result back to the image: the shift goes off before the rotation
+    theta[:, :, 2] = -(theta[:, :, :2] @ shift[:, :, None])[:, :, 0]
+    return theta

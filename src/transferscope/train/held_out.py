@@ -1,0 +1,75 @@
+"""Training images that are not trained on, to choose by: rates, and epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from transferscope.data.base import ImageSplit
+from transferscope.errors import TaskFailed
+
+HELD_OUT_SEED = 0
+"""Seed of the choice: one for all, so that every kind, seed and rate is judged by the same images."""
+
+
+def hold_out(split: ImageSplit, fraction: float) -> tuple[ImageSplit, ImageSplit]:
+    """The images to train on, and a share of all that is held out of them.
+
+    The choice depends on labels and their order alone: it is the same under every view. Of each class (of each
+    set of findings where there are several labels an image) the same share is taken, up to rounding. Copies of a
+    held-out image, equal to the bit, are not trained on either.
+
+    Args:
+        split: the training images.
+        fraction: the share, 0 to below 1; 0 holds out none.
+
+    Raises:
+        TaskFailed: nothing is held out, or nothing is left to train on.
+    """
+    chosen = held_out_rows(split.labels, fraction)
+    if not fraction:
+        return split, _part(split, chosen)
+    held = {_content(split.images[row]) for row in chosen}
+    is_chosen = set(chosen)
+    kept = [
+        row for row in range(len(split)) if row not in is_chosen and _content(split.images[row]) not in held
+    ]
+    if not chosen or not kept:
+        raise TaskFailed(
+            f"held_out {fraction:g} of {len(split)} training images holds out {len(chosen)} and leaves {len(kept)} "
+            "to train on; both must be at least 1. Choose another held_out."
+        )
+    return _part(split, kept), _part(split, chosen)
+
+
+def held_out_rows(labels: Tensor, fraction: float) -> list[int]:
+    """Rows held out, ascending: round(fraction * n) in all, by largest remainders over the classes.
+
+    Args:
+        labels: (n,) int64, or (n, k) float of 0 and 1.
+        fraction: share of the rows.
+    """
+    strata: dict[object, list[int]] = {}
+    generator = torch.Generator().manual_seed(HELD_OUT_SEED)
+    names = labels.tolist()
+    for row in torch.randperm(len(labels), generator=generator).tolist():
+        name = names[row]
+        strata.setdefault(tuple(name) if isinstance(name, list) else name, []).append(row)
+    shares = {name: fraction * len(rows) for name, rows in strata.items()}
+    counts = {name: int(share) for name, share in shares.items()}
+    missing = round(fraction * len(labels)) - sum(counts.values())
+    for name in sorted(shares, key=lambda name: counts[name] - shares[name])[:missing]:
+        counts[name] += 1
+    return sorted(row for name, rows in strata.items() for row in rows[: counts[name]])
+
+
+def _content(image: Tensor) -> bytes:
+    return image.numpy().tobytes()
+
+
+def _part(split: ImageSplit, rows: Sequence[int]) -> ImageSplit:
+    index = torch.tensor(rows, dtype=torch.int64)
+    ids = tuple(split.ids[row] for row in rows)
+    return ImageSplit(images=split.images[index], labels=split.labels[index], ids=ids)
