@@ -134,6 +134,14 @@ def test_what_is_compared_with_shuffled_images_is_not_augmented(tmp_path: Path) 
     assert target_run(plain, "p_t", "digits", 0, augment=False) == target_run(plain, "p_t", "digits", 0)
 
 
+def test_labels_of_several_findings_are_not_smoothed(tmp_path: Path) -> None:
+    training = {**tiny.document()["training"], "label_smoothing": 0.1}
+    with pytest.raises(
+        BadInput, match="label_smoothing: is for single labels, but target 'scans' has several"
+    ):
+        tiny.study(tmp_path, training=training)
+
+
 def test_a_best_checkpoint_that_is_not_kept_is_said_with_the_mend(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
