@@ -46,7 +46,7 @@ KEYS = {
     "train RI-T rendered_digits pixels and channels shuffled seed 0": (
         "0b9ea4701189b8c888688275771aec71dc5b5a7d9cbde984712136b2c80a3f0c"
     ),
-    "mistakes digits": "dc608fab63457b72fc2f991aba04c0c853796424cde24aaf4d51cd021a08591d",
+    "mistakes digits": "64e6cb9f654dafaf38669513a696663811b32328bf5cb41cd5489431ea368425",
 }
 
 
