@@ -1,13 +1,14 @@
-# make install | demo | test | check | clean. Needs a Python from 3.11 to 3.13 with venv, nothing else.
+# make install | demo | test | check | bench | clean. Needs a Python from 3.11 to 3.13 with venv, nothing else.
 PYTHON ?= python3
 DEMO_FLAGS ?=
 PYTEST_FLAGS ?=
+BENCH_FLAGS ?=
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .PRECIOUS: $(INSTALLED)-%
-.PHONY: install demo test check clean
+.PHONY: install demo test check bench bench-check clean
 
 install: $(INSTALLED)-base
 
@@ -24,9 +25,19 @@ check: $(INSTALLED)-check
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 
+# Beside others' code for the same work: all jobs, one (make bench-shuffle), or whether a ratio fell under its bar.
+bench: $(INSTALLED)-benchmark
+	$(BIN)/python -m benchmarks $(BENCH_FLAGS)
+
+bench-check: $(INSTALLED)-benchmark
+	$(BIN)/python -m benchmarks --check $(BENCH_FLAGS)
+
+bench-%: $(INSTALLED)-benchmark
+	$(BIN)/python -m benchmarks $(subst -,_,$*) $(BENCH_FLAGS)
+
 clean:
 	rm -rf .venv build dist runs/demo .pytest_cache .ruff_cache .import_linter_cache .hypothesis
-	find src tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests tools benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The file says that the installation is newer than what it was made from.
 $(INSTALLED)-%: pyproject.toml constraints.txt tools/install.py | .venv/pyvenv.cfg

@@ -130,3 +130,16 @@ def test_a_seed_out_of_range_is_refused(seed: int) -> None:
 
 def test_block_sizes_of_the_paper() -> None:
     assert {224, 112, 56, 32, 28, 16, 14, 8, 7, 4, 2, 1} == set(block_sizes(224, 224))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.float32, torch.float64])
+@pytest.mark.parametrize("block_size", [1, 2, 4, 6])
+def test_bits_are_moved_as_they_are_from_any_place_in_memory(dtype: torch.dtype, block_size: int) -> None:
+    """Bytes that would be signalling NaNs as float32, from a tensor that begins at an odd place."""
+    size = torch.empty((), dtype=dtype).element_size()
+    pattern = torch.tensor([1, 0, 0xA0, 0x7F], dtype=torch.uint8).repeat(2 * 3 * 144 * size // 4 + 4)
+    images = pattern[: 2 * 3 * 144 * size + size].view(dtype)[1:].view(2, 3, 12, 12)
+    shuffled = block_shuffle(images, block_size, seed=3)
+    places = torch.arange(images.numel()).view(images.shape)
+    moved = images.reshape(-1)[literal_block_shuffle(places, block_size, 3)]
+    assert torch.equal(shuffled.view(torch.uint8), moved.view(torch.uint8))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -45,17 +46,33 @@ def block_shuffle(images: Tensor, block_size: int, *, seed: int) -> Tensor:
     tensor([[[1, 2],
              [3, 4]]])
     """
-    channels, height, width = _image_shape(images)
+    _, height, width = _image_shape(images)
     _check_block_size(block_size, height, width)
+    # An image is a row of units, moved one by one. Units of 4 bytes move several times faster than those of 1 or
+    # 2, as the processor gathers several of them at once; where 4 bytes don't divide a block's width, whole
+    # widths are moved. As plain bits: nothing is computed with them.
+    planes = images.contiguous().view(-1, height * width)
+    num_units = 1
+    if block_size * images.element_size() % 4 == 0:
+        if planes.stride(1) != 1 or planes.storage_offset() * images.element_size() % 4:
+            planes = planes.clone(memory_format=torch.contiguous_format)
+        units = planes.view(torch.float32)
+        num_units = block_size * images.element_size() // 4
+    else:
+        units = planes if block_size == 1 else planes.view(len(planes), -1, block_size)
+    index = _source_of_units(height, width, block_size, num_units, seed).to(images.device)
+    return units.index_select(1, index).view(images.dtype).view(images.shape)
+
+
+@lru_cache(maxsize=16)
+def _source_of_units(height: int, width: int, block_size: int, num_units: int, seed: int) -> Tensor:
+    """Which unit of an image comes where; each block is so many units wide. Not to be written to."""
     down, across = height // block_size, width // block_size
     order = _permutation(down * across, seed).reshape(down, 1, across)
-    # An image is read as runs of one block's width, numbered down the image; moving whole runs is one
-    # memory copy each, which for small dtypes is several times faster than moving pixels.
     row_in_block = np.arange(block_size).reshape(1, block_size, 1)
     source_run = ((order // across) * block_size + row_in_block) * across + order % across
-    index = torch.from_numpy(source_run.reshape(-1)).to(images.device)
-    runs = images.contiguous().view(-1, channels, height * across, block_size)
-    return runs.index_select(2, index).view(images.shape)
+    source_unit = source_run[..., None] * num_units + np.arange(num_units)
+    return torch.from_numpy(source_unit.reshape(-1))
 
 
 def pixel_channel_shuffle(images: Tensor, *, seed: int) -> Tensor:

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from transferscope.errors import BadInput
+from transferscope.errors import BadInput, did_you_mean
 from transferscope.metrics.evaluation import Data, Evaluation, check_data, evaluate
+from transferscope.metrics.folding import Folding
 from transferscope.metrics.states import (
     State,
     aligned,
     batch_norm_statistics,
     borrowed,
+    device_of,
     is_continuous,
     re_estimate_batch_norm,
 )
 
 BatchNormPolicy = Literal["keep", "interpolate", "re-estimate"]
 POLICIES: tuple[BatchNormPolicy, ...] = ("keep", "interpolate", "re-estimate")
+TRIED_EXAMPLES = 8
+"""Examples on which it is tried whether BatchNorm can be folded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +69,7 @@ def path_losses(
     batch_norm: BatchNormPolicy = "keep",
     calibration: Tensor | None = None,
     batch_size: int = 256,
+    fold: bool = False,
 ) -> Path:
     """Every example's loss at the weights (1 - alpha) a + alpha b, in evaluation mode.
 
@@ -85,6 +92,8 @@ def path_losses(
         batch_norm: see above; without BatchNorm they are all the same.
         calibration: (m, ...) training inputs for "re-estimate".
         batch_size: examples in one forward pass.
+        fold: evaluate with BatchNorm folded into the convolutions where that is possible (see `Folding`):
+            quicker, and equal up to rounding only.
 
     Returns:
         Losses (num_alphas, n), and what the metric needs. An overflow on the way, or a negative interpolated
@@ -101,27 +110,129 @@ def path_losses(
     >>> [round(loss, 4) for loss in path.losses[:, 0].tolist()]
     [0.6931, 0.3133, 0.1269]
     """
+    return paths(
+        model,
+        {"a": a, "b": b},
+        data,
+        pairs=[("a", "b")],
+        alphas=alphas,
+        batch_norm=batch_norm,
+        calibration=calibration,
+        batch_size=batch_size,
+        fold=fold,
+    )["a", "b"]
+
+
+def paths(
+    model: nn.Module,
+    states: Mapping[str, State],
+    data: Data,
+    *,
+    pairs: Iterable[tuple[str, str]] | None = None,
+    alphas: Sequence[float],
+    batch_norm: BatchNormPolicy = "keep",
+    calibration: Tensor | None = None,
+    batch_size: int = 256,
+    fold: bool = False,
+) -> dict[tuple[str, str], Path]:
+    """`path_losses` of many pairs of networks, each network itself evaluated once.
+
+    Args:
+        model, data, alphas, batch_norm, calibration, batch_size, fold: as for `path_losses`.
+        states: networks or state dicts by name.
+        pairs: the pairs (a, b) wanted; all by default.
+
+    Returns:
+        The path of each pair, in their order: the same to the bit as one by one.
+
+    Raises:
+        BadInput: as `path_losses`; an unknown name.
+
+    >>> import torch
+    >>> net = torch.nn.Linear(1, 2, bias=False)
+    >>> states = {name: {"weight": torch.tensor([[x], [0.0]])} for name, x in zip("abc", [0.0, 2.0, 4.0])}
+    >>> found = paths(net, states, (torch.ones(1, 1), torch.tensor([0])), alphas=[0, 1])
+    >>> {pair: round(path.losses[1, 0].item(), 4) for pair, path in found.items()}
+    {('a', 'b'): 0.1269, ('a', 'c'): 0.0181, ('b', 'c'): 0.0181}
+    """
     places = tuple(float(alpha) for alpha in alphas)
-    _check(places, batch_norm, calibration)
+    wanted = list(itertools.combinations(states, 2) if pairs is None else pairs)
+    _check(places, batch_norm, calibration, states, wanted)
     check_data(data, batch_size)
-    points, stored = [], {}
+    found = {}
     with borrowed(model) as live:
-        start, end = aligned(a, live, "a"), aligned(b, live, "b")
-        statistics = batch_norm_statistics(model)
-        for alpha in places:
-            _load(live, start, end, alpha, statistics if batch_norm == "keep" else set())
-            is_end = alpha in (0.0, 1.0)
-            if batch_norm == "re-estimate" and statistics and calibration is not None:
-                if is_end:
-                    stored[alpha] = evaluate(model, data, batch_size)
-                re_estimate_batch_norm(model, calibration, batch_size)
-            points.append(evaluate(model, data, batch_size))
-            if is_end:
-                stored.setdefault(alpha, points[-1])
+        line = _Line(
+            model=model,
+            live=live,
+            ends={
+                name: aligned(states[name], live, name) for name in dict.fromkeys(itertools.chain(*wanted))
+            },
+            data=data,
+            statistics=batch_norm_statistics(model),
+            batch_norm=batch_norm,
+            calibration=calibration,
+            batch_size=batch_size,
+            folding=Folding(model, data[0][:TRIED_EXAMPLES].to(device_of(model))) if fold else None,
+        )
+        for pair in wanted:
+            points = [line.at(*pair, alpha) for alpha in places]
+            stored = {
+                alpha: line.stored[pair[int(alpha)]] for alpha in dict.fromkeys(places) if alpha in (0.0, 1.0)
+            }
+            found[pair] = _path(places, points, batch_norm, stored)
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Line:
+    """What all places of all paths share."""
+
+    model: nn.Module
+    live: Mapping[str, Tensor]
+    ends: Mapping[str, Mapping[str, Tensor]]
+    data: Data
+    statistics: set[str]
+    batch_norm: BatchNormPolicy
+    calibration: Tensor | None
+    batch_size: int
+    folding: Folding | None
+    known: dict[str, Evaluation] = field(default_factory=dict)
+    """What the networks themselves give, under the policy."""
+    stored: dict[str, Evaluation] = field(default_factory=dict)
+    """What they give with their own running statistics."""
+
+    def at(self, a: str, b: str, alpha: float) -> Evaluation:
+        """What the network at this place gives; the ends are remembered."""
+        end = {0.0: a, 1.0: b}.get(alpha)
+        if end in self.known:
+            return self.known[end]
+        kept = self.statistics if self.batch_norm == "keep" else set()
+        _load(self.live, self.ends[a], self.ends[b], alpha, kept)
+        if self.batch_norm == "re-estimate" and self.statistics and self.calibration is not None:
+            if end is not None:
+                self.stored[end] = self._evaluate()
+            re_estimate_batch_norm(self.model, self.calibration, self.batch_size)
+        found = self._evaluate()
+        if end is not None:
+            self.known[end] = found
+            self.stored.setdefault(end, found)
+        return found
+
+    def _evaluate(self) -> Evaluation:
+        with self.folding.folded() if self.folding else nullcontext():
+            return evaluate(self.model, self.data, self.batch_size)
+
+
+def _path(
+    alphas: tuple[float, ...],
+    points: Sequence[Evaluation],
+    batch_norm: BatchNormPolicy,
+    stored: Mapping[float, Evaluation],
+) -> Path:
     correct = [point.correct for point in points if point.correct is not None]
     logits = [point.logits for point in points if point.logits is not None]
     return Path(
-        alphas=places,
+        alphas=alphas,
         losses=torch.stack([point.losses for point in points]),
         correct=torch.stack(correct) if correct else None,
         logits=torch.stack(logits) if logits else None,
@@ -150,8 +261,19 @@ def _load(
             torch.lerp(a[name], b[name], alpha, out=own)
 
 
-def _check(alphas: tuple[float, ...], batch_norm: str, calibration: Tensor | None) -> None:
-    problems = []
+def _check(
+    alphas: tuple[float, ...],
+    batch_norm: str,
+    calibration: Tensor | None,
+    states: Mapping[str, State],
+    pairs: Sequence[tuple[str, str]],
+) -> None:
+    asked = dict.fromkeys(itertools.chain(*pairs))
+    problems = [
+        f"There is no network '{name}'.{did_you_mean(name, states)}" for name in asked if name not in states
+    ]
+    if not pairs:
+        problems.append(f"Paths lie between pairs of networks; got the networks {list(states)} and no pair.")
     if not alphas or not all(math.isfinite(alpha) for alpha in alphas):
         problems.append(f"Expected at least one finite alpha, got {list(alphas)}.")
     if batch_norm not in POLICIES:

@@ -1,0 +1,51 @@
+"""The others: imported when asked for, and left out, with a word, where they are not installed."""
+
+from __future__ import annotations
+
+import importlib
+from importlib import metadata
+from types import ModuleType
+
+from benchmarks.measure import Result
+from transferscope.errors import BadInput
+from transferscope.models.torchvision_ops import import_torchvision
+
+PACKAGES = {
+    "cka": "pytorch-cka",
+    "torch_cka": "torch-cka",
+    "cka_pytorch": "cka-pytorch",
+    "calibrated_similarity": "calibrated-similarity",
+    "loss_landscapes": "loss-landscapes",
+    "lmsim.metrics": "lm-sim",
+}
+"""Module -> the package that holds it."""
+
+
+def peer(module: str) -> ModuleType | None:
+    """The other's module; None where it can't be imported."""
+    try:
+        if module == "cka_pytorch":
+            # it imports lightning, and that torchvision, which doesn't load beside every torch
+            import_torchvision(module)
+        return importlib.import_module(module)
+    except (ImportError, BadInput):
+        return None
+
+
+def name_of(module: str) -> str:
+    """Package and version, as in the tables."""
+    package = PACKAGES[module]
+    try:
+        return f"{package} {metadata.version(package)}"
+    except metadata.PackageNotFoundError:
+        return package
+
+
+def note_missing(modules: list[str], result: Result) -> Result:
+    """Adds a word about those that are not installed."""
+    result.notes += [
+        f"{PACKAGES[module]} is not installed, and left out: install the extra `benchmark`"
+        for module in modules
+        if peer(module) is None
+    ]
+    return result
