@@ -171,6 +171,22 @@ def report(folder: Folder) -> None:
 
 
 @app.command()
+def clean(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="The --out folder of a run, or one that holds some.")
+    ],
+    yes: Annotated[bool, typer.Option("--yes", help="Remove what is shown.")] = False,
+) -> None:
+    """Show cached results that no study in a folder refers to; with --yes remove them.
+
+    Example: transferscope clean runs --yes
+    """
+    from transferscope.commands import clean as clean_up
+
+    clean_up(folder, remove=yes, console=_console())
+
+
+@app.command()
 def init(file: Annotated[Path, typer.Argument(metavar="FILE", help="The study file to write.")]) -> None:
     """Write a commented study file to start from.
 

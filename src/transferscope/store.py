@@ -6,24 +6,41 @@ renamed in one step: a result that can be seen is whole, whenever the writer was
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from transferscope.errors import BadInput
 
 MARKER = "done.json"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """A result in the store, as far as it can be told."""
+
+    key: str
+    title: str
+    kind: str
+    num_bytes: int
+
+
 class Store:
-    """Results under one folder."""
+    """Results under one folder.
+
+    Locks are the operating system's: they end with the process that holds them, however it ends.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._claims: dict[str, IO[bytes]] = {}
 
     def prepare(self) -> None:
         """Make the folder, or raise BadInput where nothing can be written."""
@@ -91,12 +108,84 @@ class Store:
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
+    def claim(self, key: str) -> bool:
+        """Take a result on oneself; False where another process is at it. Ends with `release` or the process."""
+        path = self.root / "claims" / f"{key}.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("wb")
+        if not _locked(file, fcntl.LOCK_EX) or not _is_named(path, file):
+            file.close()
+            return False
+        self._claims[key] = file
+        return True
+
+    def release(self, key: str) -> None:
+        """Give a claim up, whether the result was stored or not."""
+        file = self._claims.pop(key)
+        # while it is still locked: who opens the name from now on opens another file
+        (self.root / "claims" / f"{key}.lock").unlink(missing_ok=True)
+        file.close()
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Nothing in this store is cleaned away meanwhile."""
+        with self._lock_file() as file:
+            if not _locked(file, fcntl.LOCK_SH):
+                raise BadInput(f"{self.root} is being cleaned; try again when that is done.")
+            yield
+
+    @contextmanager
+    def unused(self) -> Iterator[None]:
+        """No run begins or goes on in this store meanwhile.
+
+        Raises:
+            BadInput: a run is under way.
+        """
+        with self._lock_file() as file:
+            if not _locked(file, fcntl.LOCK_EX):
+                raise BadInput(
+                    f"a run is under way in {self.root.parent}; clean when it has ended. Nothing was removed."
+                )
+            yield
+
+    def unreferenced(self, keys: Collection[str]) -> list[Stored]:
+        """All results but those of these keys, the largest first; damaged ones too."""
+        found = []
+        for folder in (self.root / "objects").glob("*/*"):
+            if folder.name in keys or not folder.is_dir():
+                continue
+            info = self._read_marker(folder.name) or {}
+            sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
+            found.append(
+                Stored(
+                    key=folder.name,
+                    title=str(info.get("title", "damaged")),
+                    kind=str(info.get("kind", "unknown")),
+                    num_bytes=sum(sizes),
+                )
+            )
+        return sorted(found, key=lambda stored: (-stored.num_bytes, stored.key))
+
+    def remove(self, key: str) -> None:
+        """Remove a result in one step, as far as anyone can see."""
+        scratch = self.root / "unfinished" / f"{key[:16]}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        scratch.parent.mkdir(parents=True, exist_ok=True)
+        self.path(key).rename(scratch)
+        shutil.rmtree(scratch)
+
+    def _lock_file(self) -> IO[bytes]:
+        self.root.mkdir(parents=True, exist_ok=True)
+        return (self.root / "in-use.lock").open("ab")
+
     def sweep(self) -> None:
         """Remove what killed writers of this folder left behind, unless its writer still lives."""
         for scratch in (self.root / "unfinished").glob("*-*-*"):
             pid = scratch.name.split("-")[1]
             if not (pid.isdigit() and _alive(int(pid))):
                 shutil.rmtree(scratch, ignore_errors=True)
+        for path in (self.root / "claims").glob("*.lock"):
+            if self.claim(path.stem):
+                self.release(path.stem)
 
     def _read_marker(self, key: str) -> dict[str, Any] | None:
         try:
@@ -135,6 +224,23 @@ def _flush(path: Path) -> int:
         return os.fstat(descriptor).st_size
     finally:
         os.close(descriptor)
+
+
+def _locked(file: IO[bytes], how: int) -> bool:
+    """Lock an open file, or say that another process has."""
+    try:
+        fcntl.flock(file, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_named(path: Path, file: IO[bytes]) -> bool:
+    """Whether a name still means this open file: its owner may have removed it before we had the lock."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
 
 
 def _alive(pid: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -12,12 +13,16 @@ from transferscope.task import Graph, Task
 
 MAX_ATTEMPTS = 3
 """How often a task is started whose process is killed from outside."""
+POLL_S = 0.1
+"""How long to wait before looking again at what another run computes."""
 
 
 class Shelf(Protocol):
     """What knows which results there are; `Store` is one."""
 
     def has(self, key: str) -> bool: ...
+    def claim(self, key: str) -> bool: ...
+    def release(self, key: str) -> None: ...
 
 
 class Executor(Protocol):
@@ -72,6 +77,9 @@ class Outcome:
 def execute(graph: Graph, store: Shelf, executor: Executor, reporter: Reporter) -> Outcome:
     """Run what the store doesn't have, longest chain first; a failure blocks only what depends on it.
 
+    A task that another run on the same store is at is left to it, and its result is taken when it is there; where
+    that run ends without one, the task is run here.
+
     A KeyboardInterrupt ends the executor and goes on to the caller; what is finished stays in the store.
     """
     done = {task.key for task in graph if store.has(task.key)}
@@ -82,21 +90,40 @@ def execute(graph: Graph, store: Shelf, executor: Executor, reporter: Reporter) 
     running: dict[str, Task] = {}
     try:
         while state.ready or running:
+            elsewhere = []
             while state.ready and len(running) < executor.slots:
                 task = state.pop()
-                running[task.key] = task
-                reporter.started(task)
-                executor.submit(task)
+                if not store.claim(task.key):
+                    elsewhere.append(task)
+                elif store.has(task.key):  # another run was faster
+                    store.release(task.key)
+                    state.found(task)
+                    reporter.started(task)
+                    reporter.ended(task, Event(key=task.key, what="done"))
+                else:
+                    state.begin(task)
+                    running[task.key] = task
+                    reporter.started(task)
+                    executor.submit(task)
+            for task in elsewhere:
+                state.put_back(task)
+            if not running:
+                if elsewhere:
+                    time.sleep(POLL_S)
+                continue
             for event in executor.events():
                 task = running[event.key]
                 if event.what == "progress":
                     reporter.progressed(task, event.share)
                     continue
                 del running[event.key]
+                store.release(event.key)
                 state.settle(task, event)
                 reporter.ended(task, event)
     finally:
         executor.close()
+        for key in running:
+            store.release(key)
         reporter.finish()
     outcome.not_run = [task for task in to_do if task.key not in state.settled]
     return outcome
@@ -120,8 +147,19 @@ class _State:
 
     def pop(self) -> Task:
         _, key = heapq.heappop(self.ready)
-        self._attempts[key] = self._attempts.get(key, 0) + 1
         return self._to_do[key]
+
+    def begin(self, task: Task) -> None:
+        self._attempts[task.key] = self._attempts.get(task.key, 0) + 1
+
+    def put_back(self, task: Task) -> None:
+        self._push(task.key)
+
+    def found(self, task: Task) -> None:
+        """Its result came from another run."""
+        self.settled.add(task.key)
+        self.outcome.cached.append(task)
+        self._free_readers(task)
 
     def settle(self, task: Task, event: Event) -> None:
         if event.what == "died" and self._attempts[task.key] < MAX_ATTEMPTS:
@@ -130,16 +168,19 @@ class _State:
         self.settled.add(task.key)
         if event.what == "done":
             self.outcome.succeeded.append(task)
-            for key in self._readers[task.key]:
-                if key in self._waits_for:
-                    self._waits_for[key].discard(task.key)
-                    if not self._waits_for[key]:
-                        self._push(key)
+            self._free_readers(task)
             return
         reason = event.reason
         if event.what == "died":
             reason = f"{reason}, {MAX_ATTEMPTS} times; is there enough memory for so many workers?"
         self.outcome.failed.append(Failure(task=task, reason=reason, details=event.details or reason))
+
+    def _free_readers(self, task: Task) -> None:
+        for key in self._readers[task.key]:
+            if key in self._waits_for:
+                self._waits_for[key].discard(task.key)
+                if not self._waits_for[key]:
+                    self._push(key)
 
     def _push(self, key: str) -> None:
         # the key breaks ties, so that the order never depends on hashing
