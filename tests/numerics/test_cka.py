@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from transferscope.errors import BadInput
+from transferscope.metrics import cka_sums
 from transferscope.metrics.cka import cka, linear_cka
 from transferscope.metrics.hsic import gram
 
@@ -183,7 +184,7 @@ def test_one_batch_is_linear_cka(stages, images, debiased):
     table = cka(stages, images, layers=LAYERS, batch_size=48, permutations=0, debiased=debiased)
     assert table.columns == [
         *("model_x", "layer_x", "model_y", "layer_y", "linear_cka", "low", "high", "null", "null_max"),
-        *("influence", "influence_place", "mutual_knn", "n", "status"),
+        *("influence", "influence_place", "mutual_knn", "n", "smallest_batch", "status"),
     ]
     assert table.select("model_x", "model_y").unique(maintain_order=True).rows() == [
         ("a", "b"),
@@ -448,12 +449,48 @@ def test_influence_names_the_place_in_the_data(stages, images):
     assert row["influence"] == pytest.approx(left, abs=1e-9)
 
 
-def test_what_needs_all_samples_at_once_is_missing_in_batches(stages, images):
-    table = cka(stages, images, layers=LAYERS, batch_size=16)
-    assert table["influence"].is_nan().all()
-    assert table["influence_place"].is_null().all()
+def nearest(stages, row, side, images, k):
+    """Places of each image's nearest neighbours among these images."""
+    features = stages[row[f"model_{side}"]].outputs(images)[row[f"layer_{side}"]].double().flatten(1)
+    return torch.cdist(features, features).fill_diagonal_(math.inf).argsort(1)[:, :k].tolist()
+
+
+@pytest.mark.parametrize("sizes", [(48,), (16, 32), (12, 12, 24)])
+def test_streaming_gives_influence_and_neighbours_as_well(stages, images, sizes):
+    """In float64: the influence on the sum over batches, one sample left out at a time, and neighbours in a batch."""
+    stages = {name: model.double() for name, model in stages.items()}
+    images = images.double()
+    parts = list(images.split(sizes))
+    options = {"layers": ["stem"], "pairs": [("a", "b")], "permutations": 0, "neighbours": 5}
+    (row,) = cka(stages, parts, **options).iter_rows(named=True)
+    assert row["smallest_batch"] == min(sizes)
+    left = []
+    for i in range(48):
+        kept = [images[own[own != i]] for own in torch.arange(48).split(sizes)]
+        left.append(cka(stages, kept, **options)["linear_cka"][0] - row["linear_cka"])
+    most = int(np.abs(left).argmax())
+    assert row["influence_place"] == most
+    assert row["influence"] == pytest.approx(left[most], abs=1e-9)
+    shared = []
+    for part in parts:
+        pairs = zip(*(nearest(stages, row, side, part, 5) for side in "xy"), strict=True)
+        shared += [len(set(a) & set(b)) / 5 for a, b in pairs]
+    assert row["mutual_knn"] == pytest.approx(np.mean(shared), abs=1e-12)
+
+
+def test_influence_that_would_fill_the_memory_is_missing(stages, images, monkeypatch):
+    monkeypatch.setattr(cka_sums, "MOST_TERMS", 48 * 9 - 1)
+    few = cka(stages, images, layers=["stem"], batch_size=16)
+    assert few["influence"].is_nan().all()
+    assert few["influence_place"].is_null().all()
+    assert few["linear_cka"].is_finite().all()
+    assert few["mutual_knn"].is_finite().all()
+
+
+def test_neighbours_need_a_batch_of_more(stages, images):
+    table = cka(stages, [images[:8], images[8:]], layers=["stem"], permutations=0, neighbours=8)
     assert table["mutual_knn"].is_nan().all()
-    assert table["null_max"].is_finite().all()
+    assert table["influence"].is_finite().all()
 
 
 def test_mutual_knn_stands_beside(stages, images):

@@ -34,19 +34,22 @@ TABLES = {
             "influence",
             "float",
             "Largest change of linear_cka when a single image is left out; NaN where it doesn't exist without that "
-            "image, or where images are compared in several batches",
+            "image, or where images times squared layers are too many to keep",
         ),
-        Column(
-            "influence_image", "str", "That image's id; null where images are compared in several batches"
-        ),
+        Column("influence_image", "str", "That image's id; null where there are too many to keep"),
         Column(
             "mutual_knn",
             "float",
-            "Share of an image's nearest neighbours that both layers have, a measure other than CKA; NaN where "
-            "images are compared in several batches",
+            "Share of an image's nearest neighbours within its batch that both layers have, a measure other than CKA; "
+            "chance is neighbours / (batch - 1); NaN where a batch has too few",
             "0 to 1",
         ),
         Column("n", "int", "Images"),
+        Column(
+            "smallest_batch",
+            "int",
+            "Images in the smallest batch: similarities are those within batches; n for one",
+        ),
         Column("status", "str", "ok, or why there is no number"),
         Column(
             "train_metric_a", "float", "Training metric of a in its last epoch; null if untrained", "0 to 1"

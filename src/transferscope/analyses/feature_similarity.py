@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import torch
 
 ORDER = 3
-VERSION = 2
+VERSION = 3
 TITLE = "Feature similarity"
 SHOWS = (
     "Linear CKA (debiased, spatial axes flattened) of what two instances compute at each layer, on the target's "
@@ -64,7 +64,8 @@ class Settings(Frozen):
     """Test images compared; all where there are fewer."""
     batch_size: Annotated[int, Field(ge=8)] = 512
     """Images compared at a time. With fewer than num_images memory is bounded by the batch: HSIC is summed over
-    batches, and influence and mutual nearest neighbours, which need all images at once, are left out."""
+    batches, influence is that on the sum, and mutual nearest neighbours are sought within a batch, which is another
+    number: among fewer images more are shared by chance."""
     permutations: Annotated[int, Field(ge=0)] = 100
     """Permutations behind the nulls."""
     neighbours: Annotated[int, Field(ge=1)] = 10
@@ -147,7 +148,18 @@ def _row(
     """One row of the table; layers are named by their module, `layers` has these by the layer's path."""
     place = row["influence_place"]
     depths = list(layers)
-    same = ("linear_cka", "low", "high", "null", "null_max", "influence", "mutual_knn", "n", "status")
+    same = (
+        "linear_cka",
+        "low",
+        "high",
+        "null",
+        "null_max",
+        "influence",
+        "mutual_knn",
+        "n",
+        "smallest_batch",
+        "status",
+    )
     return {
         **pair.columns,
         "layer_a": layers[row["layer_x"]],

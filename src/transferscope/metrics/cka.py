@@ -114,10 +114,13 @@ def cka(
     Returns:
         One row a pair of models (in the order given) and pair of layers. Columns: model_x, layer_x, model_y,
         layer_y; linear_cka (at most 1; negative values are kept); low, high (95 % interval, not cut at 1);
-        null, null_max (NaN without permutations); influence, influence_place (the largest change of CKA when
-        one sample is left out, and that sample's place in the data, see `leave_one_out_influence`; NaN and
-        the place where CKA doesn't exist without it) and mutual_knn (see there), all three NaN or null where
-        there are several batches; n (samples); status: "ok", or why linear_cka is NaN: "non-finite",
+        null, null_max (NaN without permutations); influence, influence_place (the largest change of this CKA when
+        one sample is left out of its batch, and that sample's place in the data, see `leave_one_out_terms`; NaN and
+        the place where CKA doesn't exist without it; NaN and null where samples times layers squared, of all models
+        together, exceed 2^26: they would fill the memory); mutual_knn (see there; neighbours are sought within a
+        batch, mean over the samples: among fewer, more neighbours are shared by chance, k / (batch - 1), so that
+        only one batch size compares, and only one batch is all of the data; NaN where a batch has no k + 1); n
+        (samples); smallest_batch (n where there is one); status: "ok", or why linear_cka is NaN: "non-finite",
         "constant" (the same output for all samples of each batch: a dead layer), "degenerate" (all samples
         equally far apart), "not called", "no tensor", "other batch size" (the first axis isn't the batch).
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
@@ -15,8 +15,9 @@ from torch import Tensor
 
 from transferscope.metrics.hsic import (
     centred,
+    largest_influence,
     leave_group_out_hsic,
-    leave_one_out_influence,
+    leave_one_out_terms,
     normalized,
     permuted_hsic,
 )
@@ -27,6 +28,8 @@ NUM_GROUPS = 20
 """Groups of the delete-d jackknife."""
 SMALLEST_BATCH = 8
 """Fewest samples in a batch: the unbiased HSIC needs 4, and the jackknife leaves some out."""
+MOST_TERMS = 2**26
+"""Numbers kept for the influence of single samples, n P^2: 512 MiB of float64. Beyond, influence is missing."""
 DEGENERATE = 1e-12
 """Size of a centred Gram over the Gram's at which the rest is rounding."""
 NUMBERS = ("linear_cka", "low", "high", "null", "null_max", "influence", "mutual_knn")
@@ -36,23 +39,12 @@ SCHEMA = {
     "influence_place": pl.Int64,
     "mutual_knn": pl.Float64,
     "n": pl.Int64,
+    "smallest_batch": pl.Int64,
     "status": pl.String,
 }
 
 Key = tuple[str, str]
 """Model and layer."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _AtOnce:
-    """What needs all samples in one batch."""
-
-    influence: Tensor
-    """(P, P), see `leave_one_out_influence`."""
-    place: Tensor
-    """(P, P) of the sample in the data."""
-    mutual_knn: Tensor
-    """(P, P), see there."""
 
 
 @dataclass(kw_only=True)
@@ -75,8 +67,13 @@ class CkaSums:
     """(P,) squared norms of the Grams before centring."""
     _rest: Tensor | float = 0.0
     """(P,) squared norms of the centred Grams."""
-    _at_once: _AtOnce | None = None
-    """Only while there is a single batch."""
+    _near: Tensor | float = 0.0
+    """(P, P) m times `mutual_knn`, NaN from the first batch on that has too few samples."""
+    _smallest_batch: int | None = None
+    _terms: list[Tensor] | None = field(default_factory=list)
+    """(m, P, P) of each batch, see `leave_one_out_terms`; None once they would be too many."""
+    _places: list[Tensor] = field(default_factory=list)
+    """(m,) of each batch's samples in the data."""
 
     def add(self, grams: Tensor, places: Tensor) -> None:
         """Add a batch.
@@ -93,9 +90,14 @@ class CkaSums:
             self._null = self._null + permuted_hsic(centres, self.num_permutations, debiased, generator)
         self._size = self._size + squared_norms(grams)
         self._rest = self._rest + squared_norms(centres)
-        is_first = self._num_samples == 0
-        self._at_once = self._whole(grams, centres, places) if is_first else None
+        self._near = self._near + m * mutual_knn(grams, self.neighbours)
         self._num_samples += m
+        self._places.append(places)
+        if self._num_samples * len(grams) ** 2 > MOST_TERMS:
+            self._terms = None
+        if self._terms is not None:
+            self._terms.append(leave_one_out_terms(centres, debiased).cpu())
+        self._smallest_batch = min(m, self._smallest_batch or m)
         self._largest_batch = max(self._largest_batch, m)
 
     def table(self, keys: Sequence[Key], pairs: Sequence[Key], reasons: Mapping[Key, str]) -> pl.DataFrame:
@@ -111,7 +113,8 @@ class CkaSums:
             reasons.get(key) or problem_of(before, after)
             for key, before, after in zip(keys, size, rest, strict=True)
         ]
-        cells = {name: numbers.tolist() for name, numbers in self._cells().items()}
+        influence, most = self._influence()
+        cells = {name: own.tolist() for name, own in (self._cells() | {"influence": influence}).items()}
         permuted = self._permuted()
         rows: list[dict[str, Any]] = []
         for pair in pairs:
@@ -127,8 +130,9 @@ class CkaSums:
                     dict(zip(("model_x", "layer_x", "model_y", "layer_y"), (*keys[x], *keys[y]), strict=True))
                     | (dict.fromkeys(NUMBERS, math.nan) if problem else numbers)
                     | {
-                        "influence_place": None if problem else self._place(x, y),
+                        "influence_place": None if problem or most is None else int(most[x, y]),
                         "n": self._num_samples,
+                        "smallest_batch": self._smallest_batch,
                         "status": problem or "ok",
                     }
                 )
@@ -143,14 +147,13 @@ class CkaSums:
         spread = (left_out - left_out.mean(0)).square().sum(0) * (num_groups - 1) / num_groups
         half = float(stats.t.ppf((1 + LEVEL) / 2, num_groups - 1)) * spread.sqrt()
         unknown = torch.full_like(estimate, math.nan)
-        permuted, whole = self._permuted(), self._at_once
+        permuted = self._permuted()
         return {
             "linear_cka": estimate,
             "low": estimate - half,
             "high": estimate + half,
             "null": unknown if permuted is None else permuted.quantile(LEVEL, dim=0),
-            "influence": unknown if whole is None else whole.influence,
-            "mutual_knn": unknown if whole is None else whole.mutual_knn,
+            "mutual_knn": torch.as_tensor(self._near) / self._num_samples,
         }
 
     def _permuted(self) -> Tensor | None:
@@ -160,16 +163,13 @@ class CkaSums:
         root = torch.as_tensor(self._hsic)[0].diagonal().sqrt()
         return (torch.as_tensor(self._null) / (root[:, None] * root[None, :])).cpu()
 
-    def _whole(self, grams: Tensor, centres: Tensor, places: Tensor) -> _AtOnce:
-        influence, place = leave_one_out_influence(centres, self.debiased)
-        return _AtOnce(
-            influence=influence.cpu(),
-            place=places[place.cpu()],
-            mutual_knn=mutual_knn(grams, self.neighbours),
-        )
-
-    def _place(self, x: int, y: int) -> int | None:
-        return None if self._at_once is None else int(self._at_once.place[x, y])
+    def _influence(self) -> tuple[Tensor, Tensor | None]:
+        """(P, P) the largest change without a sample, and that sample's place in the data."""
+        total = torch.as_tensor(self._hsic)[0].cpu()
+        if self._terms is None:
+            return torch.full_like(total, math.nan), None
+        influence, place = largest_influence(total, self._terms)
+        return influence, torch.cat(self._places)[place]
 
 
 def problem_of(size: float, rest: float) -> str | None:

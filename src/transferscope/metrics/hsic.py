@@ -5,6 +5,8 @@ Shapes: P layers, m samples of one batch, G groups of the jackknife, R permutati
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -15,8 +17,6 @@ WIDENED_ELSEWHERE = 2**24
 
 ENTRIES_AT_ONCE = 2048
 """Entries of the Grams permuted at a time: they stay in the cache for the product."""
-NUMBERS_AT_ONCE = 2**22
-"""Numbers in one block of samples that are left out: 32 MiB of float64."""
 REST_OF_ONE = 1e-9
 """Share of its HSIC below which a layer without one sample counts as constant."""
 
@@ -112,39 +112,53 @@ def permuted_hsic(grams: Tensor, num_permutations: int, debiased: bool, generato
     return cross.double() * (norms[:, None] * norms[None, :]) * scale
 
 
-def leave_one_out_influence(grams: Tensor, debiased: bool) -> tuple[Tensor, Tensor]:
-    """The largest change of CKA when a single sample is left out, for all pairs of layers.
+def leave_one_out_terms(grams: Tensor, debiased: bool) -> Tensor:
+    """What each sample of a batch adds to m times the batch's HSIC, for all pairs of layers.
 
     With the rows D_i = sum_j K_ij L_ij of the centred Grams' inner product S = sum_i D_i, leaving out sample i
-    and centring anew gives, up to a factor that CKA doesn't see, the HSIC S - 2 D_i (1 + 1 / (m - 3))
-    (debiased, m samples before) or S - 2 D_i (1 + 1 / (m - 1)) + K_ii L_ii (m / (m - 1))^2 (biased): the rows
-    of a centred Gram add up to zero, which removes all other terms.
+    and centring anew gives the inner product S - 2 D_i (1 + 1 / (m - 3)) (debiased, m samples before) or
+    S - 2 D_i (1 + 1 / (m - 1)) + K_ii L_ii (m / (m - 1))^2 (biased): the rows of a centred Gram add up to zero,
+    which removes all other terms. HSIC is that over m (m - 3) or (m - 1)^2, of the samples that are left.
 
     Args:
         grams: (P, m, m), centred; m at least 5 (debiased) or 3.
         debiased: which HSIC.
 
     Returns:
-        (P, P) float64: CKA without that sample minus CKA; and (P, P) int64: its place. NaN where CKA, or CKA
-        without some sample, doesn't exist: then that sample's place.
+        (m, P, P) float64: m HSIC minus (m - 1) times the HSIC without the sample.
     """
-    num_layers, m, _ = grams.shape
+    m = grams.shape[-1]
     factor = 2 * (1 + 1 / (m - 3)) if debiased else 2 * (1 + 1 / (m - 1))
     whole = _inner(grams)
-    estimate = normalized(whole)
-    diagonal = grams.diagonal(dim1=1, dim2=2)
-    largest = torch.full_like(whole, -torch.inf)
-    change, place = torch.full_like(whole, torch.nan), torch.zeros_like(whole, dtype=torch.int64)
-    block = max(1, NUMBERS_AT_ONCE // max(num_layers**2, num_layers * m))
-    for start in range(0, m, block):
-        rows = grams[:, start : start + block].transpose(0, 1)
-        left = whole - factor * (rows @ rows.transpose(1, 2))
-        if not debiased:
-            own = diagonal[:, start : start + block].T
-            left += own[:, :, None] * own[:, None, :] * (m / (m - 1)) ** 2
+    rows = grams.transpose(0, 1)
+    left = whole - factor * (rows @ rows.transpose(1, 2))
+    if not debiased:
+        own = grams.diagonal(dim1=1, dim2=2).T
+        left += own[:, :, None] * own[:, None, :] * (m / (m - 1)) ** 2
+    scale, scale_left = (m - 3, m - 4) if debiased else ((m - 1) ** 2 / m, (m - 2) ** 2 / (m - 1))
+    return whole / scale - left / scale_left
+
+
+def largest_influence(total: Tensor, terms: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
+    """The largest change of CKA when a single sample is left out, for all pairs of layers.
+
+    Args:
+        total: (P, P), m HSIC added up over batches.
+        terms: (m, P, P) of each batch, see `leave_one_out_terms`.
+
+    Returns:
+        (P, P) float64: CKA without that sample minus CKA; and (P, P) int64: its place among the samples in the order
+        of the batches. NaN where CKA, or CKA without some sample, doesn't exist: then that sample's place.
+    """
+    estimate = normalized(total)
+    largest = torch.full_like(total, -torch.inf)
+    change, place = torch.full_like(total, torch.nan), torch.zeros_like(total, dtype=torch.int64)
+    start = 0
+    for batch in terms:
+        left = total - batch
         # What is left of a layer's own HSIC when one sample made nearly all of it is rounding.
         own_left = left.diagonal(dim1=1, dim2=2)
-        own_left.masked_fill_(own_left <= REST_OF_ONE * whole.diagonal(), torch.nan)
+        own_left.masked_fill_(own_left <= REST_OF_ONE * total.diagonal(), torch.nan)
         changes = normalized(left) - estimate
         size = changes.abs().nan_to_num(nan=torch.inf)
         most, where = size.max(0)
@@ -152,6 +166,7 @@ def leave_one_out_influence(grams: Tensor, debiased: bool) -> tuple[Tensor, Tens
         largest = torch.where(is_larger, most, largest)
         change = torch.where(is_larger, changes.gather(0, where[None])[0], change)
         place = torch.where(is_larger, where + start, place)
+        start += len(batch)
     return change, place
 
 
