@@ -107,12 +107,63 @@ def write_fashion_mnist(folder: Path) -> dict[str, object]:
     return {"root": folder, **SMALL}
 
 
+def write_huggingface(folder: Path) -> dict[str, object]:
+    """A folder of Parquet files, one a split, as the library writes them."""
+    datasets = pytest.importorskip("datasets", reason="the extra `huggingface` is not installed")
+    datasets.disable_progress_bars()
+    rng = np.random.Generator(np.random.PCG64(0))
+    types = datasets.Features(
+        {"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog", "emu"])}
+    )
+    (folder / "data").mkdir()
+    for split, count in (("train", 14), ("test", 9)):
+        shapes = [(int(rng.integers(20, 60)), int(rng.integers(20, 60)), 3) for _ in range(count)]
+        images = [Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)) for shape in shapes]
+        rows = {"image": images, "label": [number % 3 for number in range(count)]}
+        one = datasets.Dataset.from_dict(rows, features=types)
+        one.to_parquet(str(folder / "data" / f"{split}-00000-of-00001.parquet"))
+    return {"name": str(folder), "image_size_px": 16, "max_train_size": 12, "max_test_size": 8}
+
+
+MODULE = """
+import numpy as np
+
+class Noise:
+    classes = ["cat", "dog", "emu"]
+
+    def __init__(self, count, seed):
+        self.images = np.random.Generator(np.random.PCG64(seed)).integers(0, 256, (count, 20, 16, 3), dtype=np.uint8)
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, number):
+        return self.images[number], number % 3
+
+def noise(split):
+    return Noise(14, 0) if split == "train" else Noise(9, 1)
+"""
+
+
+def write_python(folder: Path) -> dict[str, object]:
+    (folder / "noise_images.py").write_text(MODULE)
+    return {
+        "factory": "noise_images:noise",
+        "folder": folder,
+        "image_size_px": 16,
+        "max_train_size": 12,
+        "max_test_size": 8,
+    }
+
+
 WRITERS: dict[str, Callable[[Path], dict[str, object]]] = {
     "imagefolder": write_folder,
     "arrays": write_arrays,
     "domainnet": write_domainnet,
     "chexpert": write_chexpert,
     "fashion_mnist": write_fashion_mnist,
+    "huggingface": write_huggingface,
+    "python": write_python,
 }
 
 
@@ -157,6 +208,13 @@ def test_every_class_is_in_train(options: DatasetOptions, data: ImageData) -> No
         assert ((share > 0) & (share < 1)).all()
     else:
         assert set(data.train.labels.tolist()) == set(range(described.num_classes))
+
+
+def test_splits_come_in_random_order(data: ImageData) -> None:
+    """Analyses take the first images of a split for all of them: classes must not come one after the other."""
+    for split in (data.train, data.test):
+        labels = split.labels.tolist()
+        assert labels not in (sorted(labels), sorted(labels, reverse=True))
 
 
 def test_ids_are_unique(data: ImageData) -> None:
@@ -211,6 +269,8 @@ def test_describe_needs_no_torch(tmp_path: Path) -> None:
     """The planner describes data sets; loading torch for it would take seconds."""
     fields = {}
     for name in NAMES:
+        if name == "huggingface":
+            continue  # the library that it is for brings its own
         (tmp_path / name).mkdir()
         written = WRITERS[name](tmp_path / name) if name in WRITERS else {}
         fields[name] = {key: str(one) if isinstance(one, Path) else one for key, one in written.items()}

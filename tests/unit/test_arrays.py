@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save_file
 
 from transferscope.datasets import arrays
 from transferscope.datasets.arrays import Options
@@ -26,7 +28,7 @@ MULTI = {**GOOD, "train_labels": FINDINGS, "test_labels": FINDINGS[:4]}
 
 def save(folder: Path, contents: dict[str, np.ndarray]) -> Options:
     np.savez(folder / "data.npz", allow_pickle=True, **contents)
-    return Options(path=folder / "data.npz")
+    return Options(path=folder / "data.npz", keep_duplicates=True)
 
 
 def problems(options: Options) -> str:
@@ -45,11 +47,56 @@ def test_every_layout_gives_channels_first(tmp_path: Path, layout: str) -> None:
         "fortran": np.asfortranarray(IMAGES),
     }[layout]
     data = arrays.load(save(tmp_path, {**GOOD, "train_images": images}))
-    expected = torch.from_numpy(IMAGES).permute(0, 3, 1, 2)
+    rows = [int(name.partition("/")[2]) for name in data.train.ids]
+    expected = torch.from_numpy(IMAGES).permute(0, 3, 1, 2)[rows]
     assert torch.equal(
         data.train.images, expected[:, :1].repeat(1, 3, 1, 1) if "grey" in layout else expected
     )
-    assert data.train.ids[5] == "train/5"
+    assert data.train.labels.tolist() == [row % 3 for row in rows]
+    assert sorted(rows) == list(range(6))
+
+
+def test_images_come_in_a_random_order_that_can_be_repeated(tmp_path: Path) -> None:
+    options = save(tmp_path, GOOD)
+    orders = [arrays.load(options.model_copy(update={"order_seed": seed})).train.ids for seed in (0, 0, 1)]
+    assert orders[0] == orders[1] != orders[2]
+
+
+@pytest.mark.parametrize("names", [None, ["ant", "bee", "cow"]])
+def test_a_safetensors_file_is_the_same(tmp_path: Path, names: list[str] | None) -> None:
+    path = tmp_path / "data.safetensors"
+    save_file(GOOD, path, metadata={"class_names": json.dumps(names)} if names else None)
+    options = Options(path=path, keep_duplicates=True)
+    assert arrays.describe(options).class_names == (("0", "1", "2") if names is None else tuple(names))
+    one, other = arrays.load(options), arrays.load(save(tmp_path, GOOD))
+    assert torch.equal(one.train.images, other.train.images)
+    assert torch.equal(one.test.labels, other.test.labels)
+
+
+def test_damaged_safetensors_files(tmp_path: Path) -> None:
+    path = tmp_path / "data.safetensors"
+    save_file(GOOD, path, metadata={"class_names": '"ant"'})
+    assert "class_names in the metadata must be a JSON list" in problems(Options(path=path))
+    path.write_bytes(path.read_bytes()[:-5])
+    assert "can't be read as a .safetensors file" in problems(Options(path=path))
+    path.write_bytes(b"\xff" * 40)
+    assert "can't be read as a .safetensors file" in problems(Options(path=path))
+
+
+def test_what_is_bad_is_left_out_and_counted(tmp_path: Path) -> None:
+    images = RNG.integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)
+    images[3] = IMAGES[1]
+    contents = {**GOOD, "test_images": images, "train_labels": np.array([0, 1, 2, 0, 1, 9])}
+    options = save(tmp_path, contents).model_copy(update={"keep_duplicates": False})
+    assert "1 image(s) with a label that can't be: train/5 (9, expected 0 to 2)" in problems(options)
+    data = arrays.load(options.model_copy(update={"on_bad": "skip"}))
+    assert data.left_out == {"bad_label": 1, "duplicate": 1}
+    assert (len(data.train), sorted(data.test.ids)) == (5, ["test/0", "test/1", "test/2"])
+    fine = save(tmp_path, {**contents, "train_labels": GOOD["train_labels"]})
+    with pytest.raises(
+        BadInput, match=r"1 test image\(s\) that are training images too: test/3 \(the same as train/1"
+    ):
+        arrays.load(fine.model_copy(update={"keep_duplicates": False}))
 
 
 def test_names_of_classes(tmp_path: Path) -> None:
@@ -66,9 +113,9 @@ def test_names_of_classes(tmp_path: Path) -> None:
 def test_several_findings(tmp_path: Path, dtype: type) -> None:
     options = save(tmp_path, {**MULTI, "train_labels": FINDINGS.astype(dtype)})
     assert arrays.describe(options).multi_label
-    labels = arrays.load(options).train.labels
-    assert labels.dtype == torch.float32
-    assert labels.tolist() == FINDINGS.tolist()
+    train = arrays.load(options).train
+    assert train.labels.dtype == torch.float32
+    assert train.labels.tolist() == [FINDINGS[int(name.partition("/")[2])].tolist() for name in train.ids]
 
 
 def test_no_file(tmp_path: Path) -> None:
@@ -127,13 +174,16 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
         ({"train_labels": np.arange(6) / 2}, "train_labels is float64"),
         ({"train_labels": np.zeros((6, 1, 1), dtype=int)}, "train_labels is int64 of the shape"),
         ({"test_labels": FINDINGS[:4]}, "expected the same kind of label in both"),
-        ({"test_labels": np.array([0, 1, 2, 3])}, "test_labels holds 3; expected whole numbers from 0 to 2"),
-        ({"train_labels": np.array([0, 1, 2, 0, 1, -1])}, "train_labels holds -1; expected whole numbers"),
-        ({"train_labels": np.array([0, 1, 2, 0, 1, 10**12])}, "train_labels holds 1000000000000; expected"),
-        ({"train_labels": np.array([0, 2, 2, 0, 2, 2])}, "no image of the classes 1; expected every class"),
+        ({"test_labels": np.array([0, 1, 2, 3])}, r"test/3 \(3, expected 0 to 2\)"),
+        ({"train_labels": np.array([0, 1, 2, 0, 1, -1])}, r"train/5 \(-1, expected 0 to 2\)"),
+        ({"train_labels": np.array([0, 1, 2, 0, 1, 10**12])}, r"train/5 \(1000000000000, expected"),
+        ({"train_labels": np.array([0, 2, 2, 0, 2, 2])}, "no training image is there of 1"),
         ({"train_labels": np.zeros(6, int), "test_labels": np.zeros(4, int)}, "there is only one class"),
-        ({"class_names": np.array(["a", "b"])}, "train_labels holds 2; expected whole numbers from 0 to 1"),
-        ({"class_names": np.array(["a", "b", "c", "d"])}, "no image of the classes 3"),
+        (
+            {"class_names": np.array(["a", "b"])},
+            r"4 image\(s\) with a label that can't be: train/2 \(2, expected 0 to 1",
+        ),
+        ({"class_names": np.array(["a", "b", "c", "d"])}, "no training image is there of d"),
         ({"class_names": np.array(["a", "b", "a"])}, "class_names holds a name twice: a, b, a"),
     ],
 )
@@ -145,9 +195,9 @@ def test_arrays_that_cannot_be_used(tmp_path: Path, change: dict[str, np.ndarray
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"train_labels": FINDINGS - 1}, "train_labels holds -1; expected only 0 and 1"),
-        ({"train_labels": FINDINGS * np.nan}, "train_labels holds nan"),
-        ({"test_labels": FINDINGS[:4] * [0, 1]}, "in test_labels all images have the same label for 0;"),
+        ({"train_labels": FINDINGS - 1}, r"train/0 \(\[-1, 0\], expected 0 or 1"),
+        ({"train_labels": FINDINGS * np.nan}, r"train/0 \(\[nan, nan\], expected"),
+        ({"test_labels": FINDINGS[:4] * [0, 1]}, "all test images have the same label for 0;"),
         ({"class_names": np.array(["a"])}, "class_names holds 1 names and train_labels 2 columns"),
         ({"train_labels": FINDINGS[:, :1]}, "expected the same kind of label in both"),
     ],

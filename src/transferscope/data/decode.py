@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -97,14 +98,24 @@ def square_decoder(size_px: int, resize: Resize) -> Decoder:
     return partial(_decode_square, size_px=size_px, resize=resize)
 
 
-def open_image(path: str) -> Image.Image:
+def decode_bytes(content: bytes, name: str, size_px: int, resize: Resize) -> np.ndarray:
+    """As the decoders of `square_decoder`, of a file in memory; its name is that of the file it once was, or empty."""
+    return _decode_square(io.BytesIO(content), size_px, resize, name)
+
+
+def open_image(path: str | IO[bytes], name: str = "") -> Image.Image:
     """An image file, not yet decoded.
+
+    Args:
+        path: the file.
+        name: its name, where it is in memory.
 
     Raises:
         WrongExtension: it is of another format than its name says.
     """
     file = Image.open(path, formats=READ)
-    expected = FORMATS.get(os.path.splitext(path)[1].lower())
+    name = path if isinstance(path, str) else name
+    expected = FORMATS.get(os.path.splitext(name)[1].lower())
     if expected is not None and file.format not in expected:
         file.close()
         raise WrongExtension(f"a {file.format} file")
@@ -123,8 +134,8 @@ def square(image: Image.Image, size_px: int, resize: Resize) -> np.ndarray:
     return np.asarray(ImageOps.pad(image, size, Image.Resampling.BICUBIC, color=(red, green, blue)))
 
 
-def _decode_square(path: str, size_px: int, resize: Resize) -> np.ndarray:
-    with open_image(path) as file:
+def _decode_square(path: str | IO[bytes], size_px: int, resize: Resize, name: str = "") -> np.ndarray:
+    with open_image(path, name) as file:
         # JPEG files can be decoded at a fraction of their size; twice the size that is needed loses nothing.
         file.draft("RGB", (2 * size_px, 2 * size_px))
         return square(ImageOps.exif_transpose(file), size_px, resize)

@@ -53,8 +53,10 @@ class Listing:
         """Raises BadInput where the images don't suffice to train and test on; see `check_labels`."""
         check_labels(self.class_names, self.labels, where, self.problems)
 
-    def description(self, image_size_px: int, channels: int = 3) -> Description:
-        """What is known without decoding."""
+    def description(
+        self, image_size_px: int, channels: int = 3, fingerprint_: str | None = None
+    ) -> Description:
+        """What is known without decoding; the fingerprint is that of the files, unless it is given."""
         return Description(
             class_names=self.class_names,
             image_size_px=image_size_px,
@@ -62,7 +64,7 @@ class Listing:
             channels=channels,
             num_train=len(self.train),
             num_test=len(self.test),
-            fingerprint=fingerprint([*self.train, *self.test]),
+            fingerprint=fingerprint([*self.train, *self.test]) if fingerprint_ is None else fingerprint_,
             left_out=self.problems.counts,
         )
 

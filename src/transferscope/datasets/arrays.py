@@ -1,4 +1,4 @@
-"""The user's own images in one NumPy file (.npz)."""
+"""The user's own images in one file of arrays: NumPy's .npz, or .safetensors."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from pydantic import Field
 
+from transferscope.data.array_file import HOW_TO_SAVE, Header, read_array, read_class_names, read_headers
 from transferscope.data.base import Description, ImageData, ImageSplit
-from transferscope.data.npz_file import HOW_TO_SAVE, Header, read_array, read_headers
+from transferscope.data.image_list import check_labels, file_fingerprint
+from transferscope.data.problems import Problems
 from transferscope.errors import BadInput
-from transferscope.options import DatasetOptions
+from transferscope.options import FileOptions
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-VERSION = 1
+VERSION = 2
+TEXT_KEY = "path"
 
 SPLITS = ("train", "test")
 REQUIRED = ("train_images", "train_labels", "test_images", "test_labels")
@@ -26,18 +30,20 @@ IMAGE_SHAPES = "(n, size, size), (n, size, size, channels) or (n, channels, size
 LABEL_SHAPES = "(n,) whole numbers from 0, or (n, k) of 0 and 1 for k findings"
 
 
-class Options(DatasetOptions):
-    """The options of images in a NumPy file."""
+class Options(FileOptions):
+    """The options of images in a file of arrays."""
 
     dataset: Literal["arrays"] = "arrays"
     """Name of the data set."""
     path: Path
-    """An .npz file with train_images, train_labels, test_images, test_labels and perhaps class_names.
+    """A .npz or .safetensors file with train_images, train_labels, test_images, test_labels and perhaps class_names.
 
     Images: uint8 and square, (n, size, size), (n, size, size, channels) or (n, channels, size, size); grey
     ones fill all three channels. Labels: (n,) whole numbers from 0, or (n, k) of 0 and 1 for k findings of
-    which several may hold at once. class_names: (k,) strings.
+    which several may hold at once. class_names: (k,) strings; in a .safetensors file a JSON list in the metadata.
     """
+    order_seed: int = Field(default=0, ge=0)
+    """Seed of the random order in which the images come: the first ones stand for all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +52,10 @@ class Checked:
 
     description: Description
     labels: dict[str, np.ndarray]
-    """By split."""
+    """All of them, by split."""
+    rows: dict[str, np.ndarray]
+    """Those that can be used, in random order, by split."""
+    problems: Problems
 
 
 def describe(options: Options) -> Description:
@@ -55,43 +64,48 @@ def describe(options: Options) -> Description:
     Raises:
         BadInput: the file can't be used; all problems that were found are listed.
     """
-    return _check(options.path).description
+    return _check(options).description
 
 
 def load(options: Options) -> ImageData:
     """Read the images; ids are row numbers, as in "train/12".
 
     Raises:
-        BadInput: as `describe`, or an array is damaged.
+        BadInput: as `describe`, or an array is damaged, or an image can't be used; see `FileOptions.on_bad`.
     """
     import torch
 
-    checked = _check(options.path)
+    from transferscope.data.load_list import clean_up
+
+    checked = _check(options)
     dtype = torch.float32 if checked.description.multi_label else torch.int64
     splits = {}
     for split in SPLITS:
-        labels = torch.from_numpy(checked.labels[split].astype(np.int64)).to(dtype)
+        rows = checked.rows[split]
         splits[split] = ImageSplit(
-            images=_channels_first(read_array(options.path, f"{split}_images")),
-            labels=labels,
-            ids=tuple(f"{split}/{row}" for row in range(len(labels))),
+            images=_channels_first(read_array(options.path, f"{split}_images"), rows),
+            labels=torch.from_numpy(checked.labels[split][rows].astype(np.int64)).to(dtype),
+            ids=tuple(f"{split}/{row}" for row in rows.tolist()),
         )
-    return ImageData(**splits)
+    names = checked.description.class_names
+    return clean_up(ImageData(**splits), options, options.path, checked.problems, names)
 
 
-def _channels_first(pixels: np.ndarray) -> Tensor:
-    """Images of any of the allowed shapes as (n, 3, size, size)."""
+def _channels_first(pixels: np.ndarray, rows: np.ndarray) -> Tensor:
+    """Rows of images of any of the allowed shapes as (n, 3, size, size)."""
     import torch
 
-    images = torch.from_numpy(np.ascontiguousarray(pixels))
-    if images.ndim == 3:
-        images = images[:, None]
-    elif images.shape[3] in CHANNELS:
-        images = images.permute(0, 3, 1, 2)
-    return images.expand(-1, 3, -1, -1).contiguous()
+    images = pixels[:, None] if pixels.ndim == 3 else pixels
+    if pixels.ndim == 4 and pixels.shape[3] in CHANNELS:
+        images = np.moveaxis(pixels, 3, 1)
+    chosen = np.empty((len(rows), 3, *images.shape[2:]), dtype=np.uint8)
+    for place, row in enumerate(rows.tolist()):
+        chosen[place] = images[row]
+    return torch.from_numpy(chosen)
 
 
-def _check(path: Path) -> Checked:
+def _check(options: Options) -> Checked:
+    path = options.path
     headers = read_headers(path)
     missing = [name for name in REQUIRED if name not in headers]
     if missing:
@@ -99,36 +113,69 @@ def _check(path: Path) -> Checked:
             f"{path} lacks {', '.join(missing)}; it holds: {', '.join(sorted(headers)) or 'nothing'}. "
             f"Needed: {', '.join(REQUIRED)}. {HOW_TO_SAVE}"
         )
-    problems = [problem for split in SPLITS for problem in _header_problems(split, headers)]
-    _refuse(path, problems or _agreement_problems(headers))
+    wrong = [problem for split in SPLITS for problem in _header_problems(split, headers)]
+    _refuse(path, wrong or _agreement_problems(headers))
     labels = {split: read_array(path, f"{split}_labels") for split in SPLITS}
     multi_label = labels["train"].ndim == 2
-    names = _class_names(path, labels["train"], given="class_names" in headers)
-    problems = _finding_problems(labels, names) if multi_label else _class_problems(labels, names)
+    names = _class_names(path, labels["train"])
+    wrong = _name_problems(names, labels["train"], multi_label=multi_label)
     if len(set(names)) != len(names):
-        problems.append(f"class_names holds a name twice: {', '.join(names)}. Give each class its own.")
-    _refuse(path, problems)
-    side = headers["train_images"].shape[2]
-    state = path.stat()
+        wrong.append(f"class_names holds a name twice: {', '.join(names)}. Give each class its own.")
+    _refuse(path, wrong)
+    problems = Problems()
+    generator = np.random.Generator(np.random.PCG64(options.order_seed))
+    rows = {
+        split: generator.permutation(_usable_rows(split, labels[split], len(names), problems))
+        for split in SPLITS
+    }
+    problems.settle(options.on_bad, path)
+    chosen = {split: labels[split][rows[split]] for split in SPLITS}
+    plain = {split: list(map(tuple, one)) if multi_label else one.tolist() for split, one in chosen.items()}
+    check_labels(names, plain, path, problems)
     description = Description(
         class_names=names,
-        image_size_px=side,
+        image_size_px=headers["train_images"].shape[2],
         multi_label=multi_label,
-        num_train=len(labels["train"]),
-        num_test=len(labels["test"]),
-        fingerprint=f"{state.st_size}-{state.st_mtime_ns}",
+        num_train=len(rows["train"]),
+        num_test=len(rows["test"]),
+        fingerprint=file_fingerprint([path]),
+        left_out=problems.counts,
     )
-    return Checked(description=description, labels=labels)
+    return Checked(description=description, labels=labels, rows=rows, problems=problems)
 
 
-def _class_names(path: Path, train_labels: np.ndarray, *, given: bool) -> tuple[str, ...]:
-    if given:
-        return tuple(map(str, read_array(path, "class_names").astype(str).ravel()))
+def _class_names(path: Path, train_labels: np.ndarray) -> tuple[str, ...]:
+    names = read_class_names(path)
+    if names is not None:
+        return names
     if train_labels.ndim == 2:
         return tuple(map(str, range(train_labels.shape[1])))
     # Each class has a training image, so there are no more classes than images: a label that is out of
     # all proportion is refused later and makes no list of names here.
-    return tuple(map(str, range(min(max(int(train_labels.max()) + 1, 1), len(train_labels)))))
+    sensible = train_labels[train_labels < len(train_labels)]
+    return tuple(map(str, range(max(int(sensible.max(initial=0)) + 1, 1))))
+
+
+def _name_problems(names: tuple[str, ...], train_labels: np.ndarray, *, multi_label: bool) -> list[str]:
+    if multi_label and (len(names) != train_labels.shape[1] or not names):
+        return [
+            f"class_names holds {len(names)} names and train_labels {train_labels.shape[1]} columns; expected one "
+            "name for each column, and at least one."
+        ]
+    if not multi_label and len(names) < 2:
+        return ["there is only one class; at least 2 are needed. Add images of another class."]
+    return []
+
+
+def _usable_rows(split: str, labels: np.ndarray, num_classes: int, problems: Problems) -> np.ndarray:
+    """The rows whose label can be; the others are noted."""
+    if labels.ndim == 2:
+        good, expected = np.isin(labels, (0, 1)).all(axis=1), "0 or 1 for each finding"
+    else:
+        good, expected = (labels >= 0) & (labels < num_classes), f"0 to {num_classes - 1}"
+    for row in np.flatnonzero(~good).tolist():
+        problems.add("bad_label", f"{split}/{row}", f"{labels[row].tolist()}, expected {expected}")
+    return np.flatnonzero(good)
 
 
 def _refuse(path: Path, problems: list[str]) -> None:
@@ -191,56 +238,3 @@ def _agreement_problems(headers: dict[str, Header]) -> list[str]:
             f"expected the same kind of label in both: {LABEL_SHAPES}."
         )
     return problems
-
-
-def _class_problems(labels: dict[str, np.ndarray], names: tuple[str, ...]) -> list[str]:
-    """What can be said against labels that are one class each."""
-    problems = []
-    for split in SPLITS:
-        wrong = np.unique(labels[split][(labels[split] < 0) | (labels[split] >= len(names))])
-        if wrong.size:
-            problems.append(
-                f"{split}_labels holds {_list(wrong)}; expected whole numbers from 0 to {len(names) - 1}, "
-                f"one for each of the {len(names)} classes. Number the classes from 0, or mend class_names."
-            )
-    if len(names) < 2 and not problems:
-        problems.append("there is only one class; at least 2 are needed. Add images of another class.")
-    absent = np.setdiff1d(np.arange(len(names)), labels["train"])
-    if absent.size and not problems:
-        problems.append(
-            f"train_labels holds no image of the classes {_list(absent)}; expected every class from 0 to "
-            f"{len(names) - 1}. Leave no gaps in the numbers, and no class without training images."
-        )
-    return problems
-
-
-def _finding_problems(labels: dict[str, np.ndarray], names: tuple[str, ...]) -> list[str]:
-    """What can be said against labels of several findings each."""
-    num_findings = labels["train"].shape[1]
-    if len(names) != num_findings or not num_findings:
-        return [
-            f"class_names holds {len(names)} names and train_labels {num_findings} columns; expected one "
-            "name for each column, and at least one."
-        ]
-    problems = []
-    for split in SPLITS:
-        if not np.isin(labels[split], (0, 1)).all():
-            wrong = np.setdiff1d(labels[split], (0, 1))
-            problems.append(
-                f"{split}_labels holds {_list(wrong)}; expected only 0 and 1. Decide what an uncertain or "
-                "missing label counts as."
-            )
-            continue
-        share = labels[split].mean(axis=0)
-        constant = [name for name, mean in zip(names, share, strict=True) if mean in (0, 1)]
-        if constant:
-            problems.append(
-                f"in {split}_labels all images have the same label for {', '.join(constant)}; expected both "
-                "0 and 1, or its AUC is not defined. Add images or leave the finding out."
-            )
-    return problems
-
-
-def _list(numbers: np.ndarray, most: int = 5) -> str:
-    shown = ", ".join(map(str, numbers[:most].tolist()))
-    return shown if len(numbers) <= most else f"{shown} and {len(numbers) - most} others"

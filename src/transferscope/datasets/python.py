@@ -1,0 +1,244 @@
+"""Any map-style data set in Python, such as a torch Dataset, by its import path."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from transferscope.data.base import Description, ImageData, ImageSplit
+from transferscope.data.problems import Problems
+from transferscope.errors import BadInput
+from transferscope.options import FileOptions
+
+if TYPE_CHECKING:
+    import numpy as np
+
+VERSION = 1
+TEXT_KEY = "factory"
+
+SPLITS = ("train", "test")
+MAX_TRIES = 10
+"""So many images are tried to see what labels are like."""
+SHAPE_HINT = (
+    "an image is a PIL image, or an array or a tensor (h, w), (h, w, 1 or 3) or (1 or 3, h, w), of uint8 or of "
+    "floats from 0 to 1"
+)
+
+
+class Options(FileOptions):
+    """The options of a data set in Python. The code that is named is run."""
+
+    dataset: Literal["python"] = "python"
+    """Name of the data set."""
+    factory: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
+    """package.module:factory. The factory is called with split="train" and split="test" and gives a data set for
+    each, or, where it knows no such argument, is called once and gives the two. A data set has a length, and at
+    each number an image and its label. An image is a PIL image, or an array or a tensor of uint8 or of floats from
+    0 to 1; a label is a class's number, or 0 and 1 for each finding."""
+    folder: Path | None = None
+    """A folder to import from, besides those that Python knows."""
+    class_names: tuple[str, ...] | None = None
+    """Names of the classes or findings; by default the data set's `classes`, or else numbers, for which the data
+    set needs `targets` or `labels`."""
+    image_size_px: int = Field(default=224, ge=8, le=1024)
+    """Side of the square images; images of this size are taken as they are."""
+    resize: Literal["crop", "pad", "evaluation"] = "crop"
+    """As in the data set `imagefolder`."""
+    max_train_size: int | None = Field(default=None, ge=2)
+    """At most so many training images, drawn at random; all by default."""
+    max_test_size: int | None = Field(default=None, ge=2)
+    """At most so many test images, drawn at random; all by default."""
+    seed: int = Field(default=0, ge=0)
+    """Which images are drawn, and in which order they come."""
+    data_version: str = ""
+    """Change it when the data change but not the module's file: results of other data are then not reused."""
+
+
+def describe(options: Options) -> Description:
+    """What the data sets say of themselves; the type of labels is seen from the first one.
+
+    Raises:
+        BadInput: the code can't be imported or fails, or gives no data sets.
+    """
+    splits, source = _splits(options)
+    sizes = {"train": options.max_train_size, "test": options.max_test_size}
+    counts = {name: min(len(splits[name]), sizes[name] or sys.maxsize) for name in SPLITS}
+    return Description(
+        class_names=_class_names(options, splits["train"]),
+        image_size_px=options.image_size_px,
+        multi_label=_is_vector(_first_label(options, splits["train"])),
+        num_train=counts["train"],
+        num_test=counts["test"],
+        fingerprint=hashlib.sha256(source.read_bytes()).hexdigest() if source else "",
+    )
+
+
+def load(options: Options) -> ImageData:
+    """All images, in random order, one after the other; ids are numbers in the data set, as in "train/12".
+
+    Raises:
+        BadInput: as `describe`, or there are items that can't be used; see `FileOptions.on_bad`.
+    """
+    import numpy as np
+    import torch
+
+    from transferscope.data.load_list import clean_up
+
+    splits, _ = _splits(options)
+    about = describe(options)
+    problems = Problems()
+    made = {}
+    for name, maximum in (("train", options.max_train_size), ("test", options.max_test_size)):
+        rows = np.random.Generator(np.random.PCG64(options.seed)).permutation(len(splits[name]))[:maximum]
+        images = np.empty((len(rows), 3, options.image_size_px, options.image_size_px), dtype=np.uint8)
+        labels: list[Any] = []
+        ids: list[str] = []
+        for row in rows.tolist():
+            try:
+                image, label = _item(splits[name], row)
+                images[len(ids)] = _pixels(image, options)
+            except Exception as error:  # the user's code may raise anything
+                problems.add("undecodable", f"{name}/{row}", f"{type(error).__name__}: {error}"[:200])
+                continue
+            plain = _plain_label(label, about.num_classes, multi_label=about.multi_label)
+            if plain is None:
+                expected = (
+                    f"{about.num_classes} of 0 and 1"
+                    if about.multi_label
+                    else f"0 to {about.num_classes - 1}"
+                )
+                problems.add("bad_label", f"{name}/{row}", f"{label!r}"[:60] + f", expected {expected}")
+                continue
+            labels.append(plain)
+            ids.append(f"{name}/{row}")
+        dtype = torch.float32 if about.multi_label else torch.int64
+        made[name] = ImageSplit(
+            images=torch.from_numpy(images[: len(ids)]),
+            labels=torch.tensor(labels, dtype=dtype),
+            ids=tuple(ids),
+        )
+    return clean_up(ImageData(**made), options, Path(options.factory), problems, about.class_names)
+
+
+def _splits(options: Options) -> tuple[dict[str, Any], Path | None]:
+    """The data sets by split, and the file of the code."""
+    module_name, _, attribute = options.factory.partition(":")
+    try:
+        if options.folder is not None and (place := str(options.folder.resolve())) not in sys.path:
+            sys.path.insert(0, place)  # for good: the code may import more when it is called
+            importlib.invalidate_caches()
+        found: Any = importlib.import_module(module_name)
+        source = getattr(found, "__file__", None)
+        made = _called(getattr(found, attribute))
+        sizes = [len(one) for one in made]
+    except Exception as error:  # the user's code may raise anything
+        raise BadInput(
+            f"factory {options.factory}: {type(error).__name__}: {error}. Expected package.module:factory, called with "
+            'split="train" and split="test", or without arguments and giving two data sets. `folder` adds a folder '
+            "to import from."
+        ) from None
+    if len(made) != 2 or not all(sizes):
+        raise BadInput(
+            f"factory {options.factory} gives {len(made)} data sets of {sizes} images; expected two, train and "
+            "test, each with images."
+        )
+    return dict(zip(SPLITS, made, strict=True)), Path(source) if source else None
+
+
+def _called(factory: Callable[..., Any]) -> tuple[Any, ...]:
+    parameters = inspect.signature(factory).parameters.values()
+    knows_split = any(one.name == "split" or one.kind is one.VAR_KEYWORD for one in parameters)
+    return tuple(factory(split=name) for name in SPLITS) if knows_split else tuple(factory())
+
+
+def _item(split: Any, row: int) -> tuple[Any, Any]:
+    image, label = split[row]
+    return image, label
+
+
+def _first_label(options: Options, split: Any) -> Any:
+    """The label of the first image that can be had: of what type labels are."""
+    reason = ""
+    for row in range(min(len(split), MAX_TRIES)):
+        try:
+            return _item(split, row)[1]
+        except Exception as error:  # the user's code may raise anything
+            reason = f"{type(error).__name__}: {error}"
+    raise BadInput(
+        f"factory {options.factory}: none of the first {MAX_TRIES} images can be had ({reason}). Expected an image and "
+        "its label at each number."
+    )
+
+
+def _class_names(options: Options, train: Any) -> tuple[str, ...]:
+    names = options.class_names or getattr(train, "classes", None)
+    if names is not None:
+        return tuple(map(str, names))
+    for attribute in ("targets", "labels"):
+        labels = getattr(train, attribute, None)
+        if labels is not None:
+            return tuple(str(number) for number in range(int(max(labels)) + 1))
+    if _is_vector(label := _first_label(options, train)):
+        return tuple(str(number) for number in range(len(label)))
+    raise BadInput(
+        f"factory {options.factory}: how many classes are there? Give class_names, or let the data set have `classes`, "
+        "`targets` or `labels`."
+    )
+
+
+def _is_vector(label: Any) -> bool:
+    return len(getattr(label, "shape", ())) == 1 or isinstance(label, list | tuple)
+
+
+def _plain_label(label: Any, num_classes: int, *, multi_label: bool) -> int | list[float] | None:
+    """A label as plain numbers, or None where it can't be."""
+    plain = label.tolist() if hasattr(label, "tolist") else label
+    if multi_label:
+        right = isinstance(plain, list | tuple) and len(plain) == num_classes
+        return [float(one) for one in plain] if right and all(one in (0, 1) for one in plain) else None
+    is_number = isinstance(plain, int) and not isinstance(plain, bool)
+    return plain if is_number and 0 <= plain < num_classes else None
+
+
+def _pixels(image: Any, options: Options) -> np.ndarray:
+    """(3, side, side) or (side, side), uint8."""
+    import numpy as np
+    from PIL import Image
+
+    from transferscope.data.decode import square
+
+    side = options.image_size_px
+    if not isinstance(image, Image.Image):
+        array = _as_uint8(np.asarray(image.detach().cpu() if hasattr(image, "detach") else image))
+        if array.shape[:2] == (side, side):
+            return array if array.ndim == 2 else array.transpose(2, 0, 1)
+        image = Image.fromarray(array if array.ndim == 2 or array.shape[2] == 3 else array[:, :, 0])
+    elif image.size == (side, side) and image.mode in ("L", "RGB"):
+        array = np.asarray(image)
+        return array if array.ndim == 2 else array.transpose(2, 0, 1)
+    return square(image, side, options.resize).transpose(2, 0, 1)
+
+
+def _as_uint8(array: np.ndarray) -> np.ndarray:
+    """(h, w), (h, w, 1) or (h, w, 3), uint8."""
+    import numpy as np
+
+    if array.dtype.kind == "f":
+        # a comparison with NaN is false
+        if not ((array >= 0) & (array <= 1)).all():
+            raise ValueError(
+                f"floats from {array.min()} to {array.max()}; {SHAPE_HINT}: leave normalizing out"
+            )
+        array = np.rint(array.astype(np.float64) * 255).astype(np.uint8)
+    if array.ndim == 3 and array.shape[2] not in (1, 3) and array.shape[0] in (1, 3):
+        array = array.transpose(1, 2, 0)
+    if array.dtype != np.uint8 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3))):
+        raise ValueError(f"{array.dtype} of shape {array.shape}; {SHAPE_HINT}")
+    return array

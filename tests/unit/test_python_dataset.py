@@ -1,0 +1,186 @@
+"""Data sets in Python: what is called, which images and labels are taken, and what is said otherwise."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from transferscope.datasets import python
+from transferscope.datasets.python import Options
+from transferscope.errors import BadInput
+
+HEAD = """
+import numpy as np
+import torch
+from PIL import Image
+
+def pixels(count, seed, side=16):
+    return np.random.Generator(np.random.PCG64(seed)).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
+"""
+TORCH = """
+class Noise(torch.utils.data.Dataset):
+    def __init__(self, seed, as_what, labels):
+        self.seed, self.as_what, self.labels = seed, as_what, labels
+    def __len__(self):
+        return len(self.labels)
+    def __getitem__(self, i):
+        return self.as_what(pixels(len(self), self.seed)[i]), self.labels[i]
+"""
+
+
+@pytest.fixture
+def write(tmp_path: Path, request: pytest.FixtureRequest) -> Any:
+    name = f"images_{abs(hash(request.node.name))}"
+
+    def write(code: str) -> dict[str, Any]:
+        (tmp_path / f"{name}.py").write_text(HEAD + TORCH + code)
+        sys.modules.pop(name, None)
+        return {"factory": f"{name}:make", "folder": tmp_path, "image_size_px": 16}
+
+    yield write
+    sys.modules.pop(name, None)
+    sys.path[:] = [place for place in sys.path if place != str(tmp_path)]
+
+
+def expected_pixels(ids: tuple[str, ...], count: int, seed: int) -> np.ndarray:
+    rng = np.random.Generator(np.random.PCG64(seed))
+    images = rng.integers(0, 256, (count, 16, 16, 3), dtype=np.uint8)
+    return images[[int(name.partition("/")[2]) for name in ids]].transpose(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize(
+    "as_what",
+    [
+        "Image.fromarray",
+        "lambda x: x",
+        "torch.from_numpy",
+        "lambda x: torch.from_numpy(x).permute(2, 0, 1)",
+        "lambda x: torch.from_numpy(x).permute(2, 0, 1) / 255",
+        "lambda x: x.astype(np.float64) / 255",
+    ],
+)
+def test_images_of_every_kind_keep_their_pixels(write: Any, as_what: str) -> None:
+    fields = write(
+        f"def make(split):\n"
+        f"    as_what = {as_what}\n"
+        f"    return Noise(0, as_what, [0, 1, 2, 0]) if split == 'train' else Noise(1, as_what, torch.tensor([0, 2]))\n"
+    )
+    options = Options.model_validate({**fields, "class_names": ("a", "b", "c")})
+    data = python.load(options)
+    assert np.array_equal(data.train.images.numpy(), expected_pixels(data.train.ids, 4, 0))
+    assert np.array_equal(data.test.images.numpy(), expected_pixels(data.test.ids, 2, 1))
+    assert data.train.labels.tolist() == [[0, 1, 2, 0][int(name[-1])] for name in data.train.ids]
+    assert data.test.labels.tolist() == [[0, 2][int(name[-1])] for name in data.test.ids]
+
+
+def test_how_many_classes_there_are_must_be_said(write: Any) -> None:
+    fields = write(
+        "class Silent(Noise):\n"
+        "    def __getattribute__(self, name):\n"
+        "        if name == 'labels':\n"
+        "            raise AttributeError(name)\n"
+        "        return object.__getattribute__(self, name)\n"
+        "    def __len__(self): return 2\n"
+        "    def __getitem__(self, i): return pixels(2, self.seed)[i], i\n"
+        "def make(): return Silent(0, None, None), Silent(1, None, None)\n"
+    )
+    with pytest.raises(BadInput, match="how many classes are there"):
+        python.describe(Options.model_validate(fields))
+    assert python.describe(Options.model_validate({**fields, "class_names": ("a", "b")})).num_train == 2
+
+
+def test_a_data_set_of_which_nothing_can_be_had(write: Any) -> None:
+    fields = write(
+        "class Broken(Noise):\n"
+        "    def __getitem__(self, i): return self.labels[i]\n"
+        "def make(split): return Broken(0, None, [0, 1])\n"
+    )
+    with pytest.raises(BadInput, match=r"none of the first 10 images can be had \(TypeError: cannot unpack"):
+        python.describe(Options.model_validate(fields))
+
+
+def test_classes_by_labels_and_grey_images(write: Any) -> None:
+    fields = write(
+        "def make():\n    return Noise(0, np.array, [0, 1, 1]), Noise(1, lambda x: x[:, :, 0], [1, 0])\n"
+    )
+    module = fields["folder"] / f"{fields['factory'].partition(':')[0]}.py"
+    assert module.exists()
+    assert python.describe(Options.model_validate(fields)).class_names == ("0", "1")
+    data = python.load(Options.model_validate(fields))
+    assert torch.equal(data.test.images[:, 0], data.test.images[:, 2])
+
+
+def test_several_findings(write: Any) -> None:
+    fields = write(
+        "def make(split):\n"
+        "    return Noise(len(split), Image.fromarray, [torch.tensor([1, 0]), torch.tensor([0., 1.])])\n"
+    )
+    options = Options.model_validate({**fields, "class_names": ("a", "b")})
+    assert python.describe(options).multi_label
+    assert sorted(python.load(options).train.labels.tolist()) == [[0, 1], [1, 0]]
+
+
+def test_problems_are_named_and_counted(write: Any) -> None:
+    fields = write(
+        "class Mixed(Noise):\n"
+        "    def __getitem__(self, i):\n"
+        "        image, label = super().__getitem__(i)\n"
+        "        if i == 0: raise OSError('gone')\n"
+        "        if i == 1: image = image / 255 - 0.5\n"
+        "        if i == 2: image = image[..., :2]\n"
+        "        return image, label\n"
+        "def make(split):\n"
+        "    if split == 'train': return Mixed(0, np.array, [0, 1, 0, 0, 1, 2, 1, -1])\n"
+        "    return Noise(0, np.array, [0, 1, 0, 0, 1, 1, 0, 1])\n"
+    )
+    options = Options.model_validate({**fields, "class_names": ("a", "b")})
+    with pytest.raises(BadInput) as caught:
+        python.load(options)
+    message = str(caught.value)
+    assert "3 file(s) that can't be decoded as an image: " in message
+    assert "train/0 (OSError: gone)" in message
+    assert "floats from -0.5 to" in message
+    assert "uint8 of shape (16, 16, 2)" in message
+    assert "2 image(s) with a label that can't be: " in message
+    assert "train/7 (-1, expected 0 to 1)" in message
+    data = python.load(options.model_copy(update={"on_bad": "skip"}))
+    assert data.left_out == {"bad_label": 2, "undecodable": 3, "duplicate": 3}
+    assert (len(data.train), len(data.test)) == (3, 5)
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("make = None\n", "TypeError"),
+        ("raise RuntimeError('at import')\n", "RuntimeError: at import"),
+        ("def make(split):\n    return []\n", "gives 2 data sets of [0, 0] images"),
+        ("def make():\n    return ([1], [2], [3])\n", "gives 3 data sets"),
+        ("", "AttributeError"),
+    ],
+)
+def test_code_that_cannot_be_used(write: Any, code: str, said: str) -> None:
+    options = Options.model_validate(write(code))
+    with pytest.raises(BadInput) as caught:
+        python.describe(options)
+    assert said in str(caught.value)
+
+
+def test_no_such_module() -> None:
+    with pytest.raises(BadInput, match="ModuleNotFoundError"):
+        python.describe(Options(factory="no_such_module_here:make"))
+    with pytest.raises(ValueError, match="should match pattern"):
+        Options(factory="no_colon")
+
+
+def test_the_fingerprint_is_of_the_code(write: Any) -> None:
+    code = "def make(split):\n    return Noise(len(split), np.array, [0, 1])\n"
+    before = python.describe(Options.model_validate({**write(code), "class_names": ("a", "b")})).fingerprint
+    after = python.describe(
+        Options.model_validate({**write(code + "#\n"), "class_names": ("a", "b")})
+    ).fingerprint
+    assert before != after
