@@ -34,6 +34,7 @@ def main() -> int:
     rounds = asked.rounds or (5 if asked.size == "full" else 1)
     # before torch is imported: one thread a process, as in the study
     os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ["TQDM_DISABLE"] = "1"
     import torch
 
     from benchmarks.bars import shortfalls

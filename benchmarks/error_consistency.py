@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 
 from benchmarks.measure import Candidate, Case, Result, Size, compare_all, largest_difference
-from benchmarks.peers import name_of, note_missing, peer
+from benchmarks.peers import has, name_of, note_missing, peer
 from transferscope.metrics.error_consistency import error_consistency
 from transferscope.metrics.mistakes import mistakes
 
@@ -30,13 +30,12 @@ def cases(size: Size) -> Iterator[Case]:
         guesses = torch.randint(NUM_CLASSES, (n,), generator=source)
         predictions[str(model)] = torch.where(torch.rand(n, generator=source) < 0.7, labels, guesses)
     pairs = list(itertools.combinations(predictions, 2))
-    lmsim = peer(MODULE)
     # what lm-sim takes: a row of probabilities an image
     one_hot = {name: list(torch.eye(NUM_CLASSES)[own].numpy()) for name, own in predictions.items()}
     truth = labels.tolist()
 
     def theirs() -> torch.Tensor:
-        assert lmsim is not None
+        lmsim = peer(MODULE)
         return torch.tensor([lmsim.EC().compute_k(one_hot[a], one_hot[b], truth) for a, b in pairs])
 
     def table() -> torch.Tensor:
@@ -54,6 +53,6 @@ def cases(size: Size) -> Iterator[Case]:
             ),
             Candidate(name="mistakes (by class and difficulty)", run=table),
         ],
-        peers=[Candidate(name=name_of(MODULE), run=theirs)] if lmsim else [],
+        peers=[Candidate(name=name_of(MODULE), run=theirs, module=MODULE)] if has(MODULE) else [],
         agree=lambda found: largest_difference(found, "error_consistency", 1e-6),
     )

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from benchmarks.measure import Candidate, Case, Result, Size, compare_all, largest_difference
 from benchmarks.networks import ResNet, images, settle
-from benchmarks.peers import name_of, note_missing, peer
+from benchmarks.peers import has, name_of, note_missing, peer
 from transferscope.data.normalize import normalize
 from transferscope.metrics.path import paths
 
@@ -48,9 +48,8 @@ def cases(size: Size) -> Iterator[Case]:
     states = _states(names, inputs[:256])
     pairs = list(itertools.combinations(names, 2))
     where = f"{len(pairs)} pairs x {num_alphas} alphas"
-    landscapes = peer(MODULE)
     common = {"states": states, "pairs": pairs, "alphas": alphas, "labels": labels}
-    theirs = partial(_loss_landscapes, landscapes, inputs=inputs, **common)
+    theirs = partial(_loss_landscapes, inputs=inputs, **common)
     yield Case(
         name=f"cached images, {where}",
         ours=[
@@ -59,7 +58,7 @@ def cases(size: Size) -> Iterator[Case]:
         ],
         peers=[
             Candidate(name=PAPER, run=lambda: _papers(TensorDataset(inputs, labels), **common)),
-            *([Candidate(name=name_of(MODULE), run=theirs)] if landscapes else []),
+            *([Candidate(name=name_of(MODULE), run=theirs, module=MODULE)] if has(MODULE) else []),
         ],
         agree=lambda found: largest_difference(found, OURS, TOLERANCE),
     )
@@ -121,7 +120,6 @@ def _papers(
 
 @torch.no_grad()
 def _loss_landscapes(
-    landscapes: Any,
     *,
     inputs: Tensor,
     states: Mapping[str, Mapping[str, Tensor]],
@@ -132,6 +130,7 @@ def _loss_landscapes(
     """Its line begins one step after the start: the start is asked for as a point. All images in one batch."""
     from loss_landscapes.metrics.sl_metrics import Loss
 
+    landscapes = peer(MODULE)
     metric = Loss(nn.functional.cross_entropy, inputs, labels)
     start, end = _network(0), _network(0)
     rows = []

@@ -34,6 +34,8 @@ class Candidate:
     run: Callable[[], Any]
     memory: bool = False
     """Whether its memory is measured, in a process of its own, above that of the case's `forward`."""
+    module: str = ""
+    """The other's module, for a peer: imported before anything is measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,7 +191,7 @@ def _ratios(ours: list[tuple[float, float]], others: list[tuple[float, float]]) 
 
 
 def _memory_above(job: str, case: Case, candidate: Candidate, size: Size) -> float | None:
-    if not candidate.memory:
+    if not candidate.memory or size == "tiny":
         return None
     return peak_memory(job, case.name, candidate.name, size) - peak_memory(job, case.name, FORWARD, size)
 

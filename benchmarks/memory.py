@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.measure import FORWARD
+from benchmarks.peers import peer
 
 
 def main(job: str, case_name: str, candidate: str, size: str) -> None:
@@ -18,7 +19,10 @@ def main(job: str, case_name: str, candidate: str, size: str) -> None:
     case = next(
         case for case in importlib.import_module(f"benchmarks.{job}").cases(size) if case.name == case_name
     )
-    runs = {each.name: each.run for each in (*case.ours, *case.peers)} | {FORWARD: case.forward}
+    candidates = {each.name: each for each in (*case.ours, *case.peers)}
+    if candidate in candidates and candidates[candidate].module:
+        peer(candidates[candidate].module)
+    runs = {name: each.run for name, each in candidates.items()} | {FORWARD: case.forward}
     before = _start_anew()
     runs[candidate]()
     print(json.dumps((_peak() - before) / 2**20))

@@ -7,7 +7,6 @@ from importlib import metadata
 from types import ModuleType
 
 from benchmarks.measure import Result
-from transferscope.errors import BadInput
 from transferscope.models.torchvision_ops import import_torchvision
 
 PACKAGES = {
@@ -21,24 +20,26 @@ PACKAGES = {
 """Module -> the package that holds it."""
 
 
-def peer(module: str) -> ModuleType | None:
-    """The other's module; None where it can't be imported."""
+def has(module: str) -> bool:
+    """Whether the other is installed."""
     try:
-        if module == "cka_pytorch":
-            # it imports lightning, and that torchvision, which doesn't load beside every torch
-            import_torchvision(module)
-        return importlib.import_module(module)
-    except (ImportError, BadInput):
-        return None
+        metadata.version(PACKAGES[module])
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def peer(module: str) -> ModuleType:
+    """The other's module."""
+    if module == "cka_pytorch":
+        # it imports lightning, and that torchvision, which doesn't load beside every torch
+        import_torchvision(module)
+    return importlib.import_module(module)
 
 
 def name_of(module: str) -> str:
     """Package and version, as in the tables."""
-    package = PACKAGES[module]
-    try:
-        return f"{package} {metadata.version(package)}"
-    except metadata.PackageNotFoundError:
-        return package
+    return f"{PACKAGES[module]} {metadata.version(PACKAGES[module])}"
 
 
 def note_missing(modules: list[str], result: Result) -> Result:
@@ -46,6 +47,6 @@ def note_missing(modules: list[str], result: Result) -> Result:
     result.notes += [
         f"{PACKAGES[module]} is not installed, and left out: install the extra `benchmark`"
         for module in modules
-        if peer(module) is None
+        if not has(module)
     ]
     return result
