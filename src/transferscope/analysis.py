@@ -158,6 +158,10 @@ class Panel:
     """An Altair chart."""
     summary: str = field(default="")
     """What the chart shows, in a sentence, for those who can't see it."""
+    group: str = ""
+    """Panels of a group, such as those of a target, stand together under its name; by default below no name."""
+    secondary: bool = False
+    """Whether it is folded away in the report until somebody asks for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,6 +196,8 @@ class Gallery:
     summary: str
     """How the images were chosen."""
     rows: Sequence[PictureRow]
+    group: str = ""
+    """Where set, it stands with the charts of this group, its rows beside each other as columns."""
 
 
 def analysis_names() -> list[str]:

@@ -100,7 +100,11 @@ def _run_in(
 
 
 def draw_report(out: Path, *, console: Console) -> int:
-    """Draw tables, findings, figures and report again from the results that there are."""
+    """Draw tables, findings, figures and report again from the results that there are.
+
+    Raises:
+        BadInput: the folder holds no study, or can't be written to.
+    """
     from transferscope.execute.run import Outcome
     from transferscope.workspace import Workspace
 
@@ -310,16 +314,17 @@ def _conclude(
     from transferscope.outputs import write_outputs
     from transferscope.workspace import outputs_key, provenance
 
-    logs = workspace.write_logs(outcome.failed)
-    origin: dict[str, Any] = provenance(
-        the_plan, workspace.store, outcome, num_workers=num_workers, device=device
-    )
-    write_atomically(workspace.provenance_file, json.dumps(origin, indent=1) + "\n")
-    written = write_outputs(the_plan, workspace, origin)
-    if outcome.complete:
-        # last, so that a run that was stopped while it drew draws again
-        origin |= {"outputs_key": outputs_key(the_plan), "outputs": workspace.outputs()}
+    with workspace.writing():
+        logs = workspace.write_logs(outcome.failed)
+        origin: dict[str, Any] = provenance(
+            the_plan, workspace.store, outcome, num_workers=num_workers, device=device
+        )
         write_atomically(workspace.provenance_file, json.dumps(origin, indent=1) + "\n")
+        written = write_outputs(the_plan, workspace, origin)
+        if outcome.complete:
+            # last, so that a run that was stopped while it drew draws again
+            origin |= {"outputs_key": outputs_key(the_plan), "outputs": workspace.outputs()}
+            write_atomically(workspace.provenance_file, json.dumps(origin, indent=1) + "\n")
     return _tell(written.findings, outcome, logs, workspace, console)
 
 

@@ -2,7 +2,8 @@
 
 Two surfaces must carry the same drawing: a white page and a near-black one. So the colours of data have a
 contrast of at least 3 on both and stay apart under the common colour-vision deficiencies, and the colours
-of text, axes and grids are given to the page when a drawing is placed in it (`inline_svg`).
+of text, axes and grids are given to the page when a drawing is placed in it (`report.drawings`). Every mark is
+labelled with what it stands for, in the names of the axes and legends.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
-from xml.etree import ElementTree
 
 KIND_COLORS: Mapping[str, str] = {"P-T": "#2467b8", "RI-T": "#d95f14", "P": "#0fa39a", "RI": "#94603a"}
 """One colour a kind of network."""
@@ -65,15 +65,6 @@ FONT = "Arial, Helvetica, Liberation Sans, sans-serif"
 _NAMES_ARE_LONG = "length(join(domain('x'), '')) > 40"
 """Whether the names below an axis, by Vega's reckoning, don't fit side by side; false in a facet."""
 
-_PAGE_COLORS: Mapping[str, str] = {
-    INK: "currentColor",
-    MUTED: "var(--muted, #59626d)",
-    AXIS: "var(--axis, #8d96a1)",
-    GRID: "var(--grid, #e3e7eb)",
-}
-_NEEDLESS = frozenset({"class", "role", "font-family", "pointer-events"})
-_GEOMETRY = frozenset({"d", "transform", "x", "y", "x1", "x2", "y1", "y2", "width", "height", "offset"})
-_LONG_NUMBER = re.compile(r"-?\d+\.\d{3,}")
 _ID = re.compile(r'\bid="([^"]+)"')
 
 
@@ -120,33 +111,14 @@ def draw(chart: Any) -> str:
         spec = themed(chart).to_dict()
     # An empty list of allowed addresses: a drawing reads its data from the spec and from nowhere else.
     svg = vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
-    return _with_ids(svg, "")
+    return with_ids(svg, "")
 
 
-def inline_svg(svg: str, prefix: str, *, title: str = "", summary: str = "") -> str:
-    """The drawing made fit to stand in an HTML page, beside others and under either theme.
-
-    Args:
-        svg: a drawing by `draw`.
-        prefix: put in front of every id; unique in the page.
-        title, summary: what a screen reader says in place of the drawing.
-    """
-    root = ElementTree.fromstring(_with_ids(svg, f"{prefix}-"))
-    width, height = root.get("width", ""), root.get("height", "")
-    for parent in root.iter():
-        for child in [child for child in parent if _is_idle(child, width, height)]:
-            parent.remove(child)
-    for element in root.iter():
-        element.tag = element.tag.rpartition("}")[2]
-        _suit_page(element)
-    root.attrib.clear()
-    spoken = ". ".join(part.rstrip(". ") for part in (title, summary) if part)
-    root.attrib.update(
-        {"class": "drawing", "role": "img", "viewBox": f"0 0 {width} {height}", "width": "100%"}
-        | ({"aria-label": spoken} if spoken else {})
-        | {"font-family": FONT, "style": f"--natural-width:{width}px"}
-    )
-    return ElementTree.tostring(root, encoding="unicode")
+def with_ids(svg: str, prefix: str) -> str:
+    """Ids counted anew in order of appearance: the renderer counts on from one drawing to the next."""
+    new_ids = {old: f"{prefix}{count}" for count, old in enumerate(dict.fromkeys(_ID.findall(svg)))}
+    svg = _ID.sub(lambda match: f'id="{new_ids[match[1]]}"', svg)
+    return re.sub(r"url\(#([^)]+)\)", lambda match: f"url(#{new_ids.get(match[1], match[1])})", svg)
 
 
 def _theme() -> dict[str, Any]:
@@ -155,7 +127,6 @@ def _theme() -> dict[str, Any]:
     label = {"labelColor": INK, "labelFontSize": 11, "labelFont": FONT}
     title = {"titleColor": MUTED, "titleFontSize": 11, "titleFont": FONT, "titleFontWeight": "normal"}
     return {
-        "aria": False,
         "autosize": {"type": "fit", "contains": "padding"},
         "background": "white",
         "padding": 6,
@@ -168,6 +139,7 @@ def _theme() -> dict[str, Any]:
             "stroke": None,
         },
         "axis": {
+            "aria": False,
             **label,
             **title,
             "domainColor": AXIS,
@@ -190,6 +162,7 @@ def _theme() -> dict[str, Any]:
             "labelLimit": 90,
         },
         "legend": {
+            "aria": False,
             **label,
             **title,
             "orient": "top",
@@ -207,7 +180,15 @@ def _theme() -> dict[str, Any]:
             "gradientThickness": 10,
         },
         "header": {**label, **title},
-        "title": {**text, "color": INK, "fontSize": 12, "fontWeight": "bold", "anchor": "start", "offset": 8},
+        "title": {
+            **text,
+            "aria": False,
+            "color": INK,
+            "fontSize": 12,
+            "fontWeight": "bold",
+            "anchor": "start",
+            "offset": 8,
+        },
         "text": {**text, "color": INK, "fontSize": 11},
         "line": {"strokeWidth": 2},
         "point": {"filled": True, "size": 40},
@@ -233,33 +214,3 @@ def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]
         for key, value in over.items()
     }
     return {**under, **both}
-
-
-def _with_ids(svg: str, prefix: str) -> str:
-    """Ids counted anew in order of appearance: the renderer counts on from one drawing to the next."""
-    new_ids = {old: f"{prefix}{count}" for count, old in enumerate(dict.fromkeys(_ID.findall(svg)))}
-    svg = _ID.sub(lambda match: f'id="{new_ids[match[1]]}"', svg)
-    return re.sub(r"url\(#([^)]+)\)", lambda match: f"url(#{new_ids.get(match[1], match[1])})", svg)
-
-
-def _is_idle(element: ElementTree.Element, width: str, height: str) -> bool:
-    """Draws nothing, or only paints the page white behind the drawing."""
-    is_backdrop = (
-        element.get("fill") == "white" and element.get("width") == width and element.get("height") == height
-    )
-    draws_nothing = element.tag.endswith("path") and (
-        element.get("display") == "none" or element.get("d") in ("", "M0,0h0v0h0Z")
-    )
-    return is_backdrop or draws_nothing
-
-
-def _suit_page(element: ElementTree.Element) -> None:
-    """Gives colours to the page, and drops what a page does not need: links, roles, needless digits."""
-    for name, value in list(element.attrib.items()):
-        is_link = name.endswith("href") and not value.startswith("data:")
-        if is_link or name in _NEEDLESS or name.startswith("aria-"):
-            del element.attrib[name]
-        elif name in ("fill", "stroke"):
-            element.set(name, _PAGE_COLORS.get(value, value))
-        elif name in _GEOMETRY:
-            element.set(name, _LONG_NUMBER.sub(lambda match: f"{float(match[0]):.2f}", value))

@@ -7,18 +7,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from transferscope.analysis import analysis_module, analysis_names
+import yaml
+
+from transferscope.analysis import Panel, analysis_module, analysis_names
 from transferscope.claims import CLAIMS
 from transferscope.figures import draw
 from transferscope.findings import Finding, adjusted, not_measured
 from transferscope.plan import Plan
 from transferscope.report.answer import answer
-from transferscope.report.content import DrawnPanel, ReportContent, ReportTable, Section
+from transferscope.report.content import DrawnPanel, ReportContent, ReportTable, Section, Setting
 from transferscope.report.render import render
+from transferscope.report.split import split_panels
 from transferscope.results import AnalysisResult, collect
 from transferscope.store import write_atomically
 from transferscope.study_file import resolved_yaml
 from transferscope.workspace import Workspace, findings_document
+
+ANSWER = "answer"
+"""What the first page's figures are called."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,15 +40,17 @@ def write_outputs(plan: Plan, workspace: Workspace, provenance: Mapping[str, Any
     findings = all_findings(plan, results)
     _write_tables(workspace, results)
     sections = [
-        _section(name, results[name], [f for f in findings if f.claim.analysis == name], workspace)
+        _section(name, results[name], [f for f in findings if f.claim.analysis == name], workspace, plan)
         for name in analysis_names()
         if name in results
     ]
+    tables = {name: result.tables for name, result in results.items()}
+    split = [_drawn(workspace, ANSWER, panel) for panel in split_panels(tables)]
     content = ReportContent(
         title=plan.study.name,
         description=plan.study.description,
         variant=plan.study.variant,
-        answer=answer(plan.study, {name: result.tables for name, result in results.items()}, findings),
+        answer=answer(plan.study, tables, findings, split),
         findings=findings,
         sections=sorted(sections, key=lambda section: analysis_module(section.name).ORDER),
         study_yaml=resolved_yaml(plan.study),
@@ -76,9 +84,8 @@ def _remove_old(workspace: Workspace, results: Mapping[str, AnalysisResult], con
     """Remove tables and figures of an earlier study in this folder: what is shown belongs together."""
     names = {name for result in results.values() for name in result.tables}
     new = {f"tables/{name}{suffix}" for name in names for suffix in (".parquet", ".csv")}
-    new |= {
-        f"figures/{section.name}-{panel.name}.svg" for section in content.sections for panel in section.panels
-    }
+    shown = {ANSWER: content.answer.figures} | {section.name: section.panels for section in content.sections}
+    new |= {f"figures/{name}-{panel.name}.svg" for name, panels in shown.items() for panel in panels}
     for pattern in ("tables/*.parquet", "tables/*.csv", "figures/*.svg"):
         for path in workspace.root.glob(pattern):
             if path.relative_to(workspace.root).as_posix() not in new:
@@ -95,7 +102,38 @@ def _write_tables(workspace: Workspace, results: Mapping[str, AnalysisResult]) -
             write_atomically(workspace.root / "tables" / f"{name}.csv", text.write_csv())
 
 
-def _section(name: str, result: AnalysisResult, findings: Sequence[Finding], workspace: Workspace) -> Section:
+def _drawn(workspace: Workspace, name: str, panel: Panel) -> DrawnPanel:
+    """Draw a panel, and write it to figures/."""
+    svg = draw(panel.chart)
+    write_atomically(workspace.root / "figures" / f"{name}-{panel.name}.svg", svg)
+    return DrawnPanel(
+        name=panel.name,
+        title=panel.title,
+        summary=panel.summary,
+        svg=svg,
+        group=panel.group,
+        secondary=panel.secondary,
+    )
+
+
+def _settings(plan: Plan, name: str) -> list[Setting]:
+    """The options of an analysis in this study, each with what it means."""
+    config = plan.study.analyses[name]
+    values = config.model_dump(mode="json")
+    return [
+        Setting(name=option, value=_as_written(values[option]), meaning=field.description or "")
+        for option, field in type(config).model_fields.items()
+    ]
+
+
+def _as_written(value: Any) -> str:
+    """A value as a study file has it."""
+    return yaml.safe_dump(value, default_flow_style=True, width=10**6).removesuffix("\n...\n").strip()
+
+
+def _section(
+    name: str, result: AnalysisResult, findings: Sequence[Finding], workspace: Workspace, plan: Plan
+) -> Section:
     module = analysis_module(name)
     gap = ""
     if result.missing:
@@ -107,10 +145,7 @@ def _section(name: str, result: AnalysisResult, findings: Sequence[Finding], wor
     optional = [table for table, columns in result.columns.items() if any(c.dtype == "png" for c in columns)]
     optional += getattr(module, "MAY_BE_EMPTY", ())
     if not any(result.tables[table].is_empty() for table in module.TABLES if table not in optional):
-        for panel in module.panels(result.tables):
-            svg = draw(panel.chart)
-            write_atomically(workspace.root / "figures" / f"{name}-{panel.name}.svg", svg)
-            panels.append(DrawnPanel(name=panel.name, title=panel.title, summary=panel.summary, svg=svg))
+        panels = [_drawn(workspace, name, panel) for panel in module.panels(result.tables)]
     tables = {table: result.readable(table) for table in result.tables}
     return Section(
         name=name,
@@ -126,5 +161,6 @@ def _section(name: str, result: AnalysisResult, findings: Sequence[Finding], wor
             for table, (columns, frame) in tables.items()
         ],
         findings=findings,
+        settings=_settings(plan, name),
         gap=gap,
     )

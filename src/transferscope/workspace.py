@@ -6,11 +6,14 @@ results of the tasks.
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import platform
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from importlib import metadata
@@ -28,6 +31,21 @@ from transferscope.task import canonical_key
 
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "matplotlib", "polars", "altair", "vl-convert-python")
 """Libraries whose version can change a number or a figure."""
+UNWRITABLE = frozenset(
+    getattr(errno, name)
+    for name in (
+        "EACCES",
+        "EPERM",
+        "EROFS",
+        "ENOSPC",
+        "EDQUOT",
+        "ENOTDIR",
+        "EISDIR",
+        "EEXIST",
+        "ENAMETOOLONG",
+    )
+)
+"""What the system says where a file can't be written; all else is nobody's mistake and keeps its traceback."""
 FOLDERS = ("tables", "figures", "logs")
 """Folders of files for people."""
 
@@ -84,6 +102,20 @@ class Workspace:
             write_atomically(self.study_file, resolved_yaml(plan.study))
         except OSError as error:
             raise BadInput(f"can't write to {self.root}: {error.strerror or error}.") from None
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """While files for people are written: raises BadInput where one of them can't be."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in UNWRITABLE:
+                raise
+            place = Path(error.filename).parent if error.filename else self.root
+            raise BadInput(
+                f"can't write to {place}: {error.strerror}. The results of the tasks are safe in {self.store.root}; "
+                f"make room or give the right to write, then draw again with: transferscope report {self.root}"
+            ) from None
 
     def write_logs(self, failures: list[Failure]) -> dict[str, Path]:
         """Write why each failed task failed; the file's place by the task's key."""

@@ -14,12 +14,14 @@ from transferscope.analysis import Column, Gallery, Picture, PictureRow
 from transferscope.data.thumbnail import png_thumbnail
 from transferscope.findings import Claim, Finding, not_measured
 from transferscope.report.content import (
+    Advice,
     Answer,
     DrawnPanel,
     Headline,
     ReportContent,
     ReportTable,
     Section,
+    Setting,
 )
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&amp;"
@@ -37,6 +39,8 @@ ANALYSES = {
 GAPPY = "criticality"
 NUM_ROWS = 400
 NUM_PICTURES = 11
+NUM_STRIPS = 3
+"""Pictures that stand with the charts."""
 
 
 def synthetic_content() -> ReportContent:
@@ -61,6 +65,23 @@ def synthetic_content() -> ReportContent:
                 Headline(value="33 %", label="of the gain left at 4-pixel blocks"),
                 Headline(value="0.00 nats", label="barrier between two P-T", detail="RI-T & RI-T: 1.84"),
                 Headline(value="0.42", label="distance ratio P-T & P-T over RI-T & RI-T", detail=HOSTILE),
+            ],
+            advice=[
+                Advice(
+                    text=f"Start from the pre-trained weights on {name}.",
+                    evidence=f"Gain +6.2 points [+1.0, +9.0]. {HOSTILE}",
+                    certainty=certainty,
+                    why="the whole 95 % interval over 3 seeds lies on one side",
+                    analysis="feature_reuse",
+                )
+                for name, certainty in zip(TARGETS, ("clear", "indirect", "open", "open"), strict=True)
+            ],
+            summary=[
+                f"Pre-training helped on rendered digits; it hurt on {LONG} and {HOSTILE}.",
+                "With the images cut into shuffled blocks of 1 px, a gain is left in speed.",
+            ],
+            figures=[
+                _panel(number, "bars", f"What the gain rests on {HOSTILE}", "Parts.") for number in (0, 1)
             ],
         ),
         findings=findings,
@@ -103,7 +124,8 @@ def _section(name: str, title: str) -> Section:
             for number, kind in enumerate(_PANELS * 2)
             if number < (7 if name in ("feature_reuse", GAPPY, "barriers") else 6)
         ],
-        galleries=[_gallery()] if name == "mistakes" else [],
+        galleries={"mistakes": [_gallery()], "feature_reuse": [_film_strip()]}.get(name, []),
+        settings=[Setting(name="draws", value="1000", meaning=f"How many draws. {HOSTILE}")],
         tables=[_table(name), _small_table(f"{name}_summary")],
         findings=_findings(name),
         gap=f"2 of 14 tasks failed: loss is not finite in RI-T on {HOSTILE}, seed 3."
@@ -121,7 +143,14 @@ _PANELS = (
 
 
 def _panel(number: int, chart: str, title: str, summary: str) -> DrawnPanel:
-    return DrawnPanel(name=f"{chart}-{number}", title=title, summary=summary, svg=drawing(chart))
+    return DrawnPanel(
+        name=f"{chart}-{number}",
+        title=title,
+        summary=summary,
+        svg=drawing(chart),
+        group=HOSTILE if number in (1, 2) else "",
+        secondary=number == 4,
+    )
 
 
 @cache
@@ -215,6 +244,21 @@ def _gallery() -> Gallery:
             PictureRow(title="Only P-T is wrong", pictures=[*pictures, absent]),
             PictureRow(title="Only RI-T is wrong", pictures=[], empty="No image."),
         ],
+    )
+
+
+def _film_strip() -> Gallery:
+    """The same image in every column."""
+    pictures = [
+        Picture(png=_png(number), alt=f"Block size {number}: {HOSTILE}", caption=[HOSTILE])
+        for number in range(NUM_STRIPS)
+    ]
+    return Gallery(
+        name="strip",
+        title=f"What the networks see of {HOSTILE}",
+        summary="The first test image.",
+        rows=[PictureRow(title=f"{number} px", pictures=[one]) for number, one in enumerate(pictures)],
+        group=HOSTILE,
     )
 
 

@@ -247,6 +247,25 @@ def test_report_draws_again_what_is_there(call: Call, tiny_run: TinyRun, folder:
     assert "0 tasks succeeded" in done.out
 
 
+@pytest.mark.parametrize("name", ["tables", "figures", "report.html"])
+def test_a_report_that_cannot_be_written_is_told(
+    call: Call, tiny_run: TinyRun, folder: Path, name: str
+) -> None:
+    shutil.copytree(tiny_run.out, folder / "copy")
+    path = folder / "copy" / name
+    if path.is_dir():
+        shutil.rmtree(path)
+        path.touch()
+    else:
+        path.unlink()
+        path.mkdir()
+    done = call("report", "copy")
+    assert done.code == 2
+    assert done.err.startswith("error: can't write to copy")
+    assert "draw again with: transferscope report copy" in done.err
+    assert "Traceback" not in done.err
+
+
 def test_the_study_file_beside_the_report_runs_the_same_study(call: Call, tiny_run: TinyRun) -> None:
     done = call("plan", tiny_run.out / "study.yaml", "--out", tiny_run.out)
     assert done.code == 0

@@ -12,9 +12,9 @@ import pytest
 
 from transferscope.claims import CLAIMS
 from transferscope.findings import Finding, not_measured
-from transferscope.report.advice import advice
+from transferscope.report.advice import advice as advised
 from transferscope.report.answer import answer
-from transferscope.report.content import Answer
+from transferscope.report.content import Advice, Answer
 
 Tables = dict[str, dict[str, pl.DataFrame]]
 SPREAD = (-0.01, 0.0, 0.01, 0.005, -0.005)
@@ -48,6 +48,14 @@ def reuse(
 def on_page(tables: Tables, seeds: int = 3, findings: Sequence[Finding] = ()) -> Answer:
     study: Any = SimpleNamespace(seeds=tuple(range(seeds)))
     return answer(study, tables, findings)
+
+
+def said(item: Advice) -> str:
+    return f"{item.text} {item.evidence}"
+
+
+def advice(tables: Tables) -> list[str]:
+    return [said(item) for item in advised(tables)]
 
 
 def text_of(tables: Tables, **options: Any) -> str:
@@ -87,13 +95,13 @@ def test_a_gain_that_seeds_cannot_tell_from_nothing() -> None:
 def test_few_seeds_give_numbers_and_no_verdict(seeds: int) -> None:
     made = on_page(reuse({"near": (0.2, 0.1)}, seeds=seeds), seeds=seeds)
     noun = "seed" if seeds == 1 else "seeds"
-    text = " ".join([*made.paragraphs, *made.advice])
+    text = " ".join([*made.paragraphs, *map(said, made.advice)])
     assert f"({seeds} {noun}, no interval)" in text
     for word in ("helped", "hurt", "nan", "comes from low-level"):
         assert word not in text
     assert "can't be told" in text
     # two seeds tell a large gain from 0, and its share has an interval: Fieller's is exact
-    assert (made.headlines[1].value == "not defined") == (seeds == 1)
+    assert (made.headlines[2].value == "not defined") == (seeds == 1)
 
 
 def test_seeds_that_all_give_the_same_have_no_interval() -> None:
@@ -103,12 +111,12 @@ def test_seeds_that_all_give_the_same_have_no_interval() -> None:
         pl.col("gain", "speed_gain").mean().over("view"),
     )
     made = on_page({"feature_reuse": {"feature_reuse": same}})
-    text = " ".join([*made.paragraphs, *made.advice])
+    text = " ".join([*made.paragraphs, *map(said, made.advice)])
     assert "near +20.0 points (3 seeds, all the same, no interval)" in text
     for word in ("helped", "hurt", "nan", "comes from low-level"):
         assert word not in text
-    assert made.headlines[1].value == "50 %"
-    assert made.headlines[1].detail.endswith("blocks (no interval)")
+    assert made.headlines[2].value == "50 %"
+    assert made.headlines[2].detail.endswith("blocks (no interval)")
 
 
 def test_what_survives_shuffling() -> None:
@@ -116,8 +124,8 @@ def test_what_survives_shuffling() -> None:
     assert "with blocks of 1 px shuffled, so that no shape is left" in made.paragraphs[1]
     assert "+10.0 points [+7.5, +12.5] instead of +20.0 points [+17.5, +22.5]" in made.paragraphs[1]
     assert "What remains, in final metric and speed, comes from low-level statistics" in made.paragraphs[1]
-    assert made.headlines[1].value == "50 %"
-    assert made.headlines[1].detail.startswith("in the final metric, at 1 px blocks [")
+    assert made.headlines[2].value == "50 %"
+    assert made.headlines[2].detail.startswith("in the final metric, at 1 px blocks [")
 
 
 def test_where_shuffled_images_are_worse_with_pre_training() -> None:
@@ -125,20 +133,20 @@ def test_where_shuffled_images_are_worse_with_pre_training() -> None:
     assert "no shape above 4 px is left" in made.paragraphs[1]
     assert "worse than random ones in final metric" in made.paragraphs[1]
     assert "in speed, comes from low-level statistics or from features of at most 4 px." in made.paragraphs[1]
-    assert made.headlines[1].value == "−50 %"
+    assert made.headlines[2].value == "−50 %"
 
 
 def test_no_share_of_a_gain_below_zero() -> None:
     made = on_page(reuse({"near": (-0.2, -0.1)}))
-    assert made.headlines[1].value == "not defined"
-    assert "is below it" in made.headlines[1].detail
+    assert made.headlines[2].value == "not defined"
+    assert "is below it" in made.headlines[2].detail
 
 
 def test_only_shuffled_targets_are_compared() -> None:
     made = on_page(reuse({"near": (0.2, 0.1), "far": (0.5, None)}))
     assert "instead of +20.0 points" in made.paragraphs[1]
     assert "mean over 1 target" in made.paragraphs[1]
-    assert len(on_page(reuse({"near": (0.2, None)})).headlines) == 1
+    assert len(on_page(reuse({"near": (0.2, None)})).headlines) == 2
 
 
 def controls(value: float) -> Tables:
@@ -295,7 +303,7 @@ def test_which_checkpoint() -> None:
     (line,) = advice(choice())
     assert "pre-training epoch 3 of 6 is enough" in line
     assert "−0.8 points [−2.0, +0.4]" in line
-    assert "no earlier one" in advice(choice(recommended_epoch=5))[0]
+    assert "There is no earlier one" in advice(choice(recommended_epoch=5))[0]
     one = choice(recommended_epoch=None, standard_error=math.nan, num_seeds=1)
     assert "can't be told from 1 seed" in advice(one)[0]
 
@@ -353,7 +361,7 @@ def averaging(gain: float, scratch: float | None = -0.5) -> Tables:
 @pytest.mark.parametrize(
     ("gain", "words"),
     [
-        (0.01, "is safe: +1.0 points ["),
+        (0.01, "is safe. +1.0 points of the test metric ["),
         (-0.3, "Don't average"),
         (-0.02, "is safe can't be told from these seeds"),
     ],

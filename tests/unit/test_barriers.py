@@ -358,7 +358,7 @@ def test_panels_need_no_table_but_draw_what_there_is(tiny_run: tiny.TinyRun) -> 
 def test_a_study_without_planes_has_its_other_figures(tiny_run: tiny.TinyRun, tmp_path: Path) -> None:
     result = collect(tiny_run.plan, tiny_run.store)["barriers"]
     tables = {**result.tables, "barriers_plane": result.tables["barriers_plane"].clear()}
-    section = _section("barriers", replace(result, tables=tables), [], Workspace(tmp_path))
+    section = _section("barriers", replace(result, tables=tables), [], Workspace(tmp_path), tiny_run.plan)
     names = [panel.name for panel in section.panels]
     assert "heights" in names
     assert not [name for name in names if name.startswith("plane")]

@@ -115,49 +115,6 @@ def test_scales_keep_one_order() -> None:
     assert figures.PAIR_COLORS.keys() == figures.PAIR_DASHES.keys()
 
 
-def test_inline_drawings_share_no_id(chart: alt.Chart, heat_map: alt.Chart) -> None:
-    inline = [
-        figures.inline_svg(figures.draw(one), prefix)
-        for prefix, one in (("a", chart), ("b", chart), ("c", heat_map))
-    ]
-    ids = [id_ for svg in inline for id_ in re.findall(r'\bid="([^"]+)"', svg)]
-    assert len(ids) >= 3
-    assert len(ids) == len(set(ids))
-    for svg in inline:
-        assert set(re.findall(r"url\(#([^)]+)\)", svg)) <= set(re.findall(r'\bid="([^"]+)"', svg))
-
-
-def test_inline_drawing_follows_the_page(chart: alt.Chart, heat_map: alt.Chart) -> None:
-    for one in (chart, heat_map):
-        root = ElementTree.fromstring(figures.inline_svg(figures.draw(one), "p"))
-        fills = {text.get("fill") for text in root.iter("text")}
-        assert fills <= {"currentColor", "var(--muted, #59626d)"}
-        assert not any(element.get("fill") == "white" for element in root.iter("rect"))
-        assert root.get("viewBox") == f"0 0 {figures.PANEL_WIDTH_PX} {figures.PANEL_HEIGHT_PX}"
-        assert root.get("width") == "100%"
-
-
-def test_inline_drawing_says_what_it_shows(heat_map: alt.Chart) -> None:
-    svg = figures.inline_svg(figures.draw(heat_map), "p", title='A "title".', summary="What <it> shows.")
-    root = ElementTree.fromstring(svg)
-    assert root.get("role") == "img"
-    assert root.get("aria-label") == 'A "title". What <it> shows'
-    assert "<b>&" in {text.text for text in root.iter("text")}
-
-
-def test_inline_drawing_drops_links() -> None:
-    svg = (
-        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink">'
-        '<a xlink:href="https://example.invalid" href="javascript:alert(1)"/>'
-        '<path d="M0,0.12345h1" stroke="red"/><image href="data:image/png;base64,AA=="/></svg>'
-    )
-    inline = figures.inline_svg(svg, "p")
-    assert "invalid" not in inline
-    assert "javascript" not in inline
-    assert 'd="M0,0.12h1"' in inline
-    assert "data:image/png" in inline
-
-
 def linear(color: str) -> np.ndarray:
     """Linear RGB of a #rrggbb colour."""
     parts = np.array([int(color[at : at + 2], 16) for at in (1, 3, 5)]) / 255

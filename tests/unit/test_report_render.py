@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import gzip
 import importlib.util
-import io
 import math
 import re
 from collections import Counter
@@ -20,8 +20,9 @@ from transferscope.analysis import Column, Gallery, Picture, PictureRow
 from transferscope.claims import CLAIMS
 from transferscope.findings import Finding, adjusted, not_measured
 from transferscope.report import numbers
-from transferscope.report.content import Answer, ReportContent, ReportTable, Section
-from transferscope.report.render import MAX_EMBEDDED_CSV_BYTES, SHOWN_ROWS, prose, render
+from transferscope.report.content import Advice, Answer, ReportContent, ReportTable, Section, Setting
+from transferscope.report.data_tables import MAX_PACKED_BYTES, SHOWN_ROWS
+from transferscope.report.render import prose, render
 
 VOID = {"meta", "link", "input", "br", "img"}
 MAX_BYTES = 3_000_000
@@ -131,7 +132,7 @@ def test_page_points_nowhere_outside(html: str) -> None:
     assert {re.split("[,#]", address)[0] for address in Page(html).addresses} == {
         "",
         "data:",
-        "data:text/csv;charset=utf-8;base64",
+        "data:text/yaml;charset=utf-8;base64",
         "data:image/png;base64",
     }
     assert "default-src 'none'" in html
@@ -142,7 +143,7 @@ def test_user_text_is_escaped(html: str, synthetic: ModuleType) -> None:
     assert "<script>alert" not in html
     assert "<img src=x" not in html
     assert Page(html).tags["script"] == 1
-    assert Page(html).tags["img"] == synthetic.NUM_PICTURES
+    assert Page(html).tags["img"] == synthetic.NUM_PICTURES + synthetic.NUM_STRIPS
 
 
 def test_two_renders_are_equal(synthetic: ModuleType, html: str) -> None:
@@ -177,19 +178,29 @@ def test_missing_numbers_say_so(bare: ReportContent) -> None:
     assert ">0.500</td>" in html
 
 
-def test_small_table_is_embedded_whole(bare: ReportContent) -> None:
-    frame = pl.DataFrame({"value": [float(row) for row in range(SHOWN_ROWS + 5)]})
+def test_a_table_is_packed_whole(bare: ReportContent) -> None:
+    frame = pl.DataFrame({"value": [row / 7 for row in range(5000)]})
     html = render(with_table(bare, frame))
-    assert embedded(html).equals(frame)
-    assert f"The first {SHOWN_ROWS} of {SHOWN_ROWS + 5} rows." in html
+    assert packed(html).equals(frame)
+    assert f"The first {SHOWN_ROWS} of 5\u202f000 rows." in html
+    assert "(all 5\u202f000 rows)" in html
+    assert html.count('<td class="numeric">') == SHOWN_ROWS
     assert "<code>tables/x.csv</code>" in html
 
 
-def test_large_table_is_embedded_as_shown(bare: ReportContent) -> None:
-    frame = pl.DataFrame({"value": [row / 7 for row in range(MAX_EMBEDDED_CSV_BYTES)]})
+def test_of_a_large_table_the_first_rows_are_packed(bare: ReportContent) -> None:
+    frame = pl.DataFrame({"value": [math.sin(row) for row in range(30_000)]})
     html = render(with_table(bare, frame))
-    assert embedded(html).equals(frame.head(SHOWN_ROWS))
-    assert f"(first {SHOWN_ROWS} rows)" in html
+    rows = packed(html)
+    assert 1000 < rows.height < 30_000
+    assert rows.equals(frame.head(rows.height))
+    assert f"(first {rows.height:,} rows)".replace(",", "\u202f") in html
+    assert len(html) < 2 * MAX_PACKED_BYTES + 60_000
+
+
+def test_the_same_table_gives_the_same_bytes(bare: ReportContent) -> None:
+    frame = pl.DataFrame({"value": [1.5, math.nan, None]})
+    assert render(with_table(bare, frame)) == render(with_table(bare, frame))
 
 
 def test_a_picture_is_embedded_with_its_words(bare: ReportContent) -> None:
@@ -211,10 +222,10 @@ def test_a_picture_is_embedded_with_its_words(bare: ReportContent) -> None:
     assert Page(html).open == []
 
 
-def embedded(html: str) -> pl.DataFrame:
-    found = re.search(r"base64,([A-Za-z0-9+/=]+)\"", html)
+def packed(html: str) -> pl.DataFrame:
+    found = re.search(r'data-packed="([A-Za-z0-9+/=]+)"', html)
     assert found is not None
-    return pl.read_csv(io.BytesIO(base64.b64decode(found[1])))
+    return pl.read_csv(gzip.decompress(base64.b64decode(found[1])))
 
 
 def test_provenance_adds_up_tasks(bare: ReportContent) -> None:
@@ -301,8 +312,35 @@ def test_a_claim_shows_its_p_values_and_whose_it_is(bare: ReportContent) -> None
     assert "that hold," not in untested
 
 
-def test_what_to_do_is_a_list_where_there_is_something_to_do(bare: ReportContent) -> None:
-    made = dataclasses.replace(bare.answer, advice=["Start from P on <digits>."])
-    html = render(dataclasses.replace(bare, answer=made))
-    assert "<li>Start from P on &lt;digits&gt;.</li>" in html
+def test_what_to_do_has_its_evidence_and_how_sure_it_is(bare: ReportContent) -> None:
+    item = Advice(text="Start from <P>.", evidence="Gain +3.", certainty="open", why="2 seeds", analysis="x")
+    with_section = with_table(bare, pl.DataFrame({"value": [1.0]}))
+    made = dataclasses.replace(bare.answer, advice=[item], summary=["It <helped>."])
+    html = render(dataclasses.replace(with_section, answer=made))
+    assert '<p class="do">Start from &lt;P&gt;.</p>' in html
+    assert re.search(
+        r'data-certainty="open">Open:</span> 2 seeds. Gain \+3. <a href="#analysis-x">X</a>', html
+    )
+    assert "<li>It &lt;helped&gt;.</li>" in html
     assert "What to do with this" not in render(bare)
+
+
+def test_how_it_was_computed_is_said(bare: ReportContent) -> None:
+    content = with_table(bare, pl.DataFrame({"value": [1.0]}))
+    setting = Setting(name="draws", value="[1, 2]", meaning="How many <draws>")
+    section = dataclasses.replace(content.sections[0], settings=[setting])
+    html = render(dataclasses.replace(content, sections=[section]))
+    assert re.search(r"<code>draws</code></dt><dd><code>\[1, 2\]</code>.*How many &lt;draws&gt;", html)
+
+
+def test_an_interval_is_drawn_around_its_threshold(bare: ReportContent) -> None:
+    claim = next(claim for claim in CLAIMS if claim.threshold == 1.0 and claim.side == "below")
+    seen = {"num_seeds": 3, "num_images": 10}
+    drawn = Finding(claim=claim, verdict="holds", effect=0.6, low=0.2, high=0.8, **seen)
+    html = render(dataclasses.replace(bare, findings=adjusted([drawn])))
+    # 0.8 below the threshold is the farthest; a tenth is left beyond it
+    assert 'class="claimed" x="0"' in html
+    assert f'd="M{50 - 50 / 1.1:.1f} 7H{50 - 50 * 0.2 / 0.88:.1f}"' in html
+    assert f'd="M{50 - 50 * 0.4 / 0.88:.1f} 2.5V11.5"' in html
+    unknown = not_measured(claim, "No seeds.")
+    assert 'class="strip"' not in render(dataclasses.replace(bare, findings=[unknown]))

@@ -117,6 +117,7 @@ def _averaging(averaging: pl.DataFrame) -> list[Panel]:
                 summary=f"Test metric on {target} of the averaged weights of {count} instances, of the mean and of "
                 "the best instance, and of their ensemble; strokes are 95 % intervals of the difference from the "
                 "mean instance.",
+                secondary=True,
             )
         )
     return drawn
@@ -186,6 +187,7 @@ def _paths(curves: pl.DataFrame) -> list[Panel]:
                     title=f"{target}: {short} along the paths{which}",
                     chart=_path(part, value, title),
                     summary=f"{title} on the straight path between two instances on {target}{which}, a line a pair.",
+                    secondary=is_best or value == "loss",
                 )
             )
     return sorted(drawn, key=lambda panel: panel.name.endswith("-best"))

@@ -42,6 +42,7 @@ def checkpoint_panels(tables: Mapping[str, pl.DataFrame]) -> list[Panel]:
                 title=f"{target}: distance travelled",
                 chart=_numbers(table, summary, {"distance": "distance"}, "L2 distance from the checkpoint"),
                 summary=f"L2 distance of the weights that the P-T on {target} travelled from its checkpoint.",
+                secondary=True,
             )
         )
         drawn.extend(_steps(table, target))

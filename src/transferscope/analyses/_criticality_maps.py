@@ -36,6 +36,7 @@ def maps(table: pl.DataFrame, target: str) -> list[Panel]:
                 chart=_grid_of_maps(rows, module_order(rows)),
                 summary=f"Training metric of {kind} {seed} on {target}, a map a module: place between init (0) and "
                 f"final (1) across, scale of the noise in {units} upward; mean over the draws of the noise.",
+                secondary=scale == "relative",
             )
         )
     return drawn

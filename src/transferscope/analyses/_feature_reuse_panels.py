@@ -43,6 +43,8 @@ def reuse_panels(tables: Mapping[str, pl.DataFrame]) -> list[Panel]:
                     chart=chart,
                     summary=f"{title.capitalize()} of P-T and RI-T on {target} by block size; a point a seed, the line "
                     "is the mean, the bands are 95 % intervals over seeds (light) and test images (dark).",
+                    group=target,
+                    secondary=name == "drop",
                 )
             )
         own = [label for label in order if label in set(table.filter(here)["view_label"])]
@@ -116,6 +118,8 @@ def _epochs(summary: pl.DataFrame, target: str, order: list[str]) -> Panel:
         chart=chart,
         summary=f"Epochs until the training metric on {target} reaches each level, mean over seeds, by block size; "
         "nothing stands where a seed never reaches it.",
+        group=target,
+        secondary=True,
     )
 
 
@@ -179,6 +183,7 @@ def reuse_galleries(table: pl.DataFrame) -> Sequence[Gallery]:
             title=f"{target}: what the networks see",
             summary="The first test images, shuffled as for the first seed: the same permutation for all images of "
             "the data set.",
+            group=target,
             rows=[
                 PictureRow(
                     title=_view_title(*view), pictures=[_picture(row) for row in part.iter_rows(named=True)]
@@ -194,10 +199,8 @@ def reuse_galleries(table: pl.DataFrame) -> Sequence[Gallery]:
 
 def _view_title(view: Any, block_size_px: Any) -> str:
     if view == "unshuffled":
-        return "As they are"
-    return (
-        "Pixels and channels shuffled" if view == "pixels_and_channels" else f"Blocks of {block_size_px} px"
-    )
+        return "as is"
+    return "p&c" if view == "pixels_and_channels" else f"{block_size_px} px"
 
 
 def _picture(row: Mapping[str, Any]) -> Picture:

@@ -131,6 +131,7 @@ def _by_difficulty(table: pl.DataFrame, target: str) -> Panel:
         chart=chart,
         summary=f"Share of decisions on {target} that only one of a pair gets wrong, by how many of the other "
         "instances err there; all pairs of a kind together.",
+        secondary=True,
     )
 
 

@@ -227,6 +227,7 @@ def _by_module(table: pl.DataFrame, target: str, value: str, axis: str) -> Panel
         title=f"{target}: {axis} per module",
         chart=chart,
         summary=f"{axis} per module on {target}, from the stem to the head, a line a kind of pair.",
+        secondary=value != "distance",
     )
 
 

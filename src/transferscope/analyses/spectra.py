@@ -214,6 +214,7 @@ def _by_depth(spectra: pl.DataFrame, target: str) -> Panel:
         title=f"{target}: spectrum by depth",
         chart=chart,
         summary=f"Mean singular value over the largest on {target} by convolution, mean over instances, a line a kind.",
+        secondary=True,
     )
 
 
@@ -242,6 +243,7 @@ def _chosen(quantiles: pl.DataFrame, target: str) -> Panel:
         )
         .resolve_scale(y="independent"),
         summary=f"Singular values of {', '.join(chosen)} on {target}, mean over instances, a line a kind.",
+        secondary=True,
     )
 
 

@@ -1,4 +1,4 @@
-"""What to do with the pre-trained weights, in lines that each name their evidence."""
+"""What to do with the pre-trained weights: each piece of advice with its evidence and how sure it is."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 import polars as pl
 
 from transferscope.claims import SMALL_METRIC
+from transferscope.findings import MIN_SEEDS, Estimate
+from transferscope.report.content import Advice, Certainty
 from transferscope.report.phrases import (
     counted,
     estimated,
@@ -23,7 +25,7 @@ from transferscope.report.phrases import (
 Tables = Mapping[str, Mapping[str, pl.DataFrame]]
 
 
-def advice(tables: Tables) -> list[str]:
+def advice(tables: Tables) -> list[Advice]:
     """Whether to pre-train, which checkpoint to take, what to leave frozen, whether averaging is safe.
 
     Args:
@@ -37,7 +39,19 @@ def _table(tables: Tables, analysis: str, name: str) -> pl.DataFrame | None:
     return None if table is None or table.is_empty() else table
 
 
-def _pretrain(tables: Tables) -> Iterator[str]:
+def _clear_or_open(found: Estimate, threshold: float = 0.0) -> tuple[Certainty, str]:
+    """Clear where the whole interval lies on one side of the threshold."""
+    seeds = counted(found.num_seeds, "seed")
+    if side(found, threshold):
+        return "clear", f"the whole 95 % interval over {seeds} lies on one side"
+    if found.num_seeds < MIN_SEEDS:
+        return "open", f"{seeds} give no interval; at least {MIN_SEEDS} are needed"
+    if not math.isfinite(found.low):
+        return "open", f"there is no interval over {seeds}"
+    return "open", f"the 95 % interval over {seeds} reaches over both answers; more seeds would narrow it"
+
+
+def _pretrain(tables: Tables) -> Iterator[Advice]:
     table = _table(tables, "feature_reuse", "feature_reuse")
     if table is None:
         return
@@ -45,45 +59,54 @@ def _pretrain(tables: Tables) -> Iterator[str]:
     advised = {
         1: "Start from the pre-trained weights",
         -1: "Train from scratch",
-        0: "Start from the pre-trained weights where time counts, not for the final metric",
+        0: "Start from the pre-trained weights where time counts, not for the final metric,",
     }
     for target in targets_of(whole):
         own = whole.filter(pl.col("target") == target)
         gain, speed = mean_estimate(own, "gain"), mean_estimate(own, "speed_gain")
-        line = f"{advised[side(gain)]} on {target}: gain {estimated(gain)}, in optimization speed {estimated(speed)}."
-        if side(gain) == 0 and side(speed) <= 0:
-            line = (
-                f"Whether to pre-train for {target} can't be told from {counted(gain.num_seeds, 'seed')}: gain "
-                f"{estimated(gain)}, in optimization speed {estimated(speed)}."
-            )
-        yield line
+        text, decides = f"{advised[side(gain)]} on {target}.", gain
+        if side(gain) == 0 and side(speed) > 0:
+            decides = speed
+        elif side(gain) == 0:
+            seeds = counted(gain.num_seeds, "seed")
+            text = f"Whether to pre-train for {target} can't be told from {seeds}."
+        certainty, why = _clear_or_open(decides)
+        yield Advice(
+            text=text,
+            evidence=f"Gain {estimated(gain)}, in optimization speed {estimated(speed)}.",
+            certainty=certainty,
+            why=why,
+            analysis="feature_reuse",
+        )
 
 
-def _checkpoint(tables: Tables) -> Iterator[str]:
+def _checkpoint(tables: Tables) -> Iterator[Advice]:
     table = _table(tables, "checkpoints", "checkpoints_choice")
     if table is None:
         return
     for row in table.iter_rows(named=True):
         best = f"epoch {row['best_epoch']}, {row['best_metric']:.3f}"
         seeds = counted(row["num_seeds"], "seed")
+        certainty, why = "indirect", f"by the rule of one standard error over {seeds}, from one pre-training"
         if row["recommended_epoch"] is None:
-            yield (
-                f"Which checkpoint to take for {row['target']} can't be told from {seeds}; the best is {best}, of "
-                f"{row['last_epoch']} epochs."
-            )
+            text = f"Which checkpoint to take for {row['target']} can't be told from {seeds}."
+            evidence = f"The best is {best}, of {row['last_epoch']} epochs."
+            certainty, why = "open", f"{seeds} give no standard error"
         elif row["recommended_epoch"] == row["best_epoch"]:
-            yield (
-                f"For {row['target']}, start from pre-training epoch {row['best_epoch']} of {row['last_epoch']}: no "
-                f"earlier one is within one standard error of its {row['best_metric']:.3f} (standard error "
+            text = f"For {row['target']}, start from pre-training epoch {row['best_epoch']} of {row['last_epoch']}."
+            evidence = (
+                f"There is no earlier one within one standard error of its {row['best_metric']:.3f} (standard error "
                 f"{row['standard_error']:.4f} over {seeds})."
             )
         else:
-            yield (
-                f"For {row['target']}, pre-training epoch {row['recommended_epoch']} of {row['last_epoch']} is enough: "
-                f"it is the earliest within one standard error of the best ({best}, standard error "
+            of = f"{row['recommended_epoch']} of {row['last_epoch']}"
+            text = f"For {row['target']}, pre-training epoch {of} is enough."
+            evidence = (
+                f"It is the earliest within one standard error of the best ({best}, standard error "
                 f"{row['standard_error']:.4f} over {seeds}); the difference is {points(row['difference'])}"
                 f"{_ends(row)}."
             )
+        yield Advice(text=text, evidence=evidence, certainty=certainty, why=why, analysis="checkpoints")
 
 
 def _ends(row: Mapping[str, Any]) -> str:
@@ -93,7 +116,7 @@ def _ends(row: Mapping[str, Any]) -> str:
     return f" [{ends[0]}, {ends[1]}]"
 
 
-def _freeze(tables: Tables) -> Iterator[str]:
+def _freeze(tables: Tables) -> Iterator[Advice]:
     """The modules from the bottom up that every P-T can keep, and what that costs on test images."""
     table = _table(tables, "criticality", "criticality_freezing")
     if table is None:
@@ -101,34 +124,47 @@ def _freeze(tables: Tables) -> Iterator[str]:
     rows = table.filter((pl.col("kind") == "P-T") & (pl.col("order") == "bottom up"))
     for target in targets_of(rows):
         own = rows.filter(pl.col("target") == target)
-        chosen = own.filter("chosen")
-        seeds = own["seed"].n_unique()
-        if chosen.is_empty() or chosen["seed"].n_unique() < seeds:
-            yield f"No set of modules of {target} can be left frozen in every one of {counted(seeds, 'seed')}."
-            continue
-        count = min(chosen["num_modules"].to_list())
-        kept = own.filter(pl.col("num_modules") == count)
-        limit = points(kept["acceptable_drop"][0], signed=False)
-        if not count:
-            yield (
-                f"Leave no module of {target} frozen: putting even the lowest back costs more than {limit} of the "
-                f"training metric in one of {counted(seeds, 'seed')}."
-            )
-            continue
-        drop = mean_estimate(kept, "test_drop")
-        yield (
-            f"On {target}, leave {_names(kept['modules'][0])} frozen ({100 * kept['share'][0]:.0f} % of the "
-            f"parameters): back at their pre-trained values together, they cost at most {limit} of the training metric "
-            f"in every seed, and {points(drop.effect, signed=False)} {interval(drop)} of the test metric. Judged by "
-            "putting them back after training, not by training with them frozen."
+        text, evidence = _frozen(own, target)
+        yield Advice(
+            text=text,
+            evidence=evidence,
+            certainty="indirect",
+            why="judged by putting modules back after training, not by training with them frozen",
+            analysis="criticality",
         )
+
+
+def _frozen(own: pl.DataFrame, target: str) -> tuple[str, str]:
+    """The advice on freezing for one target, and its evidence."""
+    chosen = own.filter("chosen")
+    seeds = own["seed"].n_unique()
+    counts = chosen["num_modules"].to_list()
+    if chosen.is_empty() or chosen["seed"].n_unique() < seeds:
+        return (
+            f"No set of modules of {target} can be left frozen in every one of {counted(seeds, 'seed')}.",
+            "",
+        )
+    count = min(counts)
+    kept = own.filter(pl.col("num_modules") == count)
+    limit = points(kept["acceptable_drop"][0], signed=False)
+    if not count:
+        return f"Leave no module of {target} frozen.", (
+            f"Putting even the lowest back costs more than {limit} of the training metric in one of "
+            f"{counted(seeds, 'seed')}."
+        )
+    drop = mean_estimate(kept, "test_drop")
+    text = f"On {target}, leave {_names(kept['modules'][0])} frozen ({100 * kept['share'][0]:.0f} % of the parameters)."
+    return text, (
+        f"Back at their pre-trained values together, they cost at most {limit} of the training metric in every seed, "
+        f"and {points(drop.effect, signed=False)} {interval(drop)} of the test metric."
+    )
 
 
 def _names(modules: str) -> str:
     return listed([name.strip() for name in modules.split(",")])
 
 
-def _average(tables: Tables) -> Iterator[str]:
+def _average(tables: Tables) -> Iterator[Advice]:
     """Whether the mean of two instances' weights is as good as the instances."""
     table = _table(tables, "barriers", "barriers_averaging")
     if table is None:
@@ -139,18 +175,25 @@ def _average(tables: Tables) -> Iterator[str]:
         & pl.col("seed_a").is_not_null()
     )
     safe = {
-        1: "Averaging the weights of two fine-tuned networks is safe",
-        -1: "Don't average the weights of two fine-tuned networks",
-        0: "Whether averaging the weights of two fine-tuned networks is safe can't be told from these seeds",
+        1: "Averaging the weights of two fine-tuned networks is safe.",
+        -1: "Don't average the weights of two fine-tuned networks.",
+        0: "Whether averaging the weights of two fine-tuned networks is safe can't be told from these seeds.",
     }
     p_t, ri_t = (_of_kind(averaged, kind) for kind in ("P-T", "RI-T"))
     if p_t.is_empty():
         return
     gain = mean_estimate(p_t, "metric_gain")
-    line = f"{safe[side(gain, -SMALL_METRIC)]}: {estimated(gain)} against the two on average"
+    line = f"{estimated(gain)} against the two on average".replace("points", "points of the test metric", 1)
     if not ri_t.is_empty():
         line += f"; of two trained from scratch {estimated(mean_estimate(ri_t, 'metric_gain'))}"
-    yield line + f" (mean over {counted(len(targets_of(p_t)), 'target')})."
+    certainty, why = _clear_or_open(gain, -SMALL_METRIC)
+    yield Advice(
+        text=safe[side(gain, -SMALL_METRIC)],
+        evidence=f"{line} (mean over {counted(len(targets_of(p_t)), 'target')}).",
+        certainty=certainty,
+        why=why,
+        analysis="barriers",
+    )
 
 
 def _of_kind(averaged: pl.DataFrame, kind: str) -> pl.DataFrame:

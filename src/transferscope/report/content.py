@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from transferscope.analysis import Column, Gallery
 from transferscope.findings import Finding
@@ -22,6 +22,10 @@ class DrawnPanel:
     summary: str
     svg: str
     """A standalone SVG in the light theme, as written to figures/."""
+    group: str = ""
+    """As of `Panel`."""
+    secondary: bool = False
+    """As of `Panel`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +37,15 @@ class ReportTable:
     columns: Sequence[Column]
     """All columns in order, the key columns included."""
     frame: pl.DataFrame
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One option of an analysis, as the study set it."""
+
+    name: str
+    value: str
+    meaning: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +62,8 @@ class Section:
     tables: Sequence[ReportTable]
     findings: Sequence[Finding]
     galleries: Sequence[Gallery] = ()
+    settings: Sequence[Setting] = ()
+    """How it was computed: the analysis's options in this study."""
     gap: str = ""
     """Why (part of) it is missing, where tasks failed."""
 
@@ -62,14 +77,38 @@ class Headline:
     detail: str = ""
 
 
+Certainty = Literal["clear", "indirect", "open"]
+"""Clear: the interval leaves one answer. Indirect: a rule or another measurement stands in for the question.
+Open: this study can't tell."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Advice:
+    """One thing to do with the pre-trained weights."""
+
+    text: str
+    evidence: str
+    """The numbers that it rests on."""
+    certainty: Certainty
+    why: str
+    """What the certainty rests on."""
+    analysis: str
+    """The analysis whose section has the evidence."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Answer:
     """The first page in plain words."""
 
     paragraphs: Sequence[str]
+    """The answer with all its numbers."""
     headlines: Sequence[Headline]
-    advice: Sequence[str] = ()
-    """What to do with the pre-trained weights, each with its evidence."""
+    advice: Sequence[Advice] = ()
+    """What to do with the pre-trained weights."""
+    summary: Sequence[str] = ()
+    """The answer in a few plain sentences."""
+    figures: Sequence[DrawnPanel] = ()
+    """The split of the gain."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 
@@ -63,3 +63,13 @@ def mean_estimate(table: pl.DataFrame, value: pl.Expr | str) -> Estimate:
 def targets_of(table: pl.DataFrame) -> list[str]:
     """The targets of a table in its order."""
     return table["target"].unique(maintain_order=True).to_list()
+
+
+def rows_of(
+    tables: Mapping[str, Mapping[str, pl.DataFrame]], analysis: str, where: pl.Expr
+) -> pl.DataFrame | None:
+    """The analysis's own table, filtered; None where nothing is left."""
+    if analysis not in tables:
+        return None
+    rows = tables[analysis][analysis].filter(where)
+    return None if rows.is_empty() else rows

@@ -1,38 +1,34 @@
 """From a report's content to its one HTML file.
 
 The page needs nothing but itself: styles, drawings, data and the few lines of script stand in it, and its
-content policy forbids every request. The script only adds comfort; all can be read without it. All text is
-escaped; only the drawings, the styles and the script are put in as they are.
+content policy forbids every request. The script only adds comfort: without it all but the further rows of long
+tables can be read. All text is escaped; only the drawings, the styles and the script are put in as they are.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import json
+import math
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib import resources
-from itertools import islice
 from typing import Any
 
 import jinja2
 from markupsafe import Markup, escape
 
 from transferscope.analysis import Gallery
-from transferscope.figures import inline_svg
 from transferscope.findings import Finding, Verdict
 from transferscope.report import numbers
-from transferscope.report.content import DrawnPanel, ReportContent, ReportTable, Section
-
-SHOWN_ROWS = 50
-"""Rows of a table that the page shows."""
-MAX_EMBEDDED_CSV_BYTES = 60_000
-"""A table beyond this is embedded, for download, with the rows shown only."""
-LONGEST_TASKS = 10
+from transferscope.report.content import Certainty, DrawnPanel, ReportContent, Section
+from transferscope.report.data_tables import data_table
+from transferscope.report.drawings import inline_svg
+from transferscope.report.provenance import provenance_of
 
 _PLURALS: Mapping[Verdict, str] = {"holds": "hold", "does not hold": "do not hold", "undecided": "undecided"}
+_CERTAINTY: Mapping[Certainty, str] = {"clear": "Clear:", "indirect": "Indirect:", "open": "Open:"}
 _CODE = re.compile(r"`([^`]+)`")
 _KIND_NAME = re.compile(r"\b(?:P|RI)-T\b")
 _OUT_OF_ID = re.compile(r"[^A-Za-z0-9_-]+")
@@ -56,14 +52,19 @@ def render(content: ReportContent) -> str:
         duration=numbers.duration,
     )
     script = _resource("page.js")
+    provenance = provenance_of(content.provenance)
+    chart = provenance["chart"]
     return environment.get_template("page.html.j2").render(
         content=content,
         tally=_tally(content.findings),
         among_all=_among_all(content.findings),
         findings=[_finding(finding) for finding in content.findings],
         sections=[_section(section) for section in content.sections],
+        certainty=_CERTAINTY,
         section_titles={section.name: section.title for section in content.sections},
-        provenance=_provenance(content.provenance),
+        split=[_panel(panel, identifier("figure", "answer", panel.name)) for panel in content.answer.figures],
+        provenance=provenance | {"chart": chart and _panel(chart, "figure-provenance-time")},
+        study_file=base64.b64encode(content.study_yaml.encode()).decode(),
         style=Markup(_resource("page.css")),
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -113,13 +114,26 @@ def _among_all(findings: Sequence[Finding]) -> str:
 
 def _section(section: Section) -> dict[str, Any]:
     panel_ids = _unique([identifier("figure", section.name, panel.name) for panel in section.panels])
+    drawn = list(zip(section.panels, map(_panel, section.panels, panel_ids), strict=True))
+    names = dict.fromkeys(panel.group for panel in section.panels)
+    strips = [gallery for gallery in section.galleries if gallery.group in names and gallery.group]
     return {
         "section": section,
         "id": identifier("analysis", section.name),
-        "panels": [_panel(panel, id_) for panel, id_ in zip(section.panels, panel_ids, strict=True)],
-        "galleries": [_gallery(section.name, gallery) for gallery in section.galleries],
+        "groups": [
+            {
+                "name": name,
+                "panels": [shown for panel, shown in drawn if panel.group == name and not panel.secondary],
+                "galleries": [_gallery(section.name, strip) for strip in strips if strip.group == name],
+            }
+            for name in sorted(names, key=bool)  # what speaks of all of them comes first
+        ],
+        "further": [shown for panel, shown in drawn if panel.secondary],
+        "galleries": [
+            _gallery(section.name, gallery) for gallery in section.galleries if gallery not in strips
+        ],
         "findings": [_finding(finding) for finding in section.findings],
-        "tables": [_table(table) for table in section.tables],
+        "tables": [data_table(table, identifier("table", table.name)) for table in section.tables],
     }
 
 
@@ -163,77 +177,20 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "p_value": "" if numbers.is_missing(finding.p_value) else numbers.number(finding.p_value),
         "p_adjusted": "" if numbers.is_missing(finding.p_adjusted) else numbers.number(finding.p_adjusted),
         "unit": finding.claim.unit,
+        "places": _places(finding),
     }
 
 
-def _table(table: ReportTable) -> dict[str, Any]:
-    shown = table.frame.select([column.name for column in table.columns]).head(SHOWN_ROWS)
-    whole = table.frame.write_csv().encode()
-    is_whole = len(whole) <= MAX_EMBEDDED_CSV_BYTES
-    csv = whole if is_whole else shown.write_csv().encode()
-    return {
-        "name": table.name,
-        "id": identifier("table", table.name),
-        "columns": table.columns,
-        "rows": [[_cell(value) for value in row] for row in shown.iter_rows()],
-        "num_rows": table.frame.height,
-        "num_shown": shown.height,
-        "csv": base64.b64encode(csv).decode(),
-        "csv_rows": table.frame.height if is_whole else shown.height,
-    }
-
-
-def _cell(value: object) -> dict[str, Any]:
-    """What a table's cell shows, and what it is sorted by where that differs."""
-    if numbers.is_missing(value):
-        return {"text": numbers.NOT_AVAILABLE, "missing": True, "key": None}
-    if isinstance(value, bool):
-        return {"text": "yes" if value else "no", "missing": False, "key": None}
-    if isinstance(value, int | float):
-        return {"text": numbers.number(value), "missing": False, "key": repr(value)}
-    return {"text": str(value), "missing": False, "key": None}
-
-
-def _provenance(provenance: Mapping[str, Any]) -> dict[str, Any]:
-    tasks: Sequence[Mapping[str, Any]] = provenance.get("tasks", [])
-    by_kind: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-    for task in tasks:
-        by_kind[str(task["kind"])].append(task)
-    return {
-        "command": provenance.get("command", ""),
-        "facts": [
-            (name.replace("_", " "), _fact(value))
-            for name, value in provenance.items()
-            if name not in ("command", "tasks")
-        ],
-        "kinds": [
-            {
-                "kind": kind,
-                "count": len(of_kind),
-                "cached": sum(bool(task.get("cached")) for task in of_kind),
-                "seconds": sum(task["seconds"] or 0.0 for task in of_kind),
-            }
-            for kind, of_kind in sorted(by_kind.items())
-        ],
-        "longest": list(islice(sorted(tasks, key=lambda task: -(task["seconds"] or 0.0)), LONGEST_TASKS)),
-    }
-
-
-def _fact(value: object) -> dict[str, Any]:
-    """A mapping as pairs, all else as text."""
-    if isinstance(value, Mapping):
-        return {"pairs": [(str(key), _as_text(part)) for key, part in value.items()], "text": ""}
-    return {"pairs": [], "text": _as_text(value)}
-
-
-def _as_text(value: object) -> str:
-    if value is None:
-        return numbers.NOT_AVAILABLE
-    if isinstance(value, float):
-        return numbers.number(value)
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return ", ".join(_as_text(part) for part in value)
-    return json.dumps(value, default=str, ensure_ascii=False) if isinstance(value, Mapping) else str(value)
+def _places(finding: Finding) -> dict[str, float] | None:
+    """Where effect and interval lie in a strip from 0 to 100 with the threshold in its middle; none where none is."""
+    threshold = finding.claim.threshold
+    ends = [end for end in (finding.low, finding.high) if math.isfinite(end)]
+    if not math.isfinite(finding.effect):
+        return None
+    reach = 1.1 * max(abs(value - threshold) for value in (finding.effect, *ends)) or 1.0
+    low, high = (min(ends), max(ends)) if len(ends) == 2 else (finding.effect, finding.effect)
+    places = {"low": low, "high": high, "effect": finding.effect}
+    return {name: round(50 + 50 * (value - threshold) / reach, 1) for name, value in places.items()}
 
 
 def _unique(names: Sequence[str]) -> list[str]:
