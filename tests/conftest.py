@@ -13,6 +13,6 @@ import tiny
 
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> tiny.TinyRun:
-    """The tiny study, run once; tests only read its folder."""
+    """The tiny study with a search of rates on one target, run once; tests only read its folder."""
     folder = tmp_path_factory.mktemp("tiny")
-    return tiny.run(tiny.write(folder / "tiny.yaml", tiny.document()), folder / "out")
+    return tiny.run(tiny.write(folder / "tiny.yaml", tiny.searching()), folder / "out")

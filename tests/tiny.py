@@ -98,6 +98,19 @@ def document(*analyses: str, **replaced: Any) -> dict[str, Any]:
     return copy.deepcopy({**_DOCUMENT, "analyses": chosen, **replaced})
 
 
+def searching(*analyses: str, **search: Any) -> dict[str, Any]:
+    """The study as plain data, with a search of rates on the target scans.
+
+    Args:
+        analyses: those to run; all that there are by default.
+        search: keys of `training.rate_search` with another value.
+    """
+    data = document(*analyses)
+    data["targets"]["digits"]["learning_rate"] = data["training"].pop("learning_rate")
+    data["training"]["rate_search"] = {"rates": [0.05, 0.1], "held_out": 0.2, "epochs": 1, **search}
+    return data
+
+
 def write(path: Path, data: Mapping[str, Any]) -> Path:
     """Write a study file."""
     path.parent.mkdir(parents=True, exist_ok=True)

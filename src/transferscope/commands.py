@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transferscope.config import Study
+from transferscope.config import Recipe, Study
 from transferscope.errors import BadInput
 from transferscope.plan import Plan, plan
 from transferscope.store import Store, write_atomically
@@ -169,11 +169,14 @@ def _throughput(text: str, study: Study, device: str, console: Console) -> float
     import torch
 
     from transferscope.data.base import describe
-    from transferscope.runs import target_run
+    from transferscope.runs import SearchedRecipe, target_run
     from transferscope.train.throughput import training_throughput
 
     target = next(iter(study.targets))
     run = target_run(study, "ri_t", target, study.seeds[0])
+    if isinstance(run.recipe, SearchedRecipe):
+        run = run.recipe.search[0]  # the rate has no say in the speed
+    assert isinstance(run.recipe, Recipe), "a search has rates"
     where = _resolved(device)
     if where == "cpu":
         torch.set_num_threads(1)  # as in the workers: a process a core

@@ -131,13 +131,58 @@ class LearningRates(Frozen):
         return getattr(self, kind) or self.p_t
 
 
+class RateSearch(Frozen):
+    """A search of the learning rates with the same budget for every kind: rates, seeds and held-out images."""
+
+    rates: tuple[Rate, ...] = Field(min_length=2)
+    """The grid. Where the best lies at its edge the report says so."""
+    held_out: Fraction = 0.25
+    """Share of the training images that is held out, and that the rates are judged by; see `Schedule.held_out`."""
+    seeds: tuple[NaturalInt, ...] = Field(default=(1000,), min_length=1)
+    """Seeds of the networks that are trained for the search; none of the study's own."""
+    epochs: PositiveInt | None = None
+    """Epochs of each of them; those of the training by default."""
+    shared: bool = False
+    """One rate of a kind for all targets, by the mean of their metrics, or one for each target."""
+
+    @model_validator(mode="after")
+    def _differ(self) -> RateSearch:
+        for name, values in (("rates", self.rates), ("seeds", self.seeds)):
+            if len(set(values)) != len(values):
+                raise ValueError(f"{name} {list(values)} must differ from each other")
+        return self
+
+    @property
+    def said(self) -> str:
+        """How the rates are chosen, for the report."""
+        rates, seeds = (", ".join(f"{value:g}" for value in values) for values in (self.rates, self.seeds))
+        scope = "by the mean over the targets" if self.shared else "for each target"
+        return (
+            f"A search in this study: the same rates ({rates}) for all kinds, with seeds that the study does not use "
+            f"({seeds}), judged by {100 * self.held_out:g} % of the training images, held out; the best was taken for "
+            f"each kind, {scope}."
+        )
+
+
 class Training(Schedule):
     """How P-T and RI-T instances are trained on a target."""
 
-    learning_rate: LearningRates
-    """The base rate of each kind."""
+    learning_rate: LearningRates | None = None
+    """The base rate of each kind; or leave it out and give a rate_search."""
+    rate_search: RateSearch | None = None
+    """Search the rates in the study itself, instead of giving them."""
     rates_chosen_by: str = "not said"
-    """How the rates were chosen; the report repeats it."""
+    """How the rates were chosen; the report repeats it. Where they are searched, the search by default."""
+
+    @model_validator(mode="after")
+    def _rates_from_one_place(self) -> Training:
+        if (self.learning_rate is None) == (self.rate_search is None):
+            came = "both came" if self.rate_search is not None else "neither came"
+            raise ValueError(
+                f"expected either learning_rate or rate_search, {came}. learning_rate: {{p_t: 0.02, ri_t: 0.1}} gives "
+                "the base rate of each kind; rate_search: {rates: [0.02, 0.05, 0.1]} searches them"
+            )
+        return self
 
 
 class Source(Frozen):
@@ -203,6 +248,17 @@ class Study(Frozen):
     """The analyses to run, each with its own options."""
     resources: Resources = Resources()
     """What a task takes of a cluster."""
+
+    @model_validator(mode="after")
+    def _search_has_seeds_of_its_own(self) -> Study:
+        search = self.training.rate_search
+        used = sorted({*search.seeds} & {*self.seeds}) if search is not None else []
+        if search is not None and used:
+            raise ValueError(
+                f"training.rate_search.seeds {list(search.seeds)} holds {used[0]}, one of the study's seeds "
+                f"{list(self.seeds)}: a rate must be chosen by other networks than it is chosen for. Give other seeds"
+            )
+        return self
 
     @model_validator(mode="after")
     def _seeds_differ(self) -> Study:

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from transferscope.analysis import Cell, analysis_module, measured_settings
-from transferscope.config import Study
+from transferscope.config import Recipe, Study
 from transferscope.data.base import dataset_module, describe
 from transferscope.errors import BadInput
 from transferscope.options import DatasetOptions, Frozen, NetworkOptions
-from transferscope.runs import KIND_NAMES, Point, Run, View, kind_of
+from transferscope.runs import KIND_NAMES, Point, Run, SearchedRecipe, View, kind_of
 from transferscope.task import Graph, Measurement, Task, canonical_key
 
 TRAIN_VERSION = 3
@@ -92,7 +92,8 @@ class _Planner:
         if run not in self._run_keys:
             inputs = [self.data(run.data)]
             spec: dict[str, Any] = {
-                **run.model_dump(mode="json", exclude={"network", "data", "source"}),
+                **run.model_dump(mode="json", exclude={"network", "data", "source", "recipe"}),
+                "recipe": run.recipe.model_dump(mode="json", exclude={"search"}),
                 "network": _trained_network(run.network),
                 "data": inputs[0],
                 "source": None,
@@ -100,6 +101,10 @@ class _Planner:
             if run.source is not None:
                 inputs.append(self.train(run.source.run, is_source=True))
                 spec["source"] = {"run": inputs[1], "epoch": run.source.epoch}
+            if isinstance(run.recipe, SearchedRecipe):
+                searched = [self.train(search) for search in run.recipe.search]
+                spec["recipe"]["search"] = searched
+                inputs += searched
             key = canonical_key("train", TRAIN_VERSION, spec)
             self._run_keys[run] = key
             train_size, test_size = _sizes(run.data)
@@ -108,7 +113,9 @@ class _Planner:
                     kind="train",
                     key=key,
                     inputs=tuple(inputs),
-                    title=f"pre-train on {run.data.dataset}" if is_source else f"train {title_of(run)}",
+                    title=f"pre-train on {run.data.dataset}"
+                    if is_source
+                    else f"{_verb(run)} {title_of(run)}",
                     payload=run,
                     cost=3.0 * run.recipe.epochs * train_size + test_size * len(run.recipe.kept_epochs),
                 )
@@ -156,6 +163,10 @@ def _trained_network(network: NetworkOptions) -> dict[str, Any]:
     return {**options, "files": fingerprint} if fingerprint else options
 
 
+def _verb(run: Run) -> str:
+    return "search" if run.is_search else "train"
+
+
 def title_of(run: Run) -> str:
     """A run's name for people: kind, data, view and seeds."""
     parts = [KIND_NAMES[kind_of(run)], run.data.dataset]
@@ -163,6 +174,8 @@ def title_of(run: Run) -> str:
         parts.append(_view_title(run.view))
     if run.source is not None and run.source.epoch != run.source.run.recipe.epochs:
         parts.append(f"from epoch {run.source.epoch}")
+    if run.is_search and isinstance(run.recipe, Recipe):
+        parts.append(f"rate {run.recipe.learning_rate:g}")
     parts.append(f"seed {run.seed}")
     if run.init_seed != run.seed:
         parts.append(f"init seed {run.init_seed}")

@@ -43,6 +43,7 @@ def grouped(tasks: Sequence[Task]) -> dict[str, list[Task]]:
     for task in tasks:
         if isinstance(task.payload, Run):
             shuffled = "" if task.payload.view.kind == "unshuffled" else ", shuffled"
+            shuffled = ", search of rates" if task.payload.is_search else shuffled
             kind = KIND_NAMES[kind_of(task.payload)]
             groups.setdefault(f"{kind} on {task.payload.data.dataset}{shuffled}", []).append(task)
     return groups

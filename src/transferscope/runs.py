@@ -7,7 +7,7 @@ on the source.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import SerializeAsAny
 
@@ -71,6 +71,13 @@ def shuffled_view(
     return View(kind="blocks", block_size_px=block_size_px, seed=SHUFFLE_SEED_OFFSET + seed)
 
 
+class SearchedRecipe(Schedule):
+    """A recipe whose base rate is the best of a search; known when the Runs of the search are done."""
+
+    search: tuple[Run, ...]
+    """Networks trained with each rate of the grid; see `transferscope.train.rate_search`."""
+
+
 class Run(Frozen):
     """One training run: all that decides its numbers, and nothing else."""
 
@@ -86,7 +93,10 @@ class Run(Frozen):
     """Seed of what is drawn at random in the initialization."""
     seed: int
     """Seed of the order of the batches."""
-    recipe: Recipe
+    recipe: Recipe | SearchedRecipe
+    is_search: bool = False
+    """A network of a search of rates: only its history is kept, the test images are not looked at, and a loss that
+    is not finite is a result."""
 
     @property
     def final(self) -> Point:
@@ -112,6 +122,7 @@ class Point(Frozen):
     """"best": the epoch that the recipe's `best_by` chose; known when the Run is done."""
 
 
+SearchedRecipe.model_rebuild()
 Run.model_rebuild()
 
 
@@ -125,7 +136,7 @@ def pretraining_run(study: Study) -> Run:
         initialization="random",
         init_seed=recipe.seed,
         seed=recipe.seed,
-        recipe=_recipe(recipe, recipe.learning_rate),
+        recipe=Recipe(**_fields(recipe), learning_rate=recipe.learning_rate),
     )
 
 
@@ -161,6 +172,10 @@ def target_run(
         if pretrain_epoch == pretraining.recipe.epochs:
             pretrain_epoch = None  # the P-T that every analysis means
         source = pretraining.final if pretrain_epoch is None else Point(run=pretraining, epoch=pretrain_epoch)
+    # nobody looks inside a network of shuffled images, of another checkpoint, or inside a control
+    looked_into = view == UNSHUFFLED and is_the_studys_own and pretrain_epoch is None and kind in KINDS
+    fields = _fields(study.training, looked_into=looked_into, augment=augment)
+    rates = learning_rates(study, target)
     return Run(
         network=study.network,
         normalization=study.normalization,
@@ -170,14 +185,44 @@ def target_run(
         source=source,
         init_seed=seed if init_seed is None else init_seed,
         seed=seed,
-        recipe=_recipe(
-            study.training,
-            learning_rates(study, target).of(kind),
-            # nobody looks inside a network of shuffled images, of another checkpoint, or inside a control
-            looked_into=view == UNSHUFFLED and is_the_studys_own and pretrain_epoch is None and kind in KINDS,
-            augment=augment,
-        ),
+        recipe=SearchedRecipe(**fields, search=search_runs(study, kind, target))
+        if rates is None
+        else Recipe(**fields, learning_rate=rates.of(kind)),
     )
+
+
+def search_runs(study: Study, kind: Kind, target: str) -> tuple[Run, ...]:
+    """The Runs that the rate of a kind on a target is chosen by: each rate with each seed, in the order of rates.
+
+    They are trained as the study's own of this kind, but for seeds, rates, held-out images and epochs. Where one rate
+    is shared, on every target that has no rates of its own. Empty where the study gives the rates.
+    """
+    search = study.training.rate_search
+    if search is None or learning_rates(study, target) is not None:
+        return ()
+    targets = (
+        [name for name in study.targets if learning_rates(study, name) is None] if search.shared else [target]
+    )
+    fields = _fields(study.training, looked_into=False)
+    fields |= {"held_out": search.held_out, "epochs": search.epochs or study.training.epochs}
+    source = None if kind == "ri_t" else pretraining_run(study).final
+    found = [
+        Run(
+            network=study.network,
+            normalization=study.normalization,
+            data=study.targets[name].data,
+            initialization=_INITIALIZATIONS[kind],
+            source=source,
+            init_seed=seed,
+            seed=seed,
+            recipe=Recipe(**fields, learning_rate=rate),
+            is_search=True,
+        )
+        for rate in sorted(search.rates)
+        for seed in search.seeds
+        for name in targets
+    ]
+    return tuple(dict.fromkeys(found))  # two names may stand for the same data
 
 
 def kind_of(run: Run) -> Kind:
@@ -185,8 +230,8 @@ def kind_of(run: Run) -> Kind:
     return next(kind for kind, made in _INITIALIZATIONS.items() if made == run.initialization)
 
 
-def learning_rates(study: Study, target: str) -> LearningRates:
-    """The rates of all kinds on this target."""
+def learning_rates(study: Study, target: str) -> LearningRates | None:
+    """The rates of all kinds on this target; None where they are searched."""
     return study.targets[target].learning_rate or study.training.learning_rate
 
 
@@ -200,10 +245,8 @@ def chosen_seeds(study: Study, config: AnalysisConfig) -> tuple[int, ...]:
     return study.seeds if config.seeds is None else config.seeds
 
 
-def _recipe(
-    schedule: Schedule, learning_rate: float, *, looked_into: bool = True, augment: bool = True
-) -> Recipe:
-    """The recipe of one Run, written in one way, so that what means the same is the same Run."""
+def _fields(schedule: Schedule, *, looked_into: bool = True, augment: bool = True) -> dict[str, Any]:
+    """A recipe without its rate, written in one way, so that what means the same is the same Run."""
     fields = {name: getattr(schedule, name) for name in Schedule.model_fields}
     fields["keep_epochs"] = schedule.kept_epochs[1:-1] if looked_into else ()
     if not looked_into:
@@ -212,4 +255,4 @@ def _recipe(
         fields["augmentation"] = "none"
     if fields["augmentation"] != "crop_and_flip":
         fields["crop_scale"] = Schedule.model_fields["crop_scale"].default
-    return Recipe(**fields, learning_rate=learning_rate)
+    return fields

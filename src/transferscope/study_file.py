@@ -17,7 +17,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from transferscope.analysis import analysis_module
-from transferscope.config import AnalysisConfig, Study
+from transferscope.config import AnalysisConfig, Study, Training
 from transferscope.data.base import dataset_module, forget_descriptions
 from transferscope.errors import BadInput
 from transferscope.model_errors import Problem, paths_given_as_text, plain_problems, shown
@@ -25,6 +25,9 @@ from transferscope.options import DatasetOptions, NetworkOptions
 from transferscope.study_checks import study_problems
 from transferscope.study_draft import Draft, apply_override, apply_variant
 from transferscope.yaml_positions import MAX_BYTES, Dumper, KeyPath, read_yaml
+
+SEARCH_ANALYSIS = "learning_rates"
+"""The analysis that a study with a rate_search always has."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +72,23 @@ def load_study(path: str | Path, *, overrides: Sequence[str] = (), variant: str 
     study = _validated(draft)
     draft.stop_at_problems()
     assert study is not None, "no problem, no study"
+    study = _with_its_search(study)
     for problem in study_problems(study):
         draft.report(problem)
     draft.stop_at_problems()
     return study
+
+
+def _with_its_search(study: Study) -> Study:
+    """A study that searches its learning rates reports the search."""
+    training = study.training
+    if training.rate_search is None:
+        return study
+    if training.rates_chosen_by == Training.model_fields["rates_chosen_by"].default:
+        training = training.model_copy(update={"rates_chosen_by": training.rate_search.said})
+    analyses = {**study.analyses}
+    analyses.setdefault(SEARCH_ANALYSIS, analysis_module(SEARCH_ANALYSIS).Config())
+    return study.model_copy(update={"training": training, "analyses": analyses})
 
 
 def resolved_yaml(study: Study) -> str:

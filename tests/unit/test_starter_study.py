@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from transferscope.config import RateSearch
 from transferscope.options import Frozen
 from transferscope.study_file import load_study, starter_study
 
@@ -44,6 +45,6 @@ def test_it_shows_every_key_of_the_models() -> None:
     Path("study.yaml").write_text(starter_study())
     study = load_study("study.yaml")
     models: list[type[Frozen]] = [type(study), type(study.network), type(study.source.data)]
-    models += [type(study.targets["my_target"]), type(study.training)]
+    models += [type(study.targets["my_target"]), type(study.training), RateSearch]
     keys = {key for model in models for key in model.model_fields} - {"variant"}
     assert {key for key in keys if not re.search(rf"\b{key}:", starter_study())} == set()

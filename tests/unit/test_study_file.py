@@ -248,7 +248,9 @@ def test_set_reads_yaml_and_makes_keys_where_the_models_have_them() -> None:
         ("training.epochs=x", "training.epochs: expected a whole number, got 'x'"),
         ("training.epoch=1", "training.epoch: unknown key. Did you mean 'epochs'?"),
         ("trainin.epochs=1", "trainin: unknown key. Did you mean 'training'?"),
-        ("training={epochs: 1}", "training.learning_rate: missing key. The base rate of each kind."),
+        ("training={epochs: 1}", "training: expected either learning_rate or rate_search, neither came. learning_rate: "
+         "{p_t: 0.02, ri_t: 0.1} gives the base rate of each kind; rate_search: {rates: [0.02, 0.05, 0.1]} searches "
+         "them"),
         ("seeds=[0, x]", "seeds[1]: expected a whole number, got 'x'"),
         ("seeds.0=3", "seeds: is a list, not a mapping; set it as a whole"),
         ("network.name=x", "network.name: unknown network 'x'. Valid: fixup_resnet, fixup_resnet101, "

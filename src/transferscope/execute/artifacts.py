@@ -2,7 +2,8 @@
 
 data:    train.safetensors, test.safetensors (images, labels), ids.json, about.json
 train:   about.json (of the data trained on), checkpoint-<epoch>.safetensors, history.parquet, test_logits.safetensors;
-         where the recipe keeps the best epoch also checkpoint-best.safetensors and best.json (which epoch, by what)
+         where the recipe keeps the best epoch also checkpoint-best.safetensors and best.json (which epoch, by what);
+         of a network of a search of rates about.json and history.parquet alone
 measure: <table>.parquet
 """
 
@@ -99,6 +100,17 @@ def write_trained(folder: Path, trained: Trained, about: Description, *, best_by
         save_file(state, folder / f"checkpoint-{epoch}.safetensors", metadata=order)
     trained.history.write_parquet(folder / "history.parquet")
     save_file(logits, folder / "test_logits.safetensors")
+
+
+def write_search(folder: Path, history: pl.DataFrame, about: Description) -> None:
+    """Store what a network of a search of rates is trained for: its history."""
+    write_description(folder, about)
+    history.write_parquet(folder / "history.parquet")
+
+
+def read_search(folder: Path) -> float:
+    """The held-out metric of a network of a search at its last epoch; NaN where the training diverged."""
+    return pl.read_parquet(folder / "history.parquet")["held_out_metric"][-1]
 
 
 def read_state(folder: Path, epoch: int | Literal["best"]) -> dict[str, Tensor]:

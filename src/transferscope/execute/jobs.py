@@ -11,15 +11,18 @@ import torch
 from torch import nn
 
 from transferscope.analysis import analysis_module
+from transferscope.config import Recipe, Schedule
 from transferscope.data.base import Description, describe, load
 from transferscope.execute.artifacts import (
     StoredCellData,
     StoredSubject,
     read_data,
     read_description,
+    read_search,
     read_state,
     write_data,
     write_rows,
+    write_search,
     write_trained,
 )
 from transferscope.models.init import control_init, pretrained_init, random_init
@@ -28,7 +31,8 @@ from transferscope.runs import Run
 from transferscope.store import Store
 from transferscope.task import Measurement, Task
 from transferscope.train.held_out import hold_out
-from transferscope.train.loop import train
+from transferscope.train.loop import Diverged, train
+from transferscope.train.rate_search import best_rate
 
 Progress = Callable[[float], None]
 
@@ -74,20 +78,41 @@ def _train(
     about, data = read_description(data_folder), read_data(data_folder, run.view)
     train_split, held_out = hold_out(data.train, run.recipe.held_out)
     model = _initialized(task, run, store, about)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(run.seed)  # dropout and stochastic depth draw from the global generator
-        trained = train(
-            model,
-            train_split,
-            data.test,
-            run.recipe,
-            normalization=run.normalization,
-            seed=run.seed,
-            device=device,
-            held_out_split=held_out if len(held_out) else None,
-            on_progress=on_progress,
-        )
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(run.seed)  # dropout and stochastic depth draw from the global generator
+            trained = train(
+                model,
+                train_split,
+                None if run.is_search else data.test,
+                _settled(task, run, store),
+                normalization=run.normalization,
+                seed=run.seed,
+                device=device,
+                held_out_split=held_out if len(held_out) else None,
+                on_progress=on_progress,
+            )
+    except Diverged as diverged:
+        if not run.is_search:
+            raise
+        history = diverged.history
+        return lambda folder: write_search(folder, history, about)
+    if run.is_search:
+        return lambda folder: write_search(folder, trained.history, about)
     return lambda folder: write_trained(folder, trained, about, best_by=run.recipe.best_by)
+
+
+def _settled(task: Task, run: Run, store: Store) -> Recipe:
+    """The recipe with its rate: of a search, whose tasks are the last inputs, the best."""
+    recipe = run.recipe
+    if isinstance(recipe, Recipe):
+        return recipe
+    metrics: dict[float, list[float]] = {}
+    for searched, key in zip(recipe.search, task.inputs[-len(recipe.search) :], strict=True):
+        if isinstance(searched.recipe, Recipe):
+            metrics.setdefault(searched.recipe.learning_rate, []).append(read_search(store.path(key)))
+    fields = {name: getattr(recipe, name) for name in Schedule.model_fields}
+    return Recipe(**fields, learning_rate=best_rate(metrics))
 
 
 def _initialized(task: Task, run: Run, store: Store, about: Description) -> nn.Module:

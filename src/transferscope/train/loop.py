@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ from transferscope.metrics.scores import per_example_loss, score
 from transferscope.options import Normalization
 from transferscope.train.evaluate import predict
 from transferscope.train.optimizer import learning_rate_at
-from transferscope.train.step import Stepper
+from transferscope.train.step import Stepped, Stepper
 
 HISTORY_SCHEMA = {
     "epoch": pl.Int64,
@@ -30,6 +31,13 @@ HISTORY_SCHEMA = {
     "test_loss": pl.Float64,
     "test_metric": pl.Float64,
 }
+
+
+class Diverged(TaskFailed):
+    """A training whose loss, or what its network gives, is not finite."""
+
+    history: pl.DataFrame
+    """As `Trained.history`, up to the epoch where it happened; that row's numbers are NaN."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +66,7 @@ class Trained:
     against the label with the larger weight. Held-out and test columns are null at epochs where they weren't
     looked at: that is at kept epochs, and at all where `best_by` names them."""
     test_logits: Tensor
-    """(n_test, num_classes) float32 at the last epoch."""
+    """(n_test, num_classes) float32 at the last epoch; empty where no test images were given."""
     best: Best | None = None
     """Only where the recipe has a `best_by`."""
 
@@ -66,7 +74,7 @@ class Trained:
 def train(
     model: nn.Module,
     train_split: ImageSplit,
-    test_split: ImageSplit,
+    test_split: ImageSplit | None,
     recipe: Recipe,
     *,
     normalization: Normalization,
@@ -80,7 +88,8 @@ def train(
     Args:
         model: the network at its initialization; trained in place.
         train_split: images to train on, already shuffled where the view asks for it.
-        test_split: images to evaluate on at the kept epochs; they decide nothing unless `best_by` is "test".
+        test_split: images to evaluate on at the kept epochs, if any; they decide nothing unless `best_by` is
+            "test".
         recipe: how to train.
         normalization: how pixels become inputs.
         seed: of the order of the batches, and of augmentation and mixup.
@@ -89,7 +98,8 @@ def train(
         on_progress: told the share that is done after each epoch.
 
     Raises:
-        TaskFailed: the loss is not finite, or what a kept network gives; says the step or epoch, and the rate.
+        Diverged: the loss is not finite, or what a kept network gives; says the step or epoch, and the rate.
+        TaskFailed: no epoch is the best.
     """
     # channels_last is what makes small convolutions fast on CPUs and tensor cores alike
     model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -115,17 +125,15 @@ def train(
         for i in range(steps):
             batch = order[i * batch_size : (i + 1) * batch_size]
             stepped.append(stepper.step(images[batch], labels[batch], (epoch - 1) * steps + i))
-        losses = torch.stack([step.loss for step in stepped])
-        _check_finite(losses, epoch, steps, recipe)
-        row = {
-            "epoch": epoch,
-            "learning_rate": stepped[-1].rate,
-            "train_loss": losses.double().mean().item(),
-            "train_metric": score(
-                torch.cat([step.outputs for step in stepped]), torch.cat([step.labels for step in stepped])
-            ),
-        }
-        rows.append(row | evaluation.at(epoch, stepped[-1].rate))
+        row = {"epoch": epoch, "learning_rate": stepped[-1].rate}
+        try:
+            row |= _train_scores(stepped, epoch, steps, recipe)
+            row |= evaluation.at(epoch, stepped[-1].rate)
+        except Diverged as diverged:
+            unknown = dict.fromkeys(set(HISTORY_SCHEMA) - {*row}, math.nan)
+            diverged.history = pl.DataFrame([*rows, row | unknown], schema=HISTORY_SCHEMA)
+            raise
+        rows.append(row)
         on_progress(epoch / recipe.epochs)
     return Trained(
         checkpoints=evaluation.checkpoints,
@@ -157,7 +165,7 @@ class _Evaluation:
         """The row's part of an epoch.
 
         Raises:
-            TaskFailed: outputs that are not finite: the last step is not seen by any training loss.
+            Diverged: outputs that are not finite: the last step is not seen by any training loss.
         """
         recipe = self._recipe
         is_kept = epoch in recipe.kept_epochs
@@ -169,7 +177,7 @@ class _Evaluation:
                 continue
             logits = self._predict(split)
             if epoch and not logits.isfinite().all():
-                raise TaskFailed(
+                raise Diverged(
                     f"the outputs on the {name.replace('_', '-')} images are not finite after epoch {epoch}, rate "
                     f"{rate:.4g}. Lower learning_rate or set clip_norm."
                 )
@@ -211,6 +219,17 @@ def _noise_seed(seed: int) -> int:
     return int.from_bytes(hashlib.sha256(f"augmentation {seed}".encode()).digest()[:4], "big")
 
 
+def _train_scores(stepped: Sequence[Stepped], epoch: int, steps: int, recipe: Recipe) -> dict[str, float]:
+    """Loss and metric of an epoch's steps. Raises Diverged."""
+    losses = torch.stack([step.loss for step in stepped])
+    _check_finite(losses, epoch, steps, recipe)
+    outputs, labels = (
+        torch.cat([step.outputs for step in stepped]),
+        torch.cat([step.labels for step in stepped]),
+    )
+    return {"train_loss": losses.double().mean().item(), "train_metric": score(outputs, labels)}
+
+
 def _check_finite(losses: Tensor, epoch: int, steps: int, recipe: Recipe) -> None:
     """Looked at once an epoch, so that a GPU isn't waited for at every step."""
     finite = losses.isfinite()
@@ -220,7 +239,7 @@ def _check_finite(losses: Tensor, epoch: int, steps: int, recipe: Recipe) -> Non
     step = (epoch - 1) * steps + first
     rate = learning_rate_at(recipe, step, recipe.epochs * steps)
     last = f"{losses[first - 1].item():.4g}" if first else "none in this epoch"
-    raise TaskFailed(
+    raise Diverged(
         f"the training loss is {losses[first].item()} at epoch {epoch}, step {step}, rate {rate:.4g} "
         f"(last finite loss: {last}). Lower learning_rate or set clip_norm."
     )

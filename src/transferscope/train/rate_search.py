@@ -1,0 +1,34 @@
+"""The choice of a learning rate among those searched. Imports no torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from transferscope.errors import TaskFailed
+
+
+def best_rate(metrics: Mapping[float, Sequence[float]]) -> float:
+    """The rate with the highest mean metric, the smallest of equals.
+
+    Args:
+        metrics: by rate, the held-out metric at the last epoch of each network trained with it; NaN where the
+            training diverged. One such network makes its rate worse than any without.
+
+    Raises:
+        TaskFailed: no rate has a mean.
+    """
+    means = mean_metrics(metrics)
+    known = [rate for rate, mean in means.items() if not math.isnan(mean)]
+    if not known:
+        tried = ", ".join(f"{rate:g}" for rate in sorted(means))
+        raise TaskFailed(
+            f"the search found no rate: at each of {tried} a training diverged, or the metric is not defined on the "
+            "held-out images. Give lower rates in training.rate_search.rates, set clip_norm, or hold out more images."
+        )
+    return min(known, key=lambda rate: (-means[rate], rate))
+
+
+def mean_metrics(metrics: Mapping[float, Sequence[float]]) -> dict[float, float]:
+    """The mean of each rate's metrics, whatever their order; NaN where one is."""
+    return {rate: math.fsum(values) / len(values) for rate, values in metrics.items()}
