@@ -39,14 +39,14 @@ STUDY: dict[str, Any] = {
 KEYS = {
     "data letters": "ba2e501ca16684537a0da02dc6f8ec066eb7e1905767b5315fc48ef9701fde04",
     "data rendered_digits": "b5d03e91a59482040eb1e3322310f6ad5093cc9c031bb03418383a1036d69bf6",
-    "pre-train on letters": "bf5888f8c6b370d040b8b9a9faa6fa530813d647a64ba4f5c486c9ab75ba0933",
-    "train P-T rendered_digits seed 0": "54920ca8223c132b0aac1412f0b802a2b7487b6754f042a9ce7ed0be9e8692b3",
-    "train RI-T rendered_digits seed 0": "42a4e4d4914fb3d338306ff87d85a8471b854c9f7f4b315d2563a84d411e8585",
-    "train RI-T rendered_digits blocks 8 px seed 0": "ed6838e3a1d5b7a193e119f90b5a4d4fdaeee1f208e83ffe7bc6f6d72dddaf4d",
+    "pre-train on letters": "33ac017340a17601fc7c1b444addf42d7313c8edb1a2ff7d64cfc18a4a8d24a1",
+    "train P-T rendered_digits seed 0": "4d95cf6bf7f7d1cec15c1883b19ff19e5fbe86c71c2963adbefce1497c5879d9",
+    "train RI-T rendered_digits seed 0": "d72de700f1037878ba33cf86ffab69cee44b9f6ed5342cb316c5c86c2ba62a09",
+    "train RI-T rendered_digits blocks 8 px seed 0": "7ed577050c67253b01fd3eaa86d998d346c37ac194a1badb6b4a618d28ab56c1",
     "train RI-T rendered_digits pixels and channels shuffled seed 0": (
-        "0b9ea4701189b8c888688275771aec71dc5b5a7d9cbde984712136b2c80a3f0c"
+        "4f9feb3e0e90854b5fc28b97359ffba1f49c0a827bcdedf6ae4d4d5cfb517cab"
     ),
-    "mistakes digits": "64e6cb9f654dafaf38669513a696663811b32328bf5cb41cd5489431ea368425",
+    "mistakes digits": "50964506a61950d60d10bc1a2a9d5666dab25551444e8011c60218f5a7c3af4f",
 }
 
 
