@@ -262,5 +262,15 @@ CLAIMS: tuple[Claim, ...] = (
         threshold=0.0,
         reason="zero: more than half of the gain; asked only where there is a gain",
     ),
+    Claim(
+        id="features_survive_shuffling",
+        analysis="low_level_statistics",
+        origin="transferscope",
+        statement="On shuffled blocks the pre-trained features give more than the statistics of their weights.",
+        statistic="final metric of P-T minus that from weights drawn with P's statistics, both trained on shuffled "
+        "blocks, mean over targets",
+        threshold=0.0,
+        reason=_ZERO,
+    ),
 )
 BY_ID = {claim.id: claim for claim in CLAIMS}

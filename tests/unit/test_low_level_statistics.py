@@ -13,7 +13,14 @@ import torch
 from fake_subjects import FakeSubject, single_label
 
 from transferscope.analyses import low_level_statistics
-from transferscope.analyses._low_level_statistics_columns import FINAL, PARTS, SPEED, SPLIT, SPLIT_UNSHUFFLED
+from transferscope.analyses._low_level_statistics_columns import (
+    FINAL,
+    PARTS,
+    SPEED,
+    SPLIT,
+    SPLIT_CONTROLLED,
+    SPLIT_UNSHUFFLED,
+)
 from transferscope.analyses.low_level_statistics import Config, Settings, cells, measure, parts_of
 from transferscope.config import Study
 from transferscope.plan import plan
@@ -26,6 +33,7 @@ NUMBERS = {
     "permuted_weights": 0.65,
     "p_t_shuffled": 0.7,
     "ri_t_shuffled": 0.45,
+    "layer_statistics_shuffled": 0.48,
 }
 
 
@@ -39,8 +47,13 @@ def test_the_parts_of_a_gain() -> None:
             "shuffled blocks": 0.25,
             "survives shuffling": 0.15,
             "intact features": 0.15,
+            "weight statistics on shuffled blocks": 0.03,
+            "features on shuffled blocks": 0.22,
+            "features lost by shuffling": 0.08,
         }
     )
+    uncontrolled = parts_of({name: NUMBERS[name] for name in list(NUMBERS)[:-1]})
+    assert set(uncontrolled) == set(list(PARTS)[:7])
     unshuffled = parts_of({name: value for name, value in NUMBERS.items() if "shuffled" not in name})
     assert "intact features" not in unshuffled
     assert set(unshuffled) < set(parts_of(NUMBERS)) == set(PARTS)
@@ -50,7 +63,7 @@ def test_the_steps_of_a_split_add_up_to_the_gain() -> None:
     generator = torch.Generator().manual_seed(0)
     for _ in range(100):
         parts = parts_of({name: float(torch.rand((), generator=generator)) for name in NUMBERS})
-        for split in (SPLIT, SPLIT_UNSHUFFLED):
+        for split in (SPLIT_CONTROLLED, SPLIT, SPLIT_UNSHUFFLED):
             assert sum(parts[name] for name in split) == pytest.approx(parts["gain"], abs=1e-12)
 
 
@@ -81,7 +94,19 @@ def test_the_numbers_of_a_cell() -> None:
     }
     assert networks["P-T", True] == pytest.approx(right["p_t_shuffled"])
     assert networks["layer statistics", False] == pytest.approx(right["layer_statistics"])
-    assert len(networks) == 6
+    assert networks["layer statistics", True] == pytest.approx(right["layer_statistics_shuffled"])
+    assert len(networks) == 7
+
+
+def test_what_survives_is_told_from_what_the_statistics_give_on_the_same_images() -> None:
+    """A study in which P's features give nothing once the images are shuffled, but its statistics do, and more than on
+    intact ones: only with the control on shuffled images are the features not credited with it."""
+    truth = {"p_t": 0.9, "ri_t": 0.5, "layer_statistics": 0.55, "permuted_weights": 0.55}
+    truth |= {"p_t_shuffled": 0.45, "layer_statistics_shuffled": 0.45, "ri_t_shuffled": 0.25}
+    parts = parts_of(truth)
+    assert parts["survives shuffling"] == pytest.approx(0.15)
+    assert parts["features on shuffled blocks"] == pytest.approx(0)
+    assert parts["features lost by shuffling"] == pytest.approx(0.35)
 
 
 @pytest.fixture
@@ -97,6 +122,40 @@ def test_it_shares_its_runs_with_feature_reuse(study: Study) -> None:
     new = [runs[1][key] for key in runs[1].keys() - runs[0].keys()]
     assert len(new) == 2 * 2 * 3  # two controls on two targets, three seeds
     assert {kind_of(run) for run in new if isinstance(run, Run)} == set(CONTROLS)
+
+
+def test_a_control_is_trained_on_shuffled_images_where_that_is_asked_for(study: Study) -> None:
+    def shuffled(chosen: Any) -> dict[Any, set[str]]:
+        return {
+            cell.keys["target"]: {role for role in cell.subjects if role.endswith("_shuffled")}
+            for cell in cells(study, Config(shuffled_controls=chosen))
+        }
+
+    two = {"p_t_shuffled", "ri_t_shuffled"}
+    three = two | {"layer_statistics_shuffled"}
+    assert shuffled(False) == {"digits": two, "scans": two}
+    assert shuffled(True) == {"digits": three, "scans": three}
+    assert shuffled(("scans",)) == {"digits": two, "scans": three}
+    (cell, *_) = cells(study, Config(shuffled_controls=True))
+    control, p_t = cell.subjects["layer_statistics_shuffled"].run, cell.subjects["p_t_shuffled"].run
+    assert (control.view, control.seed, control.data) == (p_t.view, p_t.seed, p_t.data)
+    assert kind_of(control) == "layer_statistics"
+
+
+def test_controls_on_blocks_that_are_not_shuffled_are_refused(study: Study) -> None:
+    def problems(study: Study, **options: Any) -> list[str]:
+        found = list(low_level_statistics.check(study, Config(**options)))
+        assert {problem.key for problem in found} <= {"shuffled_controls"}
+        return [problem.message for problem in found]
+
+    without = study.model_copy(update={"analyses": {}})
+    assert problems(without) == []
+    (message,) = problems(without, shuffled_controls=True)
+    assert "no target has shuffled blocks; give block_size_px" in message
+    assert problems(without, shuffled_controls=True, block_size_px=4) == []
+    (message,) = problems(study, shuffled_controls=("digitz", "scans"))
+    assert "'digitz' has no shuffled blocks" in message
+    assert "Targets that have: digits, scans. Did you mean 'digits'" in message
 
 
 def blocks(study: Study, **options: Any) -> dict[str, int | None]:
@@ -167,5 +226,6 @@ def test_without_a_gain_there_is_nothing_to_split() -> None:
     made["low_level_statistics_networks"] = pl.DataFrame({"n_test": [10]})
     found = low_level_statistics.findings(made, None)  # pyright: ignore[reportArgumentType]
     claims = {finding.claim.id: finding for finding in found}
+    assert "see shuffled_controls" in claims["features_survive_shuffling"].note
     assert claims["features_give_more_than_statistics"].verdict == "undecided"
     assert "no gain to split" in claims["features_give_more_than_statistics"].note

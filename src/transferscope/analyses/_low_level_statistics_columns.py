@@ -17,11 +17,19 @@ PARTS = {
     "survives shuffling": "shuffled blocks minus weight statistics: what P gives beyond the statistics of its weights "
     "even where no shape is left",
     "intact features": "gain minus shuffled blocks: what P gives on intact images only",
+    "weight statistics on shuffled blocks": "layer statistics minus RI-T, both trained on shuffled blocks",
+    "features on shuffled blocks": "P-T minus layer statistics, both trained on shuffled blocks: what P's features "
+    "give beyond the statistics of its weights where no shape is left",
+    "features lost by shuffling": "P-T minus layer statistics on intact images, minus the same on shuffled blocks",
 }
-"""Parts of the gain: weight statistics + survives shuffling + intact features = gain."""
+"""Parts of the gain: weight statistics + survives shuffling + intact features = gain, and
+weight statistics + features on shuffled blocks + features lost by shuffling = gain."""
+SPLIT_CONTROLLED = ("weight statistics", "features on shuffled blocks", "features lost by shuffling")
+"""The steps from RI-T to P-T where a control was trained on shuffled blocks: each is a difference of networks that
+were trained on the same images."""
 SPLIT = ("weight statistics", "survives shuffling", "intact features")
 SPLIT_UNSHUFFLED = ("weight statistics", "beyond weight statistics")
-"""The steps from RI-T to P-T, with shuffled runs and without."""
+"""The same without that control, and without shuffled runs."""
 
 _PART = Column("part", "str", "; ".join(f"{name}: {meaning}" for name, meaning in PARTS.items()))
 _QUANTITY = Column("quantity", "str", f"{FINAL}, or {SPEED} (training metric, mean over epochs)")

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from transferscope.analyses._low_level_statistics_columns import FINAL, SPEED, SPLIT, SPLIT_UNSHUFFLED
+from transferscope.analyses._low_level_statistics_columns import (
+    FINAL,
+    SPEED,
+    SPLIT,
+    SPLIT_CONTROLLED,
+    SPLIT_UNSHUFFLED,
+)
 from transferscope.analysis import Panel
 
 if TYPE_CHECKING:
@@ -44,7 +50,7 @@ def _waterfall(shares: pl.DataFrame, title: str) -> Any:
     from transferscope.figures import CATEGORY_COLORS, INK, KIND_COLORS
 
     parts = {row["part"]: row for row in shares.iter_rows(named=True)}
-    split = SPLIT if "intact features" in parts else SPLIT_UNSHUFFLED
+    split = next(own for own in (SPLIT_CONTROLLED, SPLIT, SPLIT_UNSHUFFLED) if set(own) <= set(parts))
     rows, height = [], 0.0
     for name in (*split, "gain"):
         part = parts[name]
@@ -71,7 +77,7 @@ def _shares(shares: pl.DataFrame) -> list[Panel]:
     import altair as alt
     import polars as pl
 
-    order = list(dict.fromkeys((*SPLIT, *SPLIT_UNSHUFFLED, "weight statistics, permuted")))
+    order = list(dict.fromkeys((*SPLIT_CONTROLLED, *SPLIT, *SPLIT_UNSHUFFLED, "weight statistics, permuted")))
     drawn = []
     for quantity, (name, title) in AXES.items():
         rows = shares.filter(

@@ -16,6 +16,7 @@ from transferscope.analysis import Cell, CellData, ConfigProblem, Panel, Row, Su
 from transferscope.claims import BY_ID
 from transferscope.config import AnalysisConfig, Study
 from transferscope.data.base import describe
+from transferscope.errors import did_you_mean
 from transferscope.findings import Finding, judge, largest, mean_over_targets, not_measured
 from transferscope.options import Frozen
 from transferscope.runs import (
@@ -34,13 +35,16 @@ if TYPE_CHECKING:
     import torch
 
 ORDER = 9
-VERSION = 1
+VERSION = 2
 TITLE = "Weight statistics and features"
 SHOWS = (
     "Two controls start from the statistics of the pre-trained weights without their features: in one each weight "
     "tensor is drawn anew with its mean and variance, in the other its entries change places. With them the gain of "
     "P-T over RI-T is split in what the statistics of the weights give, what more survives when the images' blocks "
-    "are shuffled, and what only intact features on intact images give."
+    "are shuffled, and what only intact features on intact images give.\n\n"
+    "Where the first control was trained on the shuffled blocks as well (shuffled_controls), each step compares "
+    "networks that were trained on the same images: the control and RI-T on intact ones, P-T and the control on "
+    "shuffled ones, and what P-T's lead over the control loses when the images are shuffled."
 )
 HOW_TO_READ = (
     "Each figure climbs from RI-T, at 0, to P-T; a step is a part of the gain, with its interval over seeds. A high "
@@ -48,11 +52,11 @@ HOW_TO_READ = (
     "down, that the statistics without the features do harm."
 )
 CAVEATS = (
-    "The parts add up by construction, and a part can be below 0. The step between the statistics and the shuffled "
-    "blocks compares gains on other images: shuffled ones are harder, and where the statistics alone do harm on intact "
-    "images, this step makes up for it, too. A single number (a bias or a scale of Fixup) "
-    "has no variance and no other place: the controls keep it, and with it whatever it alone gives. A control trained "
-    "at another rate than its own best gets less than the statistics could give."
+    "The parts add up by construction, and a part can be below 0. Without shuffled_controls the step between the "
+    "statistics and the shuffled blocks compares gains on other images: shuffled ones are harder, and where the "
+    "statistics alone do harm on intact images, this step makes up for it, too. A single number (a bias or a scale of "
+    "Fixup) has no variance and no other place: the controls keep it, and with it whatever it alone gives. A control "
+    "trained at another rate than its own best gets less than the statistics could give."
 )
 SOURCE = "Beyond the paper; the control of means and variances after Raghu, Zhang, Kleinberg, Bengio (2019), section 5"
 
@@ -70,10 +74,14 @@ class Config(AnalysisConfig, Settings):
     block_size_px: Annotated[int, Field(ge=1)] | None = None
     """Side of the shuffled blocks, on all targets looked at; by default the smallest that the study's feature_reuse
     shuffles, on the targets that it shuffles, and none where it shuffles none."""
+    shuffled_controls: bool | tuple[str, ...] = False
+    """Whether the control of means and variances is trained on the shuffled blocks as well: one more training a target
+    and seed, with which each step of the split compares networks trained on the same images. On all targets with
+    shuffled blocks, or on those named."""
 
 
 def check(study: Study, config: Config) -> Iterator[ConfigProblem]:
-    """A block size that doesn't divide a target's images."""
+    """A block size that doesn't divide a target's images, and controls on blocks that aren't shuffled."""
     for target in chosen_targets(study, config):
         size = describe(study.targets[target].data).image_size_px
         block = config.block_size_px
@@ -84,6 +92,23 @@ def check(study: Study, config: Config) -> Iterator[ConfigProblem]:
                 f"blocks of {block} px can't be shuffled in the {size} px images of target '{target}'. "
                 f"Valid: {divisors}.",
             )
+
+    shuffled = [
+        name for name in chosen_targets(study, config) if _block_size(study, config, name) is not None
+    ]
+    if config.shuffled_controls is True and not shuffled:
+        yield ConfigProblem("shuffled_controls", f"no target has shuffled blocks; {_GIVE_BLOCKS}")
+    for name in config.shuffled_controls if isinstance(config.shuffled_controls, tuple) else ():
+        if name not in shuffled:
+            valid = ", ".join(shuffled) or "none"
+            yield ConfigProblem(
+                "shuffled_controls",
+                f"'{name}' has no shuffled blocks; {_GIVE_BLOCKS} Targets that have: {valid}."
+                f"{did_you_mean(name, shuffled)}",
+            )
+
+
+_GIVE_BLOCKS = "give block_size_px, or let feature_reuse shuffle it."
 
 
 def cells(study: Study, config: Config) -> Iterator[Cell]:
@@ -99,10 +124,15 @@ def cells(study: Study, config: Config) -> Iterator[Cell]:
             }
             if block is not None:
                 view = shuffled_view(data, block, seed)
-                for kind in KINDS:
+                for kind in (*KINDS, *_shuffled_controls(config, target)):
                     subjects[f"{kind}_shuffled"] = target_run(study, kind, target, seed, view=view).final
             keys = {"target": target, "block_size_px": block, "seed": seed}
             yield Cell(keys=keys, subjects=subjects, data=data, cost=0.1)
+
+
+def _shuffled_controls(config: Config, target: str) -> tuple[Kind, ...]:
+    chosen = config.shuffled_controls
+    return ("layer_statistics",) if chosen is True or (chosen and target in chosen) else ()
 
 
 def _block_size(study: Study, config: Config, target: str) -> int | None:
@@ -157,7 +187,8 @@ def parts_of(number: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         number: the number to split (a metric, or replicates of it) of each network: p_t, ri_t, layer_statistics,
-            permuted_weights; where blocks were shuffled also p_t_shuffled and ri_t_shuffled.
+            permuted_weights; where blocks were shuffled also p_t_shuffled and ri_t_shuffled, and where the control
+            was trained on them layer_statistics_shuffled.
     """
     gain = number["p_t"] - number["ri_t"]
     statistics = number["layer_statistics"] - number["ri_t"]
@@ -172,6 +203,12 @@ def parts_of(number: Mapping[str, Any]) -> dict[str, Any]:
         parts["shuffled blocks"] = shuffled
         parts["survives shuffling"] = shuffled - statistics
         parts["intact features"] = gain - shuffled
+    if "layer_statistics_shuffled" in number:
+        features = number["p_t_shuffled"] - number["layer_statistics_shuffled"]
+        control = number["layer_statistics_shuffled"] - number["ri_t_shuffled"]
+        parts["weight statistics on shuffled blocks"] = control
+        parts["features on shuffled blocks"] = features
+        parts["features lost by shuffling"] = number["p_t"] - number["layer_statistics"] - features
     return parts
 
 
@@ -213,7 +250,7 @@ def panels(tables: Mapping[str, pl.DataFrame]) -> Sequence[Panel]:
 
 
 def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Finding]:
-    """The two claims about weight statistics; ours, not the paper's."""
+    """The three claims about weight statistics; ours, not the paper's."""
     import polars as pl
 
     table, n = tables["low_level_statistics"], largest(tables["low_level_statistics_networks"], "n_test")
@@ -232,7 +269,20 @@ def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Findi
         found.append(judge(claim, final, _features_over_statistics, num_images=n, note=note))
     else:
         found.append(not_measured(claim, "P-T is no better than RI-T here: there is no gain to split."))
-    return found
+    return [*found, _surviving(final, n)]
+
+
+def _surviving(final: pl.DataFrame, n: int) -> Finding:
+    """Whether features give more than statistics on the same shuffled images."""
+    import polars as pl
+
+    claim, part = BY_ID["features_survive_shuffling"], "features on shuffled blocks"
+    rows = final.filter(pl.col("part") == part)
+    if rows.is_empty():
+        return not_measured(claim, "No control was trained on shuffled blocks; see shuffled_controls.")
+    sizes = ", ".join(f"{size} px" for size in sorted(set(rows["block_size_px"].to_list())))
+    on = ", ".join(rows["target"].unique(maintain_order=True))
+    return judge(claim, rows, lambda own: _part(own, part), num_images=n, note=f"Blocks of {sizes}, on {on}.")
 
 
 def _features_over_statistics(rows: pl.DataFrame) -> float:
