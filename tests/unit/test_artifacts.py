@@ -75,6 +75,19 @@ def test_the_best_network_comes_back_with_its_epoch_and_predictions(tmp_path) ->
     assert found.history.equals(final.history)
 
 
+def test_the_best_epoch_may_be_the_last(tmp_path) -> None:
+    state, logits = {"w": torch.zeros(2)}, torch.ones(2, 2)
+    best = Best(epoch=3, metric=0.5, state=state, test_logits=logits)
+    history = pl.DataFrame({"epoch": [0]})
+    trained = Trained(checkpoints={0: state, 3: state}, history=history, test_logits=logits, best=best)
+    write_trained(tmp_path, trained, ABOUT, best_by="test")
+    for epoch in ("best", 3):
+        found = StoredSubject(tmp_path, None, epoch, torch.device("cpu"))  # type: ignore[arg-type]
+        assert found.epoch == 3
+        assert torch.equal(found.test_logits, logits)
+        assert torch.equal(found.state["w"], state["w"])
+
+
 def test_states_keep_the_order_of_the_network(tmp_path) -> None:
     state = {
         "stem.weight": torch.ones(2),

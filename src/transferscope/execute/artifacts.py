@@ -91,7 +91,7 @@ def write_trained(folder: Path, trained: Trained, about: Description, *, best_by
     logits = {"logits": trained.test_logits}
     if trained.best is not None:
         checkpoints[BEST] = trained.best.state
-        logits[BEST] = trained.best.test_logits
+        logits[BEST] = trained.best.test_logits.clone()  # the file format refuses memory that is shared
         chosen = {"epoch": trained.best.epoch, "by": best_by, "metric": trained.best.metric}
         (folder / "best.json").write_text(json.dumps(chosen))
     for epoch, state in checkpoints.items():
