@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from transferscope.config import Recipe
 from transferscope.data.base import ImageSplit
 from transferscope.data.normalize import normalize
-from transferscope.errors import TaskFailed
+from transferscope.errors import BadInput, TaskFailed
 from transferscope.metrics.scores import score
 from transferscope.models.build import FixupResNet
 from transferscope.models.init import random_init
@@ -238,3 +238,28 @@ def test_predicting_leaves_the_network_in_its_mode() -> None:
     before = copy.deepcopy(model.state_dict())
     predict(model, images, "unit", CPU)
     assert all(torch.equal(tensor, before[key]) for key, tensor in model.state_dict().items())
+
+
+def test_images_normalised_at_once_or_batch_by_batch_train_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = Recipe(epochs=2, batch_size=6, learning_rate=0.1)
+    at_once = trained(recipe)
+    monkeypatch.setattr("transferscope.train.loop.NORMALISED_AT_ONCE", 0)
+    batch_by_batch = trained(recipe)
+    assert at_once.history.equals(batch_by_batch.history)
+    for name, tensor in at_once.checkpoints[2].items():
+        assert torch.equal(tensor, batch_by_batch.checkpoints[2][name])
+
+
+def test_a_training_label_without_an_output_is_refused_before_the_first_step() -> None:
+    data = split(22, 1)
+    data.labels[7] = 3
+    with pytest.raises(BadInput, match=r"0\.\.3"):
+        train(
+            random_init(NETWORK, 3, 3, 0),
+            data,
+            split(9, 2),
+            Recipe(epochs=1, learning_rate=0.1),
+            normalization="per_image",
+            seed=0,
+            device=CPU,
+        )

@@ -32,6 +32,11 @@ def per_example_loss(logits: Tensor, labels: Tensor) -> Tensor:
     tensor([1.3863, 1.3863], dtype=torch.float64)
     """
     check_labels(logits, labels)
+    return unchecked_loss(logits, labels)
+
+
+def unchecked_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """`per_example_loss` of labels that are known to fit: to look at them is to wait for a GPU."""
     if is_multi_label(labels):
         target = labels.to(logits.device, torch.float64)
         return functional.binary_cross_entropy_with_logits(logits.double(), target, reduction="none").mean(1)

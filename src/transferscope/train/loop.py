@@ -14,13 +14,16 @@ from torch import Tensor, nn
 
 from transferscope.config import Recipe
 from transferscope.data.base import ImageSplit
+from transferscope.data.normalize import normalize
 from transferscope.errors import TaskFailed
-from transferscope.metrics.scores import per_example_loss, score
+from transferscope.metrics.scores import check_labels, per_example_loss, score
 from transferscope.options import Normalization
 from transferscope.train.evaluate import predict
 from transferscope.train.optimizer import learning_rate_at
 from transferscope.train.step import Stepped, Stepper
 
+NORMALISED_AT_ONCE = 2**27
+"""Numbers of training images that are kept as floats where nothing varies them: half a GiB."""
 HISTORY_SCHEMA = {
     "epoch": pl.Int64,
     "learning_rate": pl.Float64,
@@ -118,6 +121,11 @@ def train(
         model, {"held_out": held_out_split, "test": test_split}, recipe, normalization, device
     )
     rows: list[dict[str, Any]] = [{"epoch": 0, **evaluation.at(0, recipe.learning_rate)}]
+    if recipe.augmentation == "none" and images.numel() <= NORMALISED_AT_ONCE:
+        # once instead of at every step: the same to the bit, as each image is normalised by itself
+        images = normalize(images, normalization)
+    # all at once and beforehand: looking at the labels of a batch would wait for a GPU at every step
+    check_labels(evaluation.test_logits[:1].expand(len(labels), -1), train_split.labels)
     for epoch in range(1, recipe.epochs + 1):
         model.train()
         order = torch.randperm(len(images), generator=generator).to(device)

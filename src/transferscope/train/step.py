@@ -51,24 +51,28 @@ class Stepper:
             normalization: how pixels become inputs.
             generator: of augmentation and mixup, on the CPU.
         """
-        self._model, self._recipe, self._num_steps = model, recipe, num_steps
+        self._recipe, self._num_steps = recipe, num_steps
         self._normalization: Normalization = normalization
         self._generator = generator
         self._optimizer = optimizer_for(model, recipe)
+        self._parameters = list(model.parameters())
         self._forward: Callable[..., Any] = torch.compile(model) if recipe.compile else model
 
     def step(self, images: Tensor, labels: Tensor, step: int) -> Stepped:
         """Train on a batch.
 
         Args:
-            images: (n, channels, height, width) uint8.
+            images: (n, channels, height, width) uint8; or float, where they are normalised already (and not
+                to be augmented).
             labels: (n, ...) of them.
             step: which step, from 0.
         """
         recipe = self._recipe
         rate = set_rate(self._optimizer, recipe, step, self._num_steps)
-        images = augment(images, recipe.augmentation, self._generator, crop_scale=recipe.crop_scale)
-        inputs = normalize(images, self._normalization)
+        inputs = images
+        if not images.is_floating_point():
+            varied = augment(images, recipe.augmentation, self._generator, crop_scale=recipe.crop_scale)
+            inputs = normalize(varied, self._normalization)
         others, weight, seen = labels, 1.0, labels
         if recipe.mixup:
             mix = drawn_mix(len(images), recipe.mixup, self._generator)
@@ -77,7 +81,7 @@ class Stepper:
             seen = labels if weight >= 0.5 else others
         loss, outputs = self._gradients(inputs, labels, others, weight)
         if recipe.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self._model.parameters(), recipe.clip_norm, foreach=True)
+            nn.utils.clip_grad_norm_(self._parameters, recipe.clip_norm, foreach=True)
         self._optimizer.step()
         return Stepped(rate=rate, loss=loss, outputs=outputs, labels=seen)
 

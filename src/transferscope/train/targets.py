@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from transferscope.errors import BadInput
-from transferscope.metrics.scores import is_multi_label, per_example_loss
+from transferscope.metrics.scores import is_multi_label, unchecked_loss
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ def mixed_loss(logits: Tensor, labels: Tensor, others: Tensor, *, weight: float,
 
     Args:
         logits: (n, k), any float dtype.
-        labels, others: (n,) int64 or (n, k) float of 0 and 1.
+        labels, others: (n,) int64 or (n, k) float of 0 and 1, known to fit.
         weight: of `labels`, 0 to 1; at 1 `others` have no say.
         smoothing: see `soft_targets`.
 
@@ -76,10 +76,10 @@ def mixed_loss(logits: Tensor, labels: Tensor, others: Tensor, *, weight: float,
         BadInput: smoothing of multi-label data.
     """
     if weight == 1 and not smoothing:
-        return per_example_loss(logits, labels)
+        return unchecked_loss(logits, labels)
     k = logits.shape[1]
     ones, twos = (soft_targets(each, k, smoothing).to(logits.device) for each in (labels, others))
     targets = torch.lerp(twos, ones, weight)
     if is_multi_label(labels):
-        return per_example_loss(logits, targets)
+        return unchecked_loss(logits, targets)
     return functional.cross_entropy(logits.double(), targets, reduction="none")
