@@ -7,16 +7,19 @@ a mistake stands.
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SerializeAsAny, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
-from transferscope.options import DatasetOptions, Frozen, NetworkOptions, Normalization
+from transferscope.options import Arguments, DatasetOptions, Frozen, NetworkOptions, Normalization
 
 PositiveInt = Annotated[int, Field(ge=1)]
 NaturalInt = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+FilePath = Annotated[Path, BeforeValidator(lambda value: Path(value) if isinstance(value, str) else value)]
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -185,13 +188,70 @@ class Training(Schedule):
         return self
 
 
-class Source(Frozen):
-    """Where the pre-trained network comes from."""
+class Weights(Frozen):
+    """Pre-trained weights that the user has: P, without a head and without a history."""
 
-    data: SerializeAsAny[DatasetOptions]
-    """The data pre-trained on."""
-    pretraining: Pretraining
+    file: FilePath | None = None
+    """A safetensors file, or one that torch.save wrote: a state dict, or a checkpoint that holds one."""
+    hub: str | None = None
+    """Published weights instead: hf-hub:<organisation>/<name>; for the networks timm and torchvision also the name
+    of weights of theirs, as a1_in1k or IMAGENET1K_V2, or `default`."""
+    revision: str | None = None
+    """Commit, tag or branch of an hf-hub: name; its main branch by default."""
+    entry: str | None = None
+    """Which entry of the file holds the state dict, dotted; found by its usual names by default."""
+    key_map: Arguments | None = None
+    """Regular expression -> replacement, applied in this order to the names in the file, for networks that were
+    saved under other names; null drops a name."""
+    allow_untrained: bool = False
+    """Whether to go on with weights that look as a new network is drawn; the report then says so."""
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Weights:
+        if (self.file is None) == (self.hub is None):
+            raise ValueError("give either file or hub")
+        if self.revision is not None and not (self.hub or "").startswith("hf-hub:"):
+            raise ValueError("revision belongs to a hub name that begins with hf-hub:")
+        return self
+
+    @model_validator(mode="after")
+    def _patterns_are_regular_expressions(self) -> Weights:
+        for pattern, replacement in (self.key_map or {}).items():
+            if not (replacement is None or isinstance(replacement, str)):
+                raise ValueError(f"key_map: '{pattern}' must become text, or null, not {replacement!r}")
+            try:
+                re.sub(pattern, replacement or "", "")
+                re.compile(pattern)
+            except (re.error, IndexError) as error:
+                raise ValueError(f"key_map: '{pattern}' -> '{replacement}': {error}") from None
+        return self
+
+
+class Source(Frozen):
+    """Where the pre-trained network comes from: trained here, on `data`, or given as `weights`."""
+
+    name: str | None = None
+    """What the report calls it; the data set's name by default."""
+    data: SerializeAsAny[DatasetOptions] | None = None
+    """The data pre-trained on; only for the description where the weights are given."""
+    pretraining: Pretraining | None = None
     """The recipe of the pre-training."""
+    weights: Weights | None = None
+    """Pre-trained weights that there are already, instead of a pre-training."""
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Source:
+        if self.weights is None and (self.data is None or self.pretraining is None):
+            missing = [name for name in ("data", "pretraining") if getattr(self, name) is None]
+            raise ValueError(
+                f"{' and '.join(missing)} missing: give data and pretraining to pre-train here, or weights that there "
+                "are already"
+            )
+        if self.weights is not None and self.pretraining is not None:
+            raise ValueError(
+                "weights that are given are not pre-trained here: leave out pretraining, or weights"
+            )
+        return self
 
 
 class Target(Frozen):

@@ -12,12 +12,15 @@ from transferscope.analysis import Cell, analysis_module, measured_settings
 from transferscope.config import Recipe, Study
 from transferscope.data.base import dataset_module, describe
 from transferscope.errors import BadInput
+from transferscope.fingerprint import sha256_of
 from transferscope.options import DatasetOptions, Frozen, NetworkOptions
-from transferscope.runs import KIND_NAMES, Point, Run, SearchedRecipe, View, kind_of
+from transferscope.runs import KIND_NAMES, GivenWeights, Point, Run, SearchedRecipe, View, kind_of
 from transferscope.task import Graph, Measurement, Task, canonical_key
 
 TRAIN_VERSION = 3
 """Raised when the training loop, a network or an initialization gives other numbers."""
+WEIGHTS_VERSION = 1
+"""Raised when given weights are read or fitted to the network in another way."""
 UNKNOWN_SIZE = 1000
 """Images assumed for a data set that doesn't say how many it has, for the estimate of cost only."""
 
@@ -98,7 +101,10 @@ class _Planner:
                 "data": inputs[0],
                 "source": None,
             }
-            if run.source is not None:
+            if isinstance(run.source, GivenWeights):
+                inputs.append(self.weights(run.source))
+                spec["source"] = {"weights": inputs[1]}
+            elif run.source is not None:
                 inputs.append(self.train(run.source.run, is_source=True))
                 spec["source"] = {"run": inputs[1], "epoch": run.source.epoch}
             if isinstance(run.recipe, SearchedRecipe):
@@ -121,6 +127,29 @@ class _Planner:
                 )
             )
         return self._run_keys[run]
+
+    def weights(self, given: GivenWeights) -> str:
+        """Given weights, by what is in the file or by the name under which they were published."""
+        asked = given.weights
+        spec = {
+            "network": _trained_network(given.network),
+            "channels": given.channels,
+            "image_size_px": given.image_size_px,
+            "file": None if asked.file is None else sha256_of(asked.file),
+            "hub": asked.hub,
+            "revision": asked.revision,
+            "entry": asked.entry,
+            "key_map": list((asked.key_map or {}).items()),
+            "allow_untrained": asked.allow_untrained,
+        }
+        key = canonical_key("weights", WEIGHTS_VERSION, spec)
+        place = asked.hub if asked.file is None else asked.file.name
+        self._add(
+            Task(
+                kind="weights", key=key, inputs=(), title=f"weights {place}", payload=given, cost=UNKNOWN_SIZE
+            )
+        )
+        return key
 
     def measure(self, analysis: str, settings: Frozen, cell: Cell) -> str:
         data = self.data(cell.data)
@@ -172,7 +201,7 @@ def title_of(run: Run) -> str:
     parts = [KIND_NAMES[kind_of(run)], run.data.dataset]
     if run.view.kind != "unshuffled":
         parts.append(_view_title(run.view))
-    if run.source is not None and run.source.epoch != run.source.run.recipe.epochs:
+    if isinstance(run.source, Point) and run.source.epoch != run.source.run.recipe.epochs:
         parts.append(f"from epoch {run.source.epoch}")
     if run.is_search and isinstance(run.recipe, Recipe):
         parts.append(f"rate {run.recipe.learning_rate:g}")

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import SerializeAsAny
 
-from transferscope.config import AnalysisConfig, LearningRates, Recipe, Schedule, Study
+from transferscope.config import AnalysisConfig, LearningRates, Recipe, Schedule, Study, Weights
 from transferscope.data.base import describe
 from transferscope.options import DatasetOptions, Frozen, NetworkOptions, Normalization
 
@@ -87,7 +87,7 @@ class Run(Frozen):
     view: View = UNSHUFFLED
     initialization: Initialization
     """Drawn at random; the body of `source`, or a control made of it, under a head drawn at random."""
-    source: Point | None = None
+    source: Point | GivenWeights | None = None
     """The pre-trained network; none only where the initialization is random."""
     init_seed: int
     """Seed of what is drawn at random in the initialization."""
@@ -122,13 +122,26 @@ class Point(Frozen):
     """"best": the epoch that the recipe's `best_by` chose; known when the Run is done."""
 
 
+class GivenWeights(Frozen):
+    """P as the user gave it: weights that are there already, fitted to the study's network."""
+
+    network: SerializeAsAny[NetworkOptions]
+    weights: Weights
+    num_classes: int
+    """Of a head that nobody sees."""
+    channels: int
+    image_size_px: int
+
+
 SearchedRecipe.model_rebuild()
 Run.model_rebuild()
 
 
 def pretraining_run(study: Study) -> Run:
-    """The Run that makes P."""
+    """The Run that makes P. Raises ValueError where P's weights are given."""
     recipe = study.source.pretraining
+    if recipe is None or study.source.data is None:
+        raise ValueError("the study's P is given, not pre-trained here")
     return Run(
         network=study.network,
         normalization=study.normalization,
@@ -137,6 +150,20 @@ def pretraining_run(study: Study) -> Run:
         init_seed=recipe.seed,
         seed=recipe.seed,
         recipe=Recipe(**_fields(recipe), learning_rate=recipe.learning_rate),
+    )
+
+
+def pretrained(study: Study) -> Point | GivenWeights:
+    """P: the end of the pre-training, or what was given."""
+    if study.source.weights is None:
+        return pretraining_run(study).final
+    about = describe(next(iter(study.targets.values())).data)  # all are of one size
+    return GivenWeights(
+        network=study.network,
+        weights=study.source.weights,
+        num_classes=about.num_classes,
+        channels=about.channels,
+        image_size_px=about.image_size_px,
     )
 
 
@@ -166,12 +193,11 @@ def target_run(
     """
     augment = augment and view == UNSHUFFLED
     is_the_studys_own = augment or study.training.augmentation == "none"
-    source: Point | None = None
-    if kind != "ri_t":
-        pretraining = pretraining_run(study)
-        if pretrain_epoch == pretraining.recipe.epochs:
-            pretrain_epoch = None  # the P-T that every analysis means
-        source = pretraining.final if pretrain_epoch is None else Point(run=pretraining, epoch=pretrain_epoch)
+    source = None if kind == "ri_t" else pretrained(study)
+    if isinstance(source, Point) and pretrain_epoch == source.epoch:
+        pretrain_epoch = None  # the P-T that every analysis means
+    if source is not None and pretrain_epoch is not None:
+        source = Point(run=pretraining_run(study), epoch=pretrain_epoch)
     # nobody looks inside a network of shuffled images, of another checkpoint, or inside a control
     looked_into = view == UNSHUFFLED and is_the_studys_own and pretrain_epoch is None and kind in KINDS
     fields = _fields(study.training, looked_into=looked_into, augment=augment)
@@ -205,7 +231,7 @@ def search_runs(study: Study, kind: Kind, target: str) -> tuple[Run, ...]:
     )
     fields = _fields(study.training, looked_into=False)
     fields |= {"held_out": search.held_out, "epochs": search.epochs or study.training.epochs}
-    source = None if kind == "ri_t" else pretraining_run(study).final
+    source = None if kind == "ri_t" else pretrained(study)
     found = [
         Run(
             network=study.network,

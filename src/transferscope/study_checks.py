@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 
 from transferscope.analysis import analysis_module
@@ -16,17 +17,23 @@ from transferscope.yaml_positions import KeyPath
 def study_problems(study: Study) -> list[Problem]:
     """All that can be found without decoding an image or importing torch."""
     problems: list[Problem] = []
-    source = _described(study.source.data, ("source", "data"), problems)
+    problems.extend(_wrong_source(study))
+    source, pretraining = None, study.source.pretraining
+    if study.source.data is not None and pretraining is not None:
+        source = _described(study.source.data, ("source", "data"), problems)
+    reference, where = source, "the source"
     for name, target in study.targets.items():
         path: KeyPath = ("targets", name, "data")
         description = _described(target.data, path, problems)
-        if source is not None and description is not None:
-            problems.extend(_misfits(source, description, path))
+        if reference is not None and description is not None:
+            problems.extend(_misfits(reference, where, description, path))
+        elif pretraining is None:
+            reference, where = description, f"target '{name}'"
         if description is not None:
             problems.extend(_wrong_smoothing(study.training, ("training",), description, f"target '{name}'"))
-    if source is not None:
+    if source is not None and pretraining is not None:
         path = ("source", "pretraining")
-        problems.extend(_wrong_smoothing(study.source.pretraining, path, source, "the source"))
+        problems.extend(_wrong_smoothing(pretraining, path, source, "the source"))
     data_are_fine = not problems
     for name, config in study.analyses.items():
         path = ("analyses", name)
@@ -54,13 +61,24 @@ def _described(options: DatasetOptions, path: KeyPath, problems: list[Problem]) 
     return description
 
 
-def _misfits(source: Description, target: Description, path: KeyPath) -> Iterator[Problem]:
+def _wrong_source(study: Study) -> Iterator[Problem]:
+    """Given weights that aren't there, or a network whose package isn't."""
+    weights = study.source.weights
+    if weights is not None and weights.file is not None and not weights.file.is_file():
+        yield Problem(("source", "weights", "file"), f"{weights.file} is no file")
+    package = {"timm": "timm", "torchvision": "torchvision"}.get(study.network.name)
+    if package is not None and importlib.util.find_spec(package) is None:
+        text = f"needs the package {package}. Install it with: pip install 'transferscope[timm]'"
+        yield Problem(("network", "name"), text)
+
+
+def _misfits(source: Description, where: str, target: Description, path: KeyPath) -> Iterator[Problem]:
     """The same network sees both, so both must have its input's shape."""
     if target.image_size_px != source.image_size_px:
-        sizes = f"{target.image_size_px} px here, {source.image_size_px} px in the source"
+        sizes = f"{target.image_size_px} px here, {source.image_size_px} px in {where}"
         yield Problem(path, f"images must be of one size in source and target: {sizes}")
     if target.channels != source.channels:
-        channels = f"{target.channels} here, {source.channels} in the source"
+        channels = f"{target.channels} here, {source.channels} in {where}"
         yield Problem(path, f"images must have as many channels in source and target: {channels}")
 
 

@@ -124,7 +124,8 @@ ONE_PROBLEM = [
     ("  data: {dataset: squares}\n  pre", "  data: squares\n  pre", [
         "5:3: source.data: expected a mapping with the key 'dataset', got 'squares'",
     ]),
-    ("  data: {dataset: squares}\n  pre", "  pre", ["4:1: source.data: missing key. The data pre-trained on."]),
+    ("  data: {dataset: squares}\n  pre", "  pre", ["4:1: source: data missing: give data and "
+     "pretraining to pre-train here, or weights that there are already"]),
     ("root: pictures", "root: 3", ["13:7: targets.near.data.root: expected a path, got 3"]),
     ("root: pictures", "rooot: x", ["13:7: targets.near.data.rooot: unknown key. Did you mean 'root'?"]),
     ("likeness_rank: 2", "likeness_rank: 0", ["16:5: targets.far.likeness_rank: expected at least 1, got 0"]),

@@ -83,7 +83,14 @@ class Config(AnalysisConfig, Settings):
 
 
 def check(study: Study, config: Config) -> Iterator[ConfigProblem]:
-    """Epochs that the pre-training doesn't keep."""
+    """Weights that come without a pre-training, and epochs that it doesn't keep."""
+    if study.source.pretraining is None:
+        yield ConfigProblem(
+            "",
+            "needs the checkpoints along the pre-training, and weights that are given (source.weights) have none. "
+            "Leave this analysis out, or let the pre-training run here: source.data and source.pretraining.",
+        )
+        return
     kept = study.source.pretraining.kept_epochs
     for epoch in config.pretrain_epochs or ():
         if epoch not in kept:

@@ -1,6 +1,7 @@
 """How results look on disk: read and written here and nowhere else.
 
 data:    train.safetensors, test.safetensors (images, labels), ids.json, about.json
+weights: checkpoint-0.safetensors, weights.json (file, modules, which of them look untrained)
 train:   about.json (of the data trained on), checkpoint-<epoch>.safetensors, history.parquet, test_logits.safetensors;
          where the recipe keeps the best epoch also checkpoint-best.safetensors and best.json (which epoch, by what);
          of a network of a search of rates about.json and history.parquet alone
@@ -27,6 +28,7 @@ from transferscope.data.base import Description, ImageData, ImageSplit
 from transferscope.data.normalize import normalize
 from transferscope.data.shuffle import block_shuffle, pixel_channel_shuffle
 from transferscope.models.build import build, modules_of
+from transferscope.models.given import GivenNetwork
 from transferscope.models.modules import Module
 from transferscope.options import Normalization
 from transferscope.runs import Run, View
@@ -95,9 +97,7 @@ def write_trained(folder: Path, trained: Trained, about: Description, *, best_by
         chosen = {"epoch": trained.best.epoch, "by": best_by, "metric": trained.best.metric}
         (folder / "best.json").write_text(json.dumps(chosen))
     for epoch, state in checkpoints.items():
-        # the file format sorts by name; the order of the network, from stem to head, is a fact to keep
-        order = {"order": json.dumps(list(state))}
-        save_file(state, folder / f"checkpoint-{epoch}.safetensors", metadata=order)
+        _write_state(folder, epoch, state)
     trained.history.write_parquet(folder / "history.parquet")
     save_file(logits, folder / "test_logits.safetensors")
 
@@ -111,6 +111,23 @@ def write_search(folder: Path, history: pl.DataFrame, about: Description) -> Non
 def read_search(folder: Path) -> float:
     """The held-out metric of a network of a search at its last epoch; NaN where the training diverged."""
     return pl.read_parquet(folder / "history.parquet")["held_out_metric"][-1]
+
+
+def write_given(folder: Path, given: GivenNetwork) -> None:
+    """Store P as it was given: a checkpoint at epoch 0, and what is known of it."""
+    _write_state(folder, 0, given.state)
+    about = {
+        "file": str(given.file),
+        "modules": {name: list(module.prefixes) for name, module in given.modules.items()},
+        "untrained": list(given.untrained),
+    }
+    (folder / "weights.json").write_text(json.dumps(about))
+
+
+def _write_state(folder: Path, epoch: int | str, state: Mapping[str, Tensor]) -> None:
+    # the file format sorts by name; the order of the network, from stem to head, is a fact to keep
+    order = {"order": json.dumps(list(state))}
+    save_file(dict(state), folder / f"checkpoint-{epoch}.safetensors", metadata=order)
 
 
 def read_state(folder: Path, epoch: int | Literal["best"]) -> dict[str, Tensor]:

@@ -21,13 +21,15 @@ from transferscope.execute.artifacts import (
     read_search,
     read_state,
     write_data,
+    write_given,
     write_rows,
     write_search,
     write_trained,
 )
+from transferscope.models.given import given_network
 from transferscope.models.init import control_init, pretrained_init, random_init
 from transferscope.options import DatasetOptions
-from transferscope.runs import Run
+from transferscope.runs import GivenWeights, Run
 from transferscope.store import Store
 from transferscope.task import Measurement, Task
 from transferscope.train.held_out import hold_out
@@ -45,7 +47,9 @@ def run_task(task: Task, store: Store, device: torch.device, on_progress: Progre
     """
     started = time.perf_counter()
     payload = task.payload
-    if isinstance(payload, Run):
+    if isinstance(payload, GivenWeights):
+        write = _weights(payload)
+    elif isinstance(payload, Run):
         write = _train(task, payload, store, device, on_progress)
     elif isinstance(payload, Measurement):
         write = _measure(task, payload, store, device)
@@ -69,6 +73,13 @@ def _data(options: DatasetOptions) -> Callable[[Path], None]:
     counts = {"num_train": len(data.train), "num_test": len(data.test), "left_out": dict(data.left_out)}
     about = replace(describe(options), **counts)
     return lambda folder: write_data(folder, data, about)
+
+
+def _weights(payload: GivenWeights) -> Callable[[Path], None]:
+    given = given_network(
+        payload.network, payload.weights, payload.num_classes, payload.channels, payload.image_size_px
+    )
+    return lambda folder: write_given(folder, given)
 
 
 def _train(
@@ -119,7 +130,8 @@ def _initialized(task: Task, run: Run, store: Store, about: Description) -> nn.M
     network = (run.network, about.num_classes, about.channels, run.init_seed)
     if run.source is None:
         return random_init(*network, about.image_size_px)
-    pretrained = read_state(store.path(task.inputs[1]), run.source.epoch)
+    epoch = 0 if isinstance(run.source, GivenWeights) else run.source.epoch
+    pretrained = read_state(store.path(task.inputs[1]), epoch)
     if run.initialization == "pretrained":
         return pretrained_init(*network, pretrained, about.image_size_px)
     return control_init(run.initialization, *network, pretrained, about.image_size_px)
