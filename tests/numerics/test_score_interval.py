@@ -13,6 +13,7 @@ from torch import Tensor
 from transferscope.errors import BadInput
 from transferscope.metrics.intervals import resampling_weights
 from transferscope.metrics.score_interval import percentile_interval, resampled_scores
+from transferscope.metrics.scores import score
 
 DRAWS = 40
 
@@ -48,6 +49,55 @@ def test_mean_auc_on_each_resample() -> None:
     ours = replicates({"a": logits}, labels, seed=3)["a"]
     literal = [roc_auc_score(labels.numpy()[images], logits.numpy()[images]) for images in drawn(50, 3)]
     np.testing.assert_allclose(ours.numpy(), literal, rtol=0, atol=1e-12)
+
+
+def test_a_finding_with_one_class_has_no_say() -> None:
+    """As in the score: the mean over the findings that have both classes, on every resample."""
+    generator = torch.Generator().manual_seed(4)
+    labels = (torch.rand(60, 3, generator=generator) < 0.5).float()
+    labels[:, 1] = 1
+    logits = torch.randn(60, 3, generator=generator)
+    ours = replicates({"a": logits}, labels)["a"]
+    kept = [0, 2]
+    assert torch.equal(ours, replicates({"a": logits[:, kept]}, labels[:, kept])["a"])
+    none = replicates({"a": logits}, torch.ones_like(labels))["a"]
+    assert none.isnan().all()
+    interval = percentile_interval(score(logits, torch.ones_like(labels)), none, n=60)
+    assert all(math.isnan(x) for x in (interval.estimate, interval.low, interval.high))
+
+
+def test_a_resample_that_lost_a_class_has_no_number() -> None:
+    """One positive in 30: a third of the resamples have none; the mean over the other findings is another number."""
+    generator = torch.Generator().manual_seed(5)
+    labels = (torch.rand(30, 2, generator=generator) < 0.5).float()
+    labels[:, 1] = 0
+    labels[7, 1] = 1
+    logits = torch.randn(30, 2, generator=generator)
+    ours = replicates({"a": logits}, labels)["a"].numpy()
+    lost = np.array([7 not in images for images in drawn(30, 0)])
+    assert 5 < lost.sum() < 25
+    np.testing.assert_array_equal(np.isnan(ours), lost)
+    literal = [
+        np.nan if gone else roc_auc_score(labels.numpy()[images], logits.numpy()[images])
+        for gone, images in zip(lost, drawn(30, 0), strict=True)
+    ]
+    np.testing.assert_allclose(ours, literal, rtol=0, atol=1e-12)
+    assert math.isnan(percentile_interval(score(logits, labels), torch.from_numpy(ours), n=30).low)
+
+
+def test_equal_logits_have_a_score_by_convention_and_no_interval() -> None:
+    labels = (torch.arange(40)[:, None] % torch.tensor([2, 3]) == 0).float()
+    same = torch.tensor([0.3, -2.0]).expand(40, 2)
+    assert score(same, labels) == 0.5  # ties count half, as in scikit-learn
+    ours = replicates({"same": same, "fine": labels + 0.0}, labels)
+    assert ours["same"].isnan().all()
+    assert (ours["fine"] == 1).all()
+    # what is computed from it has none either
+    interval = percentile_interval(0.5, ours["fine"] - ours["same"], n=40)
+    assert math.isnan(interval.low)
+    # one finding that is ranked is enough: the other adds a constant half
+    half = torch.stack([labels[:, 0], torch.zeros(40)], 1)
+    assert (replicates({"half": half}, labels)["half"] == 0.75).all()
 
 
 def test_networks_are_seen_on_the_same_resamples() -> None:

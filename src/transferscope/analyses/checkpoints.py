@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
 
 ORDER = 7
-VERSION = 2
+VERSION = 3
 TITLE = "Choice of the checkpoint"
 SHOWS = (
     "P-T is trained from checkpoints along the pre-training. Source metric, target metric and optimization speed "

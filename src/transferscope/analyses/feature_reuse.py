@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import torch
 
 ORDER = 1
-VERSION = 2
+VERSION = 3
 TITLE = "Feature reuse"
 SHOWS = (
     "The images of a target are cut in square blocks and the blocks are shuffled, with one permutation for all "

@@ -32,7 +32,10 @@ def resampled_scores(
         generator: of the resamples; one with seed 0 by default.
 
     Returns:
-        (draws,) float64 by network, on the CPU; NaN where a network's score is.
+        (draws,) float64 by network, on the CPU; NaN where a network's score is. Multi-label: always the mean over the
+        same findings, those with both classes among the labels; NaN on a resample that lost a class of one of them,
+        as the mean over the others would be another number, and everywhere where the logits of each of them are
+        constant: their AUC, 0.5 by convention, is the same on all resamples, which says nothing of others.
 
     Raises:
         BadInput: shapes that don't go together, no draws.
@@ -56,9 +59,18 @@ def resampled_scores(
         counts = (weights * n).round()
         for name, logits in networks.items():
             parts[name].append(
-                counts @ rights[name] / n if rights else resampled_auc(logits, labels, counts).nanmean(1)
+                counts @ rights[name] / n if rights else _mean_auc(logits.cpu(), labels.cpu(), counts)
             )
     return {name: torch.cat(found) for name, found in parts.items()}
+
+
+def _mean_auc(logits: Tensor, labels: Tensor, counts: Tensor) -> Tensor:
+    """(draws,) mean over the findings with both classes; NaN where one of them has no AUC, or nothing is ranked."""
+    known = labels.amin(0) != labels.amax(0)
+    ranks = logits[:, known].amin(0) != logits[:, known].amax(0)
+    if not ranks.any() or unranked(logits).any():
+        return torch.full((len(counts),), torch.nan, dtype=torch.float64)
+    return resampled_auc(logits[:, known], labels[:, known], counts).mean(1)
 
 
 def _rights(logits: Tensor, labels: Tensor) -> Tensor:
