@@ -51,6 +51,9 @@ Address = Annotated[
     ),
 ]
 
+data_app = typer.Typer(help="Look at data before anything is trained on them.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
 
 @app.callback(invoke_without_command=True)
 def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
@@ -196,6 +199,40 @@ def init(file: Annotated[Path, typer.Argument(metavar="FILE", help="The study fi
 
     write_starter(file)
     typer.echo(f"wrote {file}; edit it, then: transferscope run {file} --out runs/first")
+
+
+@data_app.command("check")
+def data_check(
+    data: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATASET",
+            help="NAME, NAME:PATH (imagefolder:photos), or a study file: all of its data sets.",
+        ),
+    ],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Override an option, e.g. image_size_px=64; repeatable."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="PNG", help="The contact sheet to write; DATASET-sheet.png by default."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Say what a data set holds and what is wrong with it, and draw its images by class.
+
+    Ends with 2 where a study of these data would stop at images that can't be used.
+
+    Example: transferscope data check imagefolder:photos --set image_size_px=64 --out photos.png
+    """
+    from transferscope.data_check import check_data
+
+    raise typer.Exit(check_data(data, set_ or (), out, as_json=as_json, console=_console()))
 
 
 def main() -> None:

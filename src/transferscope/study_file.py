@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -28,6 +28,8 @@ from transferscope.yaml_positions import MAX_BYTES, Dumper, KeyPath, read_yaml
 
 SEARCH_ANALYSIS = "learning_rates"
 """The analysis that a study with a rate_search always has."""
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,7 @@ def _made(draft: Draft, section: _Section) -> BaseModel | None:
         draft.report(Problem(name_path, text))
         return None
     try:
-        return _strictly(model, data)
+        return strictly(model, data)
     except ValidationError as refused:
         for problem in plain_problems(refused, model, data):
             draft.report(Problem((*path, *problem.path), problem.message))
@@ -202,7 +204,7 @@ def _items(value: Any) -> Iterator[tuple[str, Any]]:
         yield from value.items()
 
 
-def _strictly(model: type[BaseModel], data: Any) -> BaseModel:
+def strictly(model: type[Model], data: Any) -> Model:
     """The model of plain data, where no text passes for a number, only for the path of a file."""
     try:
         return model.model_validate(_with_tuples(data), strict=True)

@@ -5,7 +5,9 @@ A data set is one module in `transferscope.datasets` with
 - `VERSION`: an int; raised whenever `load` gives other images or labels for the same options,
 - `Options`: a subclass of `DatasetOptions` with `dataset: Literal["<the module's name>"]`,
 - `describe(options) -> Description`: cheap, without torch; raises BadInput where the data can't be used,
-- `load(options) -> ImageData`: everything decoded, the same to the bit at every call.
+- `load(options) -> ImageData`: everything decoded, in random order, the same to the bit at every call,
+- `TEXT_KEY`: where it is read from somewhere, the option that says where, for `name:place` on the command line,
+- `notes(options) -> list[str]`: what one should know of it, for `data check`; only where there is something.
 """
 
 from __future__ import annotations
@@ -85,6 +87,8 @@ class ImageData:
     test: ImageSplit
     left_out: Mapping[str, int] = field(default_factory=dict)
     """How many images were left out for each kind of problem; see `transferscope.data.problems`."""
+    problems: tuple[str, ...] = ()
+    """The same in words: a line for each kind, with the first of them named."""
 
 
 def dataset_module(name: str) -> ModuleType:

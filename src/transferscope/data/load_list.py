@@ -61,14 +61,16 @@ def load_list(
             labels=torch.tensor(labels, dtype=torch.float32 if listing.multi_label else torch.int64),
             ids=tuple(entry.id for entry in getattr(left, name)),
         )
-    return ImageData(**splits, left_out=problems.counts)
+    return ImageData(**splits, left_out=problems.counts, problems=tuple(problems.lines()))
 
 
 def drop_duplicates(
     train: Digests, test: Digests, train_ids: Sequence[str], test_ids: Sequence[str], problems: Problems
 ) -> None:
     """Note test images with the very pixels of a training image, and forget their digests."""
-    known = {digest: name for digest, name in zip(train, train_ids, strict=True) if digest is not None}
+    known: dict[bytes | None, str] = {}
+    for digest, name in zip(train, train_ids, strict=True):
+        known.setdefault(digest, name)
     for row, digest in enumerate(test):
         if digest is not None and digest in known:
             problems.add("duplicate", test_ids[row], f"the same as {known[digest]}")
@@ -98,7 +100,8 @@ def clean_up(
     labels = {name: getattr(data, name).labels for name in ("train", "test")}
     plain = {name: one.tolist() if one.ndim == 1 else one.int().tolist() for name, one in labels.items()}
     check_labels(class_names, plain, where, problems)
-    return ImageData(train=data.train, test=data.test, left_out=problems.counts)
+    lines = tuple(problems.lines())
+    return ImageData(train=data.train, test=data.test, left_out=problems.counts, problems=lines)
 
 
 def take(split: ImageSplit, rows: Sequence[int]) -> ImageSplit:

@@ -1,0 +1,91 @@
+"""What a decoded data set holds, in numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from transferscope.data.base import ImageSplit
+from transferscope.data.decode import pixel_digest
+from transferscope.data.load_list import Digests, drop_duplicates
+from transferscope.data.problems import Problems
+
+REPEAT_MARK = "#"
+"""Stands in an id before the number of the time that an image is listed on purpose."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitOverview:
+    """One split in numbers."""
+
+    num_images: int
+    counts: tuple[int, ...]
+    """Images of each class; of each finding, those that have it."""
+    num_repeats: int
+    """Images that are there again on purpose."""
+    num_duplicates: int
+    """Images with the very pixels of one before, not on purpose."""
+    mean: tuple[float, ...]
+    """Mean of each channel, 0 to 255."""
+    std: tuple[float, ...]
+    """Standard deviation of each channel over all pixels of all images."""
+
+    @property
+    def prevalence(self) -> tuple[float, ...]:
+        """Share of the images that are of each class, or have each finding; NaN without images."""
+        return tuple(count / self.num_images if self.num_images else float("nan") for count in self.counts)
+
+
+def overview(split: ImageSplit, num_classes: int, digests: Digests) -> SplitOverview:
+    """Counts of a split.
+
+    Args:
+        split: the images.
+        num_classes: as in the description.
+        digests: of the images; see `digests_of`.
+    """
+    if split.labels.ndim == 1:
+        counts = torch.bincount(split.labels, minlength=num_classes)
+    else:
+        counts = split.labels.long().sum(dim=0)
+    repeated = [REPEAT_MARK in name for name in split.ids]
+    once = [digest for digest, again in zip(digests, repeated, strict=True) if not again]
+    mean, std = _moments(split)
+    return SplitOverview(
+        num_images=len(split),
+        counts=tuple(counts.tolist()),
+        num_repeats=sum(repeated),
+        num_duplicates=len(once) - len(set(once)),
+        mean=mean,
+        std=std,
+    )
+
+
+def digests_of(split: ImageSplit) -> Digests:
+    """Of each image's pixels."""
+    return [pixel_digest(image) for image in split.images.numpy()]
+
+
+def shared_images(
+    train: ImageSplit, test: ImageSplit, train_digests: Digests, test_digests: Digests
+) -> Problems:
+    """The test images with the very pixels of a training image."""
+    problems = Problems()
+    drop_duplicates(train_digests, list(test_digests), train.ids, test.ids, problems)
+    return problems
+
+
+def _moments(split: ImageSplit) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel, summed exactly in whole numbers."""
+    channels = split.images.shape[1]
+    total = torch.zeros(channels, dtype=torch.int64)
+    squares = torch.zeros(channels, dtype=torch.int64)
+    for chunk in split.images.split(256):
+        numbers = chunk.transpose(0, 1).reshape(channels, -1).int()
+        total += numbers.sum(dim=1)
+        squares += (numbers * numbers).sum(dim=1)
+    count = max(1, split.images.numel() // channels)
+    mean = total.double() / count
+    variance = (squares.double() / count - mean**2).clamp(min=0)
+    return tuple(mean.tolist()), tuple(variance.sqrt().tolist())
