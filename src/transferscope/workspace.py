@@ -172,9 +172,12 @@ def provenance(
     """How the numbers came about: versions, hardware, seeds, and the duration of every task."""
     computed = {task.key for task in outcome.succeeded}
     tasks = []
+    left_out: dict[str, dict[str, int]] = {}
     for task in plan.graph:
         if store.has(task.key):
             info = store.info(task.key)
+            if info.get("left_out"):
+                left_out[task.title] = info["left_out"]
             seconds, device_of_task = info["seconds"], info["device"]
             state = "computed" if task.key in computed else "cached"
         else:
@@ -197,6 +200,7 @@ def provenance(
         "versions": versions(),
         "hardware": hardware(),
         "seeds": list(plan.study.seeds),
+        **({"images_left_out": left_out} if left_out else {}),
         "num_workers": num_workers,
         "device": device,
         "threads_per_task": 1,

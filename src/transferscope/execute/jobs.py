@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -47,6 +48,7 @@ def run_task(task: Task, store: Store, device: torch.device, on_progress: Progre
     """
     started = time.perf_counter()
     payload = task.payload
+    more: dict[str, Any] = {}
     if isinstance(payload, GivenWeights):
         write = _weights(payload)
     elif isinstance(payload, Run):
@@ -54,7 +56,8 @@ def run_task(task: Task, store: Store, device: torch.device, on_progress: Progre
     elif isinstance(payload, Measurement):
         write = _measure(task, payload, store, device)
     else:
-        write = _data(payload)
+        write, about = _data(payload)
+        more["left_out"] = dict(about.left_out)
     seconds = time.perf_counter() - started
     info = {
         "kind": task.kind,
@@ -63,16 +66,17 @@ def run_task(task: Task, store: Store, device: torch.device, on_progress: Progre
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "device": str(device),
         "torch": torch.__version__,
+        **more,
     }
     store.commit(task.key, write, info)
     return time.perf_counter() - started
 
 
-def _data(options: DatasetOptions) -> Callable[[Path], None]:
+def _data(options: DatasetOptions) -> tuple[Callable[[Path], None], Description]:
     data = load(options)
     counts = {"num_train": len(data.train), "num_test": len(data.test), "left_out": dict(data.left_out)}
     about = replace(describe(options), **counts)
-    return lambda folder: write_data(folder, data, about)
+    return lambda folder: write_data(folder, data, about), about
 
 
 def _weights(payload: GivenWeights) -> Callable[[Path], None]:
