@@ -12,6 +12,7 @@ from transferscope.analysis import Column
 from transferscope.data.base import Description, ImageData, ImageSplit
 from transferscope.data.shuffle import block_shuffle, pixel_channel_shuffle
 from transferscope.execute.artifacts import (
+    StoredCellData,
     StoredSubject,
     read_data,
     read_description,
@@ -22,6 +23,7 @@ from transferscope.execute.artifacts import (
     write_trained,
 )
 from transferscope.runs import UNSHUFFLED, View
+from transferscope.train.held_out import hold_out
 from transferscope.train.loop import Best, Trained
 
 ABOUT = Description(class_names=("a", "b"), image_size_px=4, num_train=3, num_test=2, fingerprint="f")
@@ -47,6 +49,18 @@ def test_data_come_back_under_every_view(tmp_path) -> None:
         assert torch.equal(back.train.images, expected)
         assert torch.equal(back.test.labels, data.test.labels)
         assert back.train.ids == data.train.ids
+
+
+def test_training_images_of_a_cell_are_those_that_were_trained_on(tmp_path) -> None:
+    data = ImageData(train=_split(8), test=_split(2))
+    write_data(tmp_path, data, ABOUT)
+    cpu = torch.device("cpu")
+    kept, held = hold_out(data.train, 0.25)
+    found = StoredCellData(tmp_path, UNSHUFFLED, "unit", cpu, 0.25)
+    assert found.train.ids == kept.ids
+    assert len(held) == 2
+    assert found.test.ids == data.test.ids
+    assert StoredCellData(tmp_path, UNSHUFFLED, "unit", cpu).train.ids == data.train.ids
 
 
 def test_shuffled_view_without_seed_is_refused() -> None:

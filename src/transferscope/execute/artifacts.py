@@ -32,6 +32,7 @@ from transferscope.models.given import GivenNetwork
 from transferscope.models.modules import Module
 from transferscope.options import Normalization
 from transferscope.runs import Run, View
+from transferscope.train.held_out import hold_out
 from transferscope.train.loop import Trained
 
 DTYPES = {"str": pl.String, "int": pl.Int64, "float": pl.Float64, "bool": pl.Boolean, "png": pl.Binary}
@@ -197,10 +198,25 @@ class StoredSubject:
 
 
 class StoredCellData:
-    """The images of a cell, read and normalised when asked for."""
+    """The images of a cell, read and normalised when asked for.
 
-    def __init__(self, folder: Path, view: View, normalization: Normalization, device: torch.device) -> None:
-        self._folder, self._view = folder, view
+    Args:
+        folder: of the data.
+        view: how they are shown.
+        normalization: how pixels become inputs.
+        device: where they go.
+        held_out: share of the training images that the cell's networks were not trained on: no training images here.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        view: View,
+        normalization: Normalization,
+        device: torch.device,
+        held_out: float = 0.0,
+    ) -> None:
+        self._folder, self._view, self._held_out = folder, view, held_out
         self._normalization: Normalization = normalization
         self._device = device
         self.description = read_description(folder)
@@ -211,7 +227,7 @@ class StoredCellData:
 
     @cached_property
     def train(self) -> Split:
-        return self._split(self._data.train)
+        return self._split(hold_out(self._data.train, self._held_out)[0])
 
     @cached_property
     def test(self) -> Split:

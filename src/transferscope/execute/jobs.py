@@ -150,7 +150,9 @@ def _measure(
         for role, point in cell.subjects.items()
     }
     normalization = next(iter(cell.subjects.values())).run.normalization
-    data = StoredCellData(store.path(task.inputs[0]), cell.view, normalization, device)
+    own = [point.run.recipe for point in cell.subjects.values() if point.run.data == cell.data]
+    held_out = max((recipe.held_out for recipe in own), default=0.0)
+    data = StoredCellData(store.path(task.inputs[0]), cell.view, normalization, device, held_out)
     # seeded by the key: the same draws whenever and wherever the cell is measured
     generator = torch.Generator().manual_seed(int(task.key[:15], 16))
     rows = module.measure(subjects, data, measurement.settings, generator)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from transferscope.data.base import ImageSplit
+from transferscope.data.decode import pixel_digest
 from transferscope.errors import TaskFailed
 
 HELD_OUT_SEED = 0
@@ -31,11 +32,10 @@ def hold_out(split: ImageSplit, fraction: float) -> tuple[ImageSplit, ImageSplit
     chosen = held_out_rows(split.labels, fraction)
     if not fraction:
         return split, _part(split, chosen)
-    held = {_content(split.images[row]) for row in chosen}
+    digests = [pixel_digest(image) for image in split.images.numpy()]
+    held = {digests[row] for row in chosen}
     is_chosen = set(chosen)
-    kept = [
-        row for row in range(len(split)) if row not in is_chosen and _content(split.images[row]) not in held
-    ]
+    kept = [row for row in range(len(split)) if row not in is_chosen and digests[row] not in held]
     if not chosen or not kept:
         raise TaskFailed(
             f"held_out {fraction:g} of {len(split)} training images holds out {len(chosen)} and leaves {len(kept)} "
@@ -63,10 +63,6 @@ def held_out_rows(labels: Tensor, fraction: float) -> list[int]:
     for name in sorted(shares, key=lambda name: counts[name] - shares[name])[:missing]:
         counts[name] += 1
     return sorted(row for name, rows in strata.items() for row in rows[: counts[name]])
-
-
-def _content(image: Tensor) -> bytes:
-    return image.numpy().tobytes()
 
 
 def _part(split: ImageSplit, rows: Sequence[int]) -> ImageSplit:

@@ -125,7 +125,7 @@ def train(
         # once instead of at every step: the same to the bit, as each image is normalised by itself
         images = normalize(images, normalization)
     # all at once and beforehand: looking at the labels of a batch would wait for a GPU at every step
-    check_labels(evaluation.test_logits[:1].expand(len(labels), -1), train_split.labels)
+    check_labels(evaluation.an_output.expand(len(labels), -1), train_split.labels)
     for epoch in range(1, recipe.epochs + 1):
         model.train()
         order = torch.randperm(len(images), generator=generator).to(device)
@@ -167,6 +167,8 @@ class _Evaluation:
         self._normalization: Normalization = normalization
         self.checkpoints: dict[int, dict[str, Tensor]] = {}
         self.test_logits = torch.empty(0)
+        self.an_output = torch.empty(0)
+        """(1, num_classes)"""
         self._best: tuple[int, float, dict[str, Tensor]] | None = None
 
     def at(self, epoch: int, rate: float) -> dict[str, float]:
@@ -184,6 +186,7 @@ class _Evaluation:
             if not is_kept and recipe.best_by != name:
                 continue
             logits = self._predict(split)
+            self.an_output = logits[:1]
             if epoch and not logits.isfinite().all():
                 raise Diverged(
                     f"the outputs on the {name.replace('_', '-')} images are not finite after epoch {epoch}, rate "
