@@ -1,13 +1,14 @@
-"""Lines of equal height: on the surface, closed where they should be, and right at saddles."""
+"""Regions above a height: their area, their holes, and no hill that was not measured."""
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections import Counter
 
+import numpy as np
 import pytest
 
-from transferscope.analyses._contours import contour_segments
+from transferscope.analyses._contours import Region, regions_above
 
 PLACES = [-1.0, -0.5, 0.0, 0.25, 1.0]
 
@@ -16,41 +17,49 @@ def heights(surface):
     return [[surface(x, y) for x in PLACES] for y in PLACES]
 
 
+def area(region: Region) -> float:
+    """By the shoelace formula; holes go the other way round and count less than nothing."""
+    corners = (pair for ring in region.rings for pair in itertools.pairwise([*ring, ring[0]]))
+    return sum(x1 * y2 - x2 * y1 for (x1, y1), (x2, y2) in corners) / 2
+
+
 @pytest.mark.parametrize("level", [-0.7, 0.1, 0.9])
-def test_a_slope_has_a_straight_line(level):
-    segments = contour_segments(PLACES, PLACES, heights(lambda x, y: 2 * x + y), level)
-    for x1, y1, x2, y2 in segments:
-        assert 2 * x1 + y1 == pytest.approx(level)
-        assert 2 * x2 + y2 == pytest.approx(level)
-    length = sum(math.hypot(x2 - x1, y2 - y1) for x1, y1, x2, y2 in segments)
-    # from where the line meets the bottom of the square to where it meets the top
-    ends = [((level - y) / 2, y) for y in (-1, 1)]
-    assert all(-1 <= x <= 1 for x, _ in ends)
-    assert length == pytest.approx(math.dist(*ends))
+def test_a_slope_is_cut_by_a_straight_line(level):
+    (region,) = regions_above(PLACES, PLACES, heights(lambda x, y: 2 * x + y), [level])
+    # of the square from -1 to 1: to the right of x = (level - y) / 2, whose mean over y is level / 2
+    assert area(region) == pytest.approx(2 * (1 - level / 2), abs=1e-9)
+    for x, y in region.rings[0]:
+        assert 2 * x + y >= level - 1e-9
 
 
-def test_a_bowl_has_a_closed_line():
-    segments = contour_segments(PLACES, PLACES, heights(lambda x, y: x * x + y * y), 0.6)
-    ends = Counter((round(s[i], 9), round(s[i + 1], 9)) for s in segments for i in (0, 2))
-    assert len(segments) > 4
-    assert set(ends.values()) == {2}
+def test_a_bowl_has_a_hole_and_regions_lie_in_each_other():
+    places = np.linspace(-1, 1, 21)
+    bowl = [[x * x + y * y for x in places] for y in places]
+    regions = regions_above(places, places, bowl, [-1.0, 0.25, 0.6, 3.0])
+    assert [region.level for region in regions] == [-1.0, 0.25, 0.6]
+    assert [len(region.rings) for region in regions] == [1, 2, 2]
+    for region, radius in zip(regions, (0.0, 0.5, math.sqrt(0.6)), strict=True):
+        assert area(region) == pytest.approx(4 - math.pi * radius**2, abs=0.01)
 
 
-@pytest.mark.parametrize(("low", "high"), [(-3.0, 1.0), (-1.0, 3.0)])
-def test_at_a_saddle_the_middle_decides(low, high):
-    """Low in the corners (0, 0) and (1, 1), high in the others: the lines cut off those the middle is not with."""
-    segments = contour_segments([0.0, 1.0], [0.0, 1.0], [[low, high], [high, low]], 0.0)
-    assert len(segments) == 2
-    cut_off = {(round((x1 + x2) / 2), round((y1 + y2) / 2)) for x1, y1, x2, y2 in segments}
-    assert cut_off == ({(1, 0), (0, 1)} if low + high < 0 else {(0, 0), (1, 1)})
+def test_nothing_is_higher_or_lower_than_what_was_measured():
+    generator = np.random.default_rng(0)
+    for _ in range(20):
+        grid = generator.normal(size=(5, 5))
+        assert regions_above(PLACES, PLACES, grid, [grid.max() + 1e-9]) == []
+        (whole,) = regions_above(PLACES, PLACES, grid, [grid.min() - 1e-9])
+        assert area(whole) == pytest.approx(4)
 
 
-def test_flat_ground_and_holes_have_no_line():
-    flat = heights(lambda x, y: 1.0)
-    assert contour_segments(PLACES, PLACES, flat, 0.5) == []
-    assert contour_segments(PLACES, PLACES, flat, 1.0) == []
-    for hole in (math.nan, math.inf):
-        slope = heights(lambda x, y: x)
-        slope[2][2] = hole
-        around = contour_segments(PLACES, PLACES, slope, -0.3)
-        assert len(around) == 2  # of four cells that the line crosses, two touch the hole
+def test_cells_without_a_height_belong_to_no_region():
+    grid = np.ones((5, 5))
+    grid[0, 0] = math.nan
+    (region,) = regions_above(PLACES, PLACES, grid, [0.0])
+    # of the cell at that corner, half a unit wide, contourpy keeps the half beyond the diagonal
+    assert area(region) == pytest.approx(4 - 0.5 * 0.5 / 2)
+    assert all((x, y) != (-1.0, -1.0) for ring in region.rings for x, y in ring)
+
+
+def test_a_flat_plane_is_above_what_is_lower():
+    flat = [[1.0] * 5 for _ in PLACES]
+    assert len(regions_above(PLACES, PLACES, flat, [0.5, 1.5])) == 1

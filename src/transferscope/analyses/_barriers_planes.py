@@ -6,13 +6,13 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from transferscope.analyses._contours import contour_segments
+from transferscope.analyses._contours import regions_above
 from transferscope.analysis import Panel
 
 if TYPE_CHECKING:
     import polars as pl
 
-NUM_CONTOURS = 8
+NUM_CONTOURS = 12
 LOUDEST = 30.0
 """Losses on a plane beyond so many times the smallest one are drawn as this: far outside they explode."""
 PLANE_SIDE_PX = 250
@@ -35,7 +35,8 @@ def plane_panels(planes: pl.DataFrame) -> list[Panel]:
                 title=f"{target}: loss on the plane through three {kind}",
                 chart=_plane(grid, part.filter(pl.col("instance").is_not_null())),
                 summary=f"Mean test loss on the plane through {', '.join(names[:3])} on {target}, with lines of "
-                "equal loss; distances in the drawing are L2 distances of the weights.",
+                "equal loss, interpolated between the places measured (dots); distances are L2 distances of the "
+                "weights.",
             )
         )
     return drawn
@@ -48,39 +49,34 @@ def _plane(grid: pl.DataFrame, marked: pl.DataFrame) -> Any:
     from transferscope.figures import ON_DARK, ON_LIGHT, SEQUENTIAL_SCHEME
 
     xs, ys = grid["x"].unique().sort().to_list(), grid["y"].unique().sort().to_list()
-    step = (xs[1] - xs[0]) / 2
     losses = grid["loss"].to_list()
     low = min(loss for loss in losses if loss > 0)
     high = min(max(loss for loss in losses if math.isfinite(loss)), LOUDEST * low)
-    cells = grid.filter(pl.col("loss").is_finite()).with_columns(
-        x0=pl.col("x") - step, x1=pl.col("x") + step, y0=pl.col("y") - step, y1=pl.col("y") + step
-    )
     x_scale, y_scale = (
         alt.Scale(domain=[places[0], places[-1]], nice=False, zero=False) for places in (xs, ys)
     )
-    x_title, y_title = "L2 distance along the first two", "at right angles"
-    heat = (
-        alt.Chart(cells)
-        .mark_rect(clip=True)
-        .encode(
-            x=alt.X("x0:Q", scale=x_scale, title=x_title),
-            x2="x1:Q",
-            y=alt.Y("y0:Q", scale=y_scale, title=y_title),
-            y2="y1:Q",
-            color=alt.Color(
-                "loss:Q",
-                title="test loss (nats, logarithmic)",
-                scale=alt.Scale(type="log", domain=[low, high], clamp=True, scheme=SEQUENTIAL_SCHEME),
-                legend=alt.Legend(values=_round_numbers(low, high)),
-            ),
-        )
+    x = alt.X("x:Q", scale=x_scale, title="L2 distance along the first two")
+    y = alt.Y("y:Q", scale=y_scale, title="at right angles")
+    shades = alt.Scale(type="log", domain=[low, high], clamp=True, scheme=SEQUENTIAL_SCHEME)
+    color = alt.Color(
+        "level:Q",
+        title="test loss (nats, logarithmic)",
+        scale=shades,
+        legend=alt.Legend(values=_round_numbers(low, high)),
     )
-    lines = (
-        alt.Chart(_contours(xs, ys, losses, low, high))
-        .mark_rule(color=ON_DARK, opacity=0.6, strokeWidth=0.8)
-        .encode(x="x:Q", y="y:Q", x2="x2:Q", y2="y2:Q")
+    # the higher a region, the later it is drawn, over the one it lies in
+    regions = [
+        alt.Chart(rows)
+        .mark_line(clip=True, stroke=ON_DARK, strokeWidth=0.6, strokeOpacity=0.7)
+        .encode(x=x, y=y, order="order:Q", fill=_as_fill(color), detail="level:N")
+        for rows in _regions(xs, ys, losses, low, high)
+    ]
+    places = (
+        alt.Chart(grid.filter(pl.col("loss").is_finite()))
+        .mark_point(color=ON_DARK, size=3, opacity=0.55)
+        .encode(x=x, y=y, detail=alt.Detail("loss:Q", title="test loss (nats)"))
     )
-    own = alt.Chart(marked).encode(x="x:Q", y="y:Q")
+    own = alt.Chart(marked).encode(x=x, y=y)
     on_it, off_it = pl.col("loss").is_not_null(), pl.col("loss").is_null()
     filled = alt.Chart(marked.filter(on_it)).mark_point(
         color=ON_DARK, stroke=ON_LIGHT, strokeWidth=1, opacity=1, size=60
@@ -90,11 +86,12 @@ def _plane(grid: pl.DataFrame, marked: pl.DataFrame) -> Any:
     )
     halo = own.mark_text(dy=-11, stroke=ON_LIGHT, strokeWidth=3, color=ON_LIGHT, fontWeight="bold")
     names = own.mark_text(dy=-11, color=ON_DARK, fontWeight="bold")
+    said = [alt.Detail("instance:N"), alt.Detail("loss:Q", title="test loss (nats)")]
     return alt.layer(
-        heat,
-        lines,
-        filled.encode(x="x:Q", y="y:Q"),
-        hollow.encode(x="x:Q", y="y:Q"),
+        *regions,
+        places,
+        filled.encode(x=x, y=y, detail=said),
+        hollow.encode(x=x, y=y, detail="instance:N"),
         halo.encode(text="instance:N"),
         names.encode(text="instance:N"),
     ).properties(
@@ -105,25 +102,42 @@ def _plane(grid: pl.DataFrame, marked: pl.DataFrame) -> Any:
     )
 
 
+def _as_fill(color: Any) -> Any:
+    import altair as alt
+
+    return alt.Fill.from_dict(color.to_dict())
+
+
+def _regions(
+    xs: Sequence[float], ys: Sequence[float], losses: Sequence[float], low: float, high: float
+) -> list[pl.DataFrame]:
+    """Where the loss is above each of some levels, evenly spaced on a logarithmic scale, as rows of a path.
+
+    The first region is the whole plane. A row without a place ends a ring.
+    """
+    import polars as pl
+
+    top = math.log(high)
+    logs = [min(math.log(loss), top) if loss > 0 else math.nan for loss in losses]
+    rows = [logs[start : start + len(xs)] for start in range(0, len(logs), len(xs))]
+    bottom, step = math.log(low), (top - math.log(low)) / NUM_CONTOURS
+    levels = [bottom - 1.0, *(bottom + step * index for index in range(1, NUM_CONTOURS))]
+    drawn = []
+    for region in regions_above(xs, ys, rows, levels):
+        places: list[tuple[float | None, float | None]] = []
+        for ring in region.rings:
+            places += [*ring, (None, None)]
+        shade = math.exp(max(bottom, region.level) + step / 2)
+        drawn.append(
+            pl.DataFrame(places, schema=["x", "y"], orient="row")
+            .with_row_index("order")
+            .with_columns(level=pl.lit(shade))
+        )
+    return drawn
+
+
 def _round_numbers(low: float, high: float) -> list[float]:
     """1, 2, 5 and their tens between these."""
     exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     candidates = [digit * 10.0**exponent for exponent in exponents for digit in (1, 2, 5)]
     return [number for number in candidates if low <= number <= high]
-
-
-def _contours(
-    xs: Sequence[float], ys: Sequence[float], losses: Sequence[float], low: float, high: float
-) -> pl.DataFrame:
-    """Lines of equal loss, evenly spaced on a logarithmic scale."""
-    import polars as pl
-
-    logs = [math.log(loss) if loss > 0 else math.nan for loss in losses]
-    rows = [logs[start : start + len(xs)] for start in range(0, len(logs), len(xs))]
-    bottom, top = math.log(low), math.log(high)
-    segments = [
-        segment
-        for index in range(1, NUM_CONTOURS + 1)
-        for segment in contour_segments(xs, ys, rows, bottom + (top - bottom) * index / (NUM_CONTOURS + 1))
-    ]
-    return pl.DataFrame(segments, schema=["x", "y", "x2", "y2"], orient="row")

@@ -1,51 +1,81 @@
-"""Lines of equal height on a grid, for drawing."""
+"""Regions above a height on a grid, for drawing contours."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from math import isfinite
+from typing import TYPE_CHECKING, Any
 
-Segment = tuple[float, float, float, float]
-"""x and y of one end, x and y of the other."""
+if TYPE_CHECKING:
+    import numpy as np
 
-_Corner = tuple[float, float, float]
+FINENESS = 4
+"""Places put between two places of the grid, so that lines of equal height look as smooth as they are."""
+
+Ring = list[tuple[float, float]]
 
 
-def contour_segments(
-    xs: Sequence[float], ys: Sequence[float], heights: Sequence[Sequence[float]], level: float
-) -> list[Segment]:
-    """The line on which the heights are `level`, as straight pieces: one or two in each cell that it crosses.
+@dataclass(frozen=True)
+class Region:
+    """Where the heights are above a level."""
 
-    Along the edges of a cell the height is interpolated linearly; where the line crosses all four edges, the mean
-    of the corners decides which ends belong together (marching squares).
+    level: float
+    rings: list[Ring]
+    """Closed lines around it, and in the opposite sense around its holes."""
+
+
+def regions_above(
+    xs: Sequence[float], ys: Sequence[float], heights: Sequence[Sequence[float]], levels: Sequence[float]
+) -> list[Region]:
+    """For each level, the region where the heights are above it; levels without one are left out.
+
+    Between the places of the grid the heights are interpolated along y, then along x, by monotone cubics (Fritsch
+    and Carlson 1980; `scipy`'s PCHIP), which go through every height and make no hill or valley of their own along
+    the grid's lines. With heights that are not finite they are left as they are, and cells that touch one belong to
+    no region.
 
     Args:
         xs, ys: places of the grid, rising.
-        heights: one row a y, one number an x; cells with a number that is not finite are left out.
-        level: the height.
+        heights: one row a y, one number an x.
+        levels: the heights of the borders.
     """
-    found: list[Segment] = []
-    for (y0, row0), (y1, row1) in pairwise(zip(ys, heights, strict=True)):
-        for (x0, a, d), (x1, b, c) in pairwise(zip(xs, row0, row1, strict=True)):
-            if all(map(isfinite, (a, b, c, d))):
-                corners = ((x0, y0, a), (x1, y0, b), (x1, y1, c), (x0, y1, d))
-                found += _in_cell(corners, level)
-    return found
+    import contourpy
+    import numpy as np
+
+    grid = np.asarray(heights, dtype=np.float64)
+    fine_xs, fine_ys = np.asarray(xs, dtype=np.float64), np.asarray(ys, dtype=np.float64)
+    if np.isfinite(grid).all():
+        fine_xs, fine_ys, grid = _smoothed(fine_xs, fine_ys, grid)
+    generator = contourpy.contour_generator(
+        fine_xs, fine_ys, np.ma.masked_invalid(grid), fill_type=contourpy.FillType.OuterOffset
+    )
+    regions = []
+    for level in levels:
+        polygons: Any = generator.filled(level, np.inf)
+        rings = [
+            [(float(x), float(y)) for x, y in polygon[start:end]]
+            for polygon, ends in zip(*polygons, strict=True)
+            for start, end in pairwise(ends)
+        ]
+        if rings:
+            regions.append(Region(level, rings))
+    return regions
 
 
-def _in_cell(corners: Sequence[_Corner], level: float) -> Iterator[Segment]:
-    """Corners around the cell."""
-    around = list(pairwise((*corners, corners[0])))
-    ends = [_crossing(start, end, level) for start, end in around if (start[2] < level) != (end[2] < level)]
-    # Four ends: pairs in this order cut corners 1 and 3 off, which is right where the middle goes with corner 0.
-    middle = sum(height for _, _, height in corners) / 4
-    if len(ends) == 4 and (corners[0][2] < level) != (middle < level):
-        ends = [ends[3], *ends[:3]]
-    for index in range(0, len(ends) - 1, 2):
-        yield (*ends[index], *ends[index + 1])
+def _smoothed(
+    xs: np.ndarray, ys: np.ndarray, heights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    from scipy.interpolate import PchipInterpolator
+
+    fine_xs, fine_ys = _refined(xs), _refined(ys)
+    along_y = PchipInterpolator(ys, heights, axis=0)(fine_ys)
+    return fine_xs, fine_ys, PchipInterpolator(xs, along_y, axis=1)(fine_xs)
 
 
-def _crossing(start: _Corner, end: _Corner, level: float) -> tuple[float, float]:
-    share = (level - start[2]) / (end[2] - start[2])
-    return start[0] + share * (end[0] - start[0]), start[1] + share * (end[1] - start[1])
+def _refined(places: np.ndarray) -> np.ndarray:
+    """The places, with as many between every two of them."""
+    import numpy as np
+
+    steps = np.arange(0, len(places) - 1 + 1e-9, 1 / FINENESS)
+    return np.interp(steps, np.arange(len(places)), places)
