@@ -19,13 +19,38 @@ MAX_TARGETS = 4
 """Targets shown; the tables have all."""
 WIDTH_PX, BAR_PX = 195, 21
 """Width of the bars' plot, and height of a bar with its share of the gaps."""
+STATISTICS, SURVIVES, INTACT, WHOLE = (
+    "weight statistics",
+    "survives shuffling",
+    "intact features",
+    "whole gain",
+)
+"""What the bars are called, whichever way they were measured."""
 COLORS = {
-    "weight statistics": CATEGORY_COLORS[2],
-    "survives shuffling": CATEGORY_COLORS[4],
-    "survives shuffled blocks": CATEGORY_COLORS[4],
-    "intact features": CATEGORY_COLORS[1],
-    "beyond weight statistics": CATEGORY_COLORS[1],
-    "whole gain": KIND_COLORS["P-T"],
+    STATISTICS: CATEGORY_COLORS[2],
+    SURVIVES: CATEGORY_COLORS[4],
+    INTACT: CATEGORY_COLORS[1],
+    WHOLE: KIND_COLORS["P-T"],
+}
+_DRAWN = "networks gain that start from weights drawn with the mean and variance of each pre-trained tensor"
+CONTROLLED = {
+    STATISTICS: ("weight statistics", f"what {_DRAWN}"),
+    SURVIVES: ("features on shuffled blocks", "what P-T has above those where both see shuffled blocks"),
+    INTACT: ("features lost by shuffling", "what it has above them on intact images beyond that"),
+}
+SHUFFLED = {
+    STATISTICS: ("weight statistics", f"what {_DRAWN}"),
+    SURVIVES: ("survives shuffling", "what P-T gains on shuffled blocks beyond that"),
+    INTACT: ("intact features", "the rest, which needs intact images"),
+}
+UNSHUFFLED = {
+    STATISTICS: ("weight statistics", f"what {_DRAWN}"),
+    INTACT: ("beyond weight statistics", "the rest; no images were shuffled"),
+}
+"""Bar -> part of the gain, and what it means: the most telling way first."""
+NO_CONTROLS = {
+    SURVIVES: ("", "the gain at the smallest blocks"),
+    INTACT: ("", "the rest, which needs intact images"),
 }
 QUANTITIES = {"final metric": "gain", "optimization speed": "speed_gain"}
 """The two quantities, and their column in the table of feature reuse."""
@@ -41,15 +66,17 @@ def split_panels(tables: Tables) -> list[Panel]:
         tables: analysis -> table name -> rows.
     """
     shares = tables.get("low_level_statistics", {}).get("low_level_statistics_shares")
-    has_controls = shares is not None and not shares.is_empty()
-    rows = _with_controls(shares) if has_controls and shares is not None else _without_controls(tables)
-    meaning = (
-        "weight statistics: what networks gain that start from weights drawn with the mean and variance of each "
-        "pre-trained tensor; survives shuffling: what the pre-trained weights give beyond that on shuffled blocks; "
-        "intact features: the rest, which needs intact images"
-        if has_controls
-        else "survives shuffled blocks: the gain at the smallest blocks; intact features: the rest of it"
-    )
+    if shares is None or shares.is_empty():
+        ways, rows = NO_CONTROLS, _without_controls(tables)
+    else:
+        present = set(shares["part"].to_list())
+        ways = next(
+            ways
+            for ways in (CONTROLLED, SHUFFLED, UNSHUFFLED)
+            if {part for part, _ in ways.values()} <= present
+        )
+        rows = _with_controls(shares, ways)
+    meaning = "; ".join(f"{name}: {words}" for name, (_, words) in ways.items())
     summary = (
         "Parts of the gain of P-T over RI-T in points of a hundred, mean over seeds, each beginning where the one "
         f"before it ends; strokes are 95 % intervals of each part. {meaning[0].upper()}{meaning[1:]}."
@@ -69,7 +96,7 @@ def split_panels(tables: Tables) -> list[Panel]:
     ]
 
 
-def _with_controls(shares: pl.DataFrame) -> list[dict[str, Any]]:
+def _with_controls(shares: pl.DataFrame, ways: Mapping[str, tuple[str, str]]) -> list[dict[str, Any]]:
     rows = []
     for target in targets_of(shares)[:MAX_TARGETS]:
         for quantity in QUANTITIES:
@@ -77,11 +104,9 @@ def _with_controls(shares: pl.DataFrame) -> list[dict[str, Any]]:
             parts = {
                 row["part"]: (row["mean"], row["low"], row["high"]) for row in here.iter_rows(named=True)
             }
-            shuffled = ("weight statistics", "survives shuffling", "intact features")
-            split = (
-                shuffled if "intact features" in parts else ("weight statistics", "beyond weight statistics")
-            )
-            rows += _steps(target, quantity, {name: parts[name] for name in split}, parts["gain"])
+            known = {name: parts[part] for name, (part, _) in ways.items() if part in parts}
+            if "gain" in parts and len(known) == len(ways):
+                rows += _steps(target, quantity, known, parts["gain"])
     return rows
 
 
@@ -100,9 +125,7 @@ def _without_controls(tables: Tables) -> list[dict[str, Any]]:
             left = _three(_mean(both, pl.col(f"{column}_shuffled")))
             rest = _three(_mean(both, pl.col(column) - pl.col(f"{column}_shuffled")))
             gain = _three(_mean(both, pl.col(column)))
-            rows += _steps(
-                target, quantity, {"survives shuffled blocks": left, "intact features": rest}, gain
-            )
+            rows += _steps(target, quantity, {SURVIVES: left, INTACT: rest}, gain)
     return rows
 
 
@@ -122,8 +145,8 @@ def _steps(
 ) -> list[dict[str, Any]]:
     """One row a part, in points, beginning where the one before it ends; the whole gain begins at 0."""
     rows, height = [], 0.0
-    for name, (mean, low, high) in {**parts, "whole gain": gain}.items():
-        start = 0.0 if name == "whole gain" else height
+    for name, (mean, low, high) in {**parts, WHOLE: gain}.items():
+        start = 0.0 if name == WHOLE else height
         height = start + mean
         rows.append(
             {
