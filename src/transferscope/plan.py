@@ -113,7 +113,6 @@ class _Planner:
                 inputs += searched
             key = canonical_key("train", TRAIN_VERSION, spec)
             self._run_keys[run] = key
-            train_size, test_size = _sizes(run.data)
             self._add(
                 Task(
                     kind="train",
@@ -123,7 +122,7 @@ class _Planner:
                     if is_source
                     else f"{_verb(run)} {title_of(run)}",
                     payload=run,
-                    cost=3.0 * run.recipe.epochs * train_size + test_size * len(run.recipe.kept_epochs),
+                    cost=_training_cost(run),
                 )
             )
         return self._run_keys[run]
@@ -190,6 +189,18 @@ def _trained_network(network: NetworkOptions) -> dict[str, Any]:
         options["head"] = modules["head"]
     fingerprint = network.fingerprint()
     return {**options, "files": fingerprint} if fingerprint else options
+
+
+def _training_cost(run: Run) -> float:
+    """Passes of one image: three a training image and epoch, one an image that is looked at after an epoch."""
+    recipe = run.recipe
+    train_size, test_size = _sizes(run.data)
+    looks = {name: len(recipe.kept_epochs) for name in ("held_out", "test")} | {
+        recipe.best_by: recipe.epochs + 1
+    }
+    held_out = recipe.held_out * train_size
+    evaluated = held_out * looks["held_out"] + (0 if run.is_search else test_size * looks["test"])
+    return 3.0 * recipe.epochs * (train_size - held_out) + evaluated
 
 
 def _verb(run: Run) -> str:

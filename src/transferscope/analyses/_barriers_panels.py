@@ -178,7 +178,10 @@ def _paths(curves: pl.DataFrame) -> list[Panel]:
         part = part.filter(pl.col("loss").is_finite())
         part = part.with_columns(line=pl.concat_str("a", "b", "target_b", separator=" & "))
         is_best = checkpoint == BEST_EPOCH
-        for value, title in (("metric", "test metric"), ("loss", "test loss (nats, logarithmic)")):
+        values = {"metric": "test metric", "loss": "test loss (nats, logarithmic)"}
+        if is_best:
+            del values["loss"]  # much the same as the final ones': in the table
+        for value, title in values.items():
             short = title.split(" (")[0]
             which = ", networks at their best epochs" if is_best else ""
             drawn.append(
