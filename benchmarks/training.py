@@ -115,7 +115,7 @@ def _alone(model: nn.Module, recipe: Recipe, inputs: Tensor, labels: Tensor) -> 
     losses = []
     for _ in range(len(inputs) // size):
         loss = nn.functional.cross_entropy(model(batch), target)
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(loss.detach())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -25,10 +26,10 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=True,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,  # laid out by rich, help would take four times as long as all else that it takes
 )
 
-StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The study file; see [b]init[/b].")]
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The study file; see init.")]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for results and report.")]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The --out folder of a run.")]
 Set = Annotated[
@@ -121,14 +122,14 @@ def plan(
         typer.Option(
             "--throughput",
             metavar="IMAGES/S",
-            help="Training images a second of one device, or [b]measure[/b]: adds the cost in device-hours.",
+            help="Training images a second of one device, or measure: adds the cost in device-hours.",
         ),
     ] = None,
     simulate: Annotated[
         bool, typer.Option("--simulate", help="Add the time that the study would take on so many devices.")
     ] = False,
     gpus: Annotated[
-        str, typer.Option("--gpus", metavar="N,N,...", help="Numbers of devices for [b]--simulate[/b].")
+        str, typer.Option("--gpus", metavar="N,N,...", help="Numbers of devices for --simulate.")
     ] = "1,8,64,512",
     device: Device = "auto",
 ) -> None:
@@ -237,9 +238,7 @@ def data_check(
 
 def main() -> None:
     """Run the command line; the user's mistakes are told without a traceback."""
-    from transferscope.commands import unbuffer
-
-    unbuffer()
+    _unbuffer()
     try:
         app()
     except BadInput as error:
@@ -275,3 +274,10 @@ def _console() -> Console:
     console = Console()
     # a log has no width of its own
     return console if console.is_terminal else Console(width=LOG_WIDTH)
+
+
+def _unbuffer() -> None:
+    """Lines appear when they are printed, in a log too."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True)

@@ -62,3 +62,28 @@ def test_a_study_is_loaded_and_planned_without_heavy_imports(tmp_path: Path) -> 
         "from transferscope.plan import plan\n"
         f"plan(load_study({str(path)!r}))\n"
     )
+
+
+def test_training_does_not_wait_for_the_compiler_of_torch() -> None:
+    """torch.optim imports it when an optimizer is made, which takes a worker two seconds."""
+    run_without_heavy_imports(
+        "import sys\n"
+        "sys.meta_path.pop(0)\n"
+        "import torch\n"
+        "from transferscope.config import Recipe\n"
+        "from transferscope.train.step import Stepper\n"
+        "recipe = Recipe(epochs=1, learning_rate=0.1, clip_norm=1.0)\n"
+        "stepper = Stepper(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 2)), recipe, num_steps=1,\n"
+        "                  normalization='unit', generator=torch.Generator())\n"
+        "stepper.step(torch.zeros(2, 3, 2, 2, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64), 0)\n"
+        "assert 'torch._dynamo' not in sys.modules\n"
+    )
+
+
+def test_help_waits_for_no_configuration() -> None:
+    run_without_heavy_imports(
+        "import sys\n"
+        "from transferscope.cli import app\n"
+        "app(['--help'], standalone_mode=False)\n"
+        "assert not {'pydantic', 'yaml', 'rich.console'} & set(sys.modules)\n"
+    )

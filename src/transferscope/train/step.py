@@ -89,7 +89,7 @@ class Stepper:
         self, inputs: Tensor, labels: Tensor, others: Tensor, weight: float
     ) -> tuple[Tensor, Tensor]:
         """Mean loss and outputs of a batch; its gradients are in the parameters afterwards."""
-        self._optimizer.zero_grad(set_to_none=True)
+        self._optimizer.zero_grad()
         parts = min(self._recipe.accumulate, len(inputs))
         losses, outputs = [], []
         for part, own, other in zip(*(t.tensor_split(parts) for t in (inputs, labels, others)), strict=True):
