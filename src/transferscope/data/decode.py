@@ -138,7 +138,8 @@ def _decode_square(path: str | IO[bytes], size_px: int, resize: Resize, name: st
     with open_image(path, name) as file:
         # JPEG files can be decoded at a fraction of their size; twice the size that is needed loses nothing.
         file.draft("RGB", (2 * size_px, 2 * size_px))
-        return square(ImageOps.exif_transpose(file), size_px, resize)
+        ImageOps.exif_transpose(file, in_place=True)  # in place: no copy of the many that are upright
+        return square(file, size_px, resize)
 
 
 def _middle(image: Image.Image, size_px: int) -> Image.Image:

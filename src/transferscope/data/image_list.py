@@ -75,23 +75,24 @@ class ImageFolder:
     def __init__(self, root: Path, problems: Problems) -> None:
         self._root = os.fspath(root)
         self._real_root = os.path.realpath(root)
+        self._inside = os.path.join(self._real_root, "")
         self._problems = problems
         self._real_folders = {self._root: self._real_root}
 
     def entry(self, relative: str, label: Label, id: str | None = None) -> Entry | None:
         """The file at a path relative to the root, or None, and a problem noted, where it can't be used."""
-        pure = PurePath(relative)
-        if "\0" in relative or pure.is_absolute() or ".." in pure.parts:
+        if os.path.isabs(relative) or "\0" in relative or ".." in relative.replace(os.sep, "/").split("/"):
             self._problems.add("outside", repr(relative)[1:-1], "a path must be relative and without '..'")
             return None
-        relative = pure.as_posix()
+        if "./" in relative or "//" in relative:
+            relative = PurePath(relative).as_posix()  # one name a file
         path = os.path.join(self._root, relative)
         try:
             real, state = self._look_at(path)
         except (OSError, RuntimeError) as error:  # RuntimeError: links that lead in a circle
             self._problems.add("missing", relative, getattr(error, "strerror", None) or str(error))
             return None
-        if not real.startswith(os.path.join(self._real_root, "")):
+        if not real.startswith(self._inside):
             self._problems.add("outside", relative, "a link")
             return None
         if not stat.S_ISREG(state.st_mode):
@@ -100,7 +101,8 @@ class ImageFolder:
         return Entry(path, relative if id is None else id, label, state.st_size, state.st_mtime_ns)
 
     def _look_at(self, path: str) -> tuple[str, os.stat_result]:
-        real = os.path.join(self._real_folder(os.path.dirname(path)), os.path.basename(path))
+        folder, name = os.path.split(path)
+        real = os.path.join(self._real_folders.get(folder) or self._real_folder(folder), name)
         state = os.lstat(real)
         if stat.S_ISLNK(state.st_mode):
             real = os.path.realpath(real, strict=True)
@@ -108,13 +110,15 @@ class ImageFolder:
         return real, state
 
     def _real_folder(self, folder: str) -> str:
-        """Each folder is looked at once: lists of files are long, and their folders few."""
-        if folder not in self._real_folders:
-            real = os.path.join(self._real_folder(os.path.dirname(folder)), os.path.basename(folder))
-            if os.path.islink(real):
-                real = os.path.realpath(real, strict=True)
-            self._real_folders[folder] = real
-        return self._real_folders[folder]
+        """Each folder is looked at once: lists of files are long, and their folders fewer."""
+        known = self._real_folders.get(folder)
+        if known is None:
+            above, name = os.path.split(folder)
+            known = os.path.join(self._real_folder(above), name)
+            if stat.S_ISLNK(os.lstat(known).st_mode):
+                known = os.path.realpath(known, strict=True)
+            self._real_folders[folder] = known
+        return known
 
 
 def check_labels(
@@ -182,7 +186,7 @@ def file_fingerprint(paths: Sequence[Path]) -> str:
     digest = hashlib.sha256()
     for path, state in zip(paths, states, strict=True):
         what = _content_digest(os.fspath(path)) if small else (state.st_size, state.st_mtime_ns)
-        digest.update(repr((path.name, what)).encode())
+        digest.update(repr((path.as_posix(), what)).encode())
     return digest.hexdigest()
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import lru_cache
+from operator import itemgetter
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 from pydantic import Field
 
@@ -66,8 +67,7 @@ class Options(FileOptions):
     """So many times more are images with Cardiomegaly or Consolidation listed in training; 1: twice in all."""
 
 
-@dataclass(frozen=True)
-class _Row:
+class _Row(NamedTuple):
     """One line of a list, its labels not yet read."""
 
     path: str
@@ -150,14 +150,14 @@ def _read(options: Options, name: str) -> Iterator[_Row]:
             if missing:
                 raise BadInput(f"{file} lacks the column(s) {', '.join(missing)}. {LAYOUT}")
             path, views = header.index("Path"), header.index(VIEW_COLUMN)
-            findings = [header.index(finding) for finding in FINDINGS]
+            values = itemgetter(*(header.index(finding) for finding in FINDINGS))
             for number, line in enumerate(lines, start=2):
                 if len(line) != len(header):
                     raise BadInput(
                         f"{file}, line {number}, has {len(line)} fields; expected {len(header)} as in the header."
                     )
                 if options.views == "both" or line[views].strip() == view:
-                    yield _Row(line[path], tuple(line[column] for column in findings))
+                    yield _Row(line[path], values(line))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise BadInput(f"{file} can't be read ({error}). {LAYOUT}") from None
 
@@ -209,14 +209,19 @@ def _entry(row: _Row, folder: ImageFolder, problems: Problems, *, strip: bool) -
     first, _, rest = path.partition("/")
     if strip and first.startswith(PREFIX):
         path = rest
-    labels = tuple(_label(finding, value) for finding, value in zip(FINDINGS, row.values, strict=True))
+    labels = _labels(row.values)
     if None in labels:
         which = labels.index(None)
-        problems.add(
-            "bad_label", path, f"{FINDINGS[which]} is '{row.values[which]}', expected 1.0, 0.0, -1.0 or empty"
-        )
+        reason = f"{FINDINGS[which]} is '{row.values[which]}', expected 1.0, 0.0, -1.0 or empty"
+        problems.add("bad_label", path, reason)
         return None
-    return folder.entry(path, tuple(int(label or 0) for label in labels))
+    return folder.entry(path, labels)  # type: ignore[arg-type]
+
+
+@lru_cache(maxsize=4096)
+def _labels(values: tuple[str, ...]) -> tuple[int | None, ...]:
+    """Of the five findings; see `_label`. Few combinations are different, and the list is long."""
+    return tuple(_label(finding, value) for finding, value in zip(FINDINGS, values, strict=True))
 
 
 def _label(finding: str, text: str) -> int | None:
