@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 
 from transferscope.analysis import analysis_names
 from transferscope.claims import BY_ID, CLAIMS
 from transferscope.findings import Claim
+
+FINDINGS = Path(__file__).parents[2] / "docs" / "findings.md"
 
 
 def test_no_claim_stands_there_twice() -> None:
@@ -18,6 +21,14 @@ def test_no_claim_stands_there_twice() -> None:
 
 def test_every_claim_has_its_analysis_and_every_analysis_a_claim() -> None:
     assert {claim.analysis for claim in CLAIMS} == set(analysis_names())
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)
+def test_a_claim_stands_in_the_documentation_as_it_is_tested(claim: Claim) -> None:
+    sign = ">" if claim.side == "above" else "<"
+    rows = [line for line in FINDINGS.read_text().splitlines() if line.startswith(f"| `{claim.id}` |")]
+    assert len(rows) == 1
+    assert f"| {claim.statistic} {sign} {claim.threshold:g} |" in rows[0]
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)
