@@ -37,11 +37,7 @@ def provenance_of(provenance: Mapping[str, Any]) -> dict[str, Any]:
     by_time = sorted(tasks, key=lambda task: -(task["seconds"] or 0.0))
     return {
         "command": provenance.get("command", ""),
-        "facts": [
-            (name.replace("_", " "), _fact(value))
-            for name, value in provenance.items()
-            if name not in ("command", "tasks")
-        ],
+        "facts": _facts(provenance),
         "kinds": sorted(kinds, key=lambda kind: -kind["seconds"]),
         "seconds": sum(kind["seconds"] for kind in kinds),
         "longest": by_time[:LONGEST_TASKS],
@@ -85,11 +81,20 @@ def _chart(tasks: Sequence[Mapping[str, Any]]) -> DrawnPanel | None:
     )
 
 
-def _fact(value: object) -> dict[str, Any]:
-    """A mapping as pairs, all else as text."""
-    if isinstance(value, Mapping):
-        return {"pairs": [(str(key), _as_text(part)) for key, part in value.items()], "text": ""}
-    return {"pairs": [], "text": _as_text(value)}
+def _facts(provenance: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Lists of names and values: of the run, then one for each mapping."""
+    rest = {name: value for name, value in provenance.items() if name not in ("command", "tasks")}
+    lists = {name: value for name, value in rest.items() if isinstance(value, Mapping)}
+    own = [(_spoken(name), _as_text(value)) for name, value in rest.items() if name not in lists]
+    facts = [
+        (_spoken(name), [(str(key), _as_text(part)) for key, part in value.items()])
+        for name, value in lists.items()
+    ]
+    return [*([("this run", own)] if own else []), *facts]
+
+
+def _spoken(name: str) -> str:
+    return name.removeprefix("num_").replace("_", " ")
 
 
 def _as_text(value: object) -> str:
