@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from transferscope.comparison import compare
     from transferscope.data.shuffle import block_shuffle, pixel_channel_shuffle
     from transferscope.metrics.basin import basin
     from transferscope.metrics.cka import cka, linear_cka
@@ -25,6 +26,7 @@ __all__ = [
     "basin",
     "block_shuffle",
     "cka",
+    "compare",
     "conv_singular_values",
     "interpolate",
     "l2_distance",
@@ -40,6 +42,7 @@ _HOMES = {
     "basin": "metrics.basin",
     "block_shuffle": "data.shuffle",
     "cka": "metrics.cka",
+    "compare": "comparison",
     "conv_singular_values": "metrics.spectrum",
     "interpolate": "metrics.interpolation",
     "l2_distance": "metrics.distance",

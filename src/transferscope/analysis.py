@@ -11,6 +11,7 @@ An analysis is one module in `transferscope.analyses`, importable without torch,
 - `check(study, config)`: what is wrong with this configuration in this study, in words, with its key,
 - `cells(study, config)`: which weights, on which images; an analysis never trains,
 - `measure(subjects, data, settings, generator)`: rows for each table; pure, never touches the disk,
+- `TRAINS`: True where its cells ask for trainings that no instance which was trained elsewhere can stand for,
 - `SUMMARIES` and `summarize(tables)`: further tables, computed from those of all cells whenever the report is
   written, such as intervals over seeds; only where an analysis has some,
 - `panels(tables)`: its figure as named charts, from its tables and nothing else; called when all of them have

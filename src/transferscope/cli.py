@@ -110,6 +110,69 @@ def demo(
 
 
 @app.command()
+def compare(
+    instances: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME=WEIGHTS ...",
+            help="Trained networks: files or hf-hub:ORGANISATION/NAME. [b]init=[/b] is what they were started from.",
+        ),
+    ],
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model", help="timm:resnet18, torchvision:resnet18, package.module:factory, fixup_resnet18."
+        ),
+    ],
+    data: Annotated[
+        str, typer.Option("--data", help="imagefolder:PATH, huggingface:NAME, fashion_mnist, ...")
+    ],
+    out: Out,
+    from_scratch: Annotated[
+        list[str] | None,
+        typer.Option("--from-scratch", metavar="NAME", help="One that was started at random; repeatable."),
+    ] = None,
+    analysis: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--analysis", metavar="NAME", help="One to run; repeatable. By default all that can be had."
+        ),
+    ] = None,
+    set_: Set = None,
+    workers: Workers = None,
+    device: Device = "auto",
+    engine: Engine = "local",
+    address: Address = None,
+) -> None:
+    """Compare networks that were trained elsewhere; nothing is trained.
+
+    Example: transferscope compare --model timm:resnet18 --data imagefolder:pets --out runs/pets
+    a=a.safetensors b=b.pt init=imagenet.safetensors --set data.image_size_px=64
+    """
+    from transferscope.comparison import INIT, comparison_study
+
+    given: dict[str, str] = {}
+    for text in instances:
+        name, equals, place = text.partition("=")
+        if not (name and equals and place):
+            raise BadInput(f"'{text}': expected NAME=WEIGHTS, as in a=a.safetensors.")
+        if name in given:
+            raise BadInput(f"'{name}' is given twice: {given[name]} and {place}.")
+        given[name] = place
+    init = given.pop(INIT, None)
+    study = comparison_study(
+        model=model,
+        data=data,
+        instances=given,
+        init=init,
+        from_scratch=from_scratch or (),
+        analyses=analysis,
+        overrides=set_ or (),
+    )
+    _run(study, out, workers, device, engine, address)
+
+
+@app.command()
 def plan(
     study: StudyFile,
     out: Annotated[

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
@@ -254,6 +254,16 @@ class Source(Frozen):
         return self
 
 
+class GivenInstance(Frozen):
+    """A network that was trained elsewhere, head included."""
+
+    weights: Weights
+    """Where its weights are."""
+    kind: Literal["p_t", "ri_t"] = "p_t"
+    """p_t: trained from the weights in `source.weights`, or from pre-trained ones that are not at hand. ri_t: trained
+    from a random initialization."""
+
+
 class Target(Frozen):
     """A data set one cares about."""
 
@@ -296,22 +306,60 @@ class Study(Frozen):
     """The architecture, the same for P-T and RI-T."""
     normalization: Normalization = "per_image"
     """How pixels become the network's input; see `transferscope.data.normalize`."""
-    source: Source
-    """What P was trained on, and how."""
+    source: Source | None = None
+    """What P was trained on, and how; or P's weights."""
+    instances: dict[str, GivenInstance] | None = Field(default=None, min_length=1)
+    """Networks that were trained elsewhere, by name, instead of `training`: nothing is trained then, and
+    `source.weights` is what they were started from, where that is at hand."""
     targets: dict[str, Target] = Field(min_length=1)
     """The targets by name."""
-    training: Training
+    training: Training | None = None
     """How every P-T and RI-T is trained."""
-    seeds: tuple[NaturalInt, ...] = Field(min_length=1)
-    """One instance of each kind per target and seed."""
+    seeds: tuple[NaturalInt, ...] = Field(default=(), validate_default=False)
+    """One instance of each kind per target and seed. Given instances are numbered from 0 instead."""
     analyses: dict[str, SerializeAsAny[AnalysisConfig]] = Field(min_length=1)
     """The analyses to run, each with its own options."""
     resources: Resources = Resources()
     """What a task takes of a cluster."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _number_given_instances(cls, data: Any) -> Any:
+        if isinstance(data, dict) and isinstance(data.get("instances"), dict) and not data.get("seeds"):
+            return {**data, "seeds": tuple(range(len(data["instances"])))}
+        return data
+
+    @model_validator(mode="after")
+    def _trained_here_or_given(self) -> Study:
+        needed = {"source": self.source, "training": self.training, "seeds": self.seeds or None}
+        if self.instances is None:
+            missing = [name for name, value in needed.items() if value is None]
+            if missing:
+                raise ValueError(
+                    f"{', '.join(missing)} missing: give all of {', '.join(needed)}, or instances that are trained "
+                    "already"
+                )
+            return self
+        if self.training is not None or (self.source is not None and self.source.weights is None):
+            raise ValueError(
+                "instances that are given are not trained here: leave out training and a source that is pre-trained"
+            )
+        if len(self.targets) > 1:
+            raise ValueError(f"given instances are of one target, but there are {len(self.targets)}")
+        if self.seeds != tuple(range(len(self.instances))):
+            raise ValueError(f"seeds number the {len(self.instances)} given instances; leave them out")
+        return self
+
+    @property
+    def own_training(self) -> Training:
+        """How P-T and RI-T are trained here. Raises ValueError where the instances are given."""
+        if self.training is None:
+            raise ValueError("the study's instances are given, not trained here")
+        return self.training
+
     @model_validator(mode="after")
     def _search_has_seeds_of_its_own(self) -> Study:
-        search = self.training.rate_search
+        search = None if self.training is None else self.training.rate_search
         used = sorted({*search.seeds} & {*self.seeds}) if search is not None else []
         if search is not None and used:
             raise ValueError(

@@ -13,7 +13,17 @@ from itertools import combinations
 
 from transferscope.analysis import Column
 from transferscope.config import AnalysisConfig, Study
-from transferscope.runs import Point, chosen_seeds, target_run
+from transferscope.runs import (
+    KIND_NAMES,
+    KINDS,
+    GivenRun,
+    Kind,
+    Point,
+    Run,
+    chosen_seeds,
+    given_runs,
+    target_run,
+)
 
 SAME_INIT = "RI-T & RI-T, same init"
 PAIR_KINDS: tuple[str, ...] = (
@@ -77,31 +87,39 @@ class Pair:
         return {"pair": self.kind, "a": self.a, "b": self.b, "seed_a": self.seed_a, "seed_b": self.seed_b}
 
 
+def trained(study: Study, config: AnalysisConfig, target: str) -> list[tuple[Kind, int, Run | GivenRun]]:
+    """Kind, seed and run of the instances of a target: a P-T and an RI-T a seed, or those that are given."""
+    seeds = chosen_seeds(study, config)
+    if study.instances is not None:
+        return [(kind, seed, run) for kind, seed, run in given_runs(study, target) if seed in seeds]
+    return [(kind, seed, target_run(study, kind, target, seed)) for kind in KINDS for seed in seeds]
+
+
 def instances(
     study: Study, config: AnalysisConfig, target: str, *, same_init: bool = False, untrained: bool = False
 ) -> dict[str, Point]:
-    """The instances of a target by name: a P-T and an RI-T a seed.
+    """The instances of a target by name: a P-T and an RI-T a seed, or those that are given.
 
     Args:
         study, config: which seeds.
         target: name of the target.
         same_init: also RI-T with the first seed's initialization and each other seed's order of batches.
-        untrained: also P, and an RI a seed.
+        untrained: also P, and an RI a seed; of given instances only P, where it is given too.
     """
+    runs = trained(study, config, target)
+    found = {Instance(KIND_NAMES[kind], seed).name: run.final for kind, seed, run in runs}
     seeds = chosen_seeds(study, config)
-    found: dict[str, Point] = {}
-    for seed in seeds:
-        found[Instance("P-T", seed).name] = target_run(study, "p_t", target, seed).final
-    for seed in seeds:
-        found[Instance("RI-T", seed).name] = target_run(study, "ri_t", target, seed).final
-    if same_init:
+    if same_init and study.instances is None:
         for seed in seeds[1:]:
             run = target_run(study, "ri_t", target, seed, init_seed=seeds[0])
             found[Instance("RI-T", seed, seeds[0]).name] = run.final
     if untrained:
-        found[Instance("P").name] = target_run(study, "p_t", target, seeds[0]).init
-        for seed in seeds:
-            found[Instance("RI", seed).name] = target_run(study, "ri_t", target, seed).init
+        inits = [run.init for kind, _, run in runs if kind == "p_t" and run.has_init]
+        if inits:
+            found[Instance("P").name] = inits[0]
+        if study.instances is None:
+            for seed in seeds:
+                found[Instance("RI", seed).name] = target_run(study, "ri_t", target, seed).init
     return found
 
 

@@ -9,12 +9,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from transferscope.analysis import Cell, analysis_module, measured_settings
-from transferscope.config import Recipe, Study
+from transferscope.config import Recipe, Study, Weights
 from transferscope.data.base import dataset_module, describe
 from transferscope.errors import BadInput
 from transferscope.fingerprint import sha256_of
 from transferscope.options import DatasetOptions, Frozen, NetworkOptions
-from transferscope.runs import KIND_NAMES, GivenWeights, Point, Run, SearchedRecipe, View, kind_of
+from transferscope.runs import (
+    KIND_NAMES,
+    GivenRun,
+    GivenWeights,
+    Point,
+    Run,
+    SearchedRecipe,
+    View,
+    kind_of,
+)
 from transferscope.task import Graph, Measurement, Task, canonical_key
 
 TRAIN_VERSION = 3
@@ -91,6 +100,33 @@ class _Planner:
             )
         return self._data_keys[options]
 
+    def network(self, run: Run | GivenRun, *, is_source: bool = False) -> str:
+        return self.given(run) if isinstance(run, GivenRun) else self.train(run, is_source=is_source)
+
+    def given(self, run: GivenRun) -> str:
+        """A network that was trained elsewhere, evaluated here."""
+        data = self.data(run.data)
+        inits = [] if run.init_weights is None else [_weights_spec(run.init_weights)]
+        spec = {
+            "network": _trained_network(run.network),
+            "normalization": run.normalization,
+            "data": data,
+            "weights": _weights_spec(run.weights),
+            "init": inits,
+        }
+        key = canonical_key("given", WEIGHTS_VERSION, spec)
+        self._add(
+            Task(
+                kind="given",
+                key=key,
+                inputs=(data,),
+                title=f"load {run.name}",
+                payload=run,
+                cost=float(sum(_sizes(run.data))),
+            )
+        )
+        return key
+
     def train(self, run: Run, *, is_source: bool = False) -> str:
         if run not in self._run_keys:
             inputs = [self.data(run.data)]
@@ -105,7 +141,7 @@ class _Planner:
                 inputs.append(self.weights(run.source))
                 spec["source"] = {"weights": inputs[1]}
             elif run.source is not None:
-                inputs.append(self.train(run.source.run, is_source=True))
+                inputs.append(self.network(run.source.run, is_source=True))
                 spec["source"] = {"run": inputs[1], "epoch": run.source.epoch}
             if isinstance(run.recipe, SearchedRecipe):
                 searched = [self.train(search) for search in run.recipe.search]
@@ -134,12 +170,7 @@ class _Planner:
             "network": _trained_network(given.network),
             "channels": given.channels,
             "image_size_px": given.image_size_px,
-            "file": None if asked.file is None else sha256_of(asked.file),
-            "hub": asked.hub,
-            "revision": asked.revision,
-            "entry": asked.entry,
-            "key_map": list((asked.key_map or {}).items()),
-            "allow_untrained": asked.allow_untrained,
+            **_weights_spec(asked),
         }
         key = canonical_key("weights", WEIGHTS_VERSION, spec)
         place = asked.hub if asked.file is None else asked.file.name
@@ -152,7 +183,7 @@ class _Planner:
 
     def measure(self, analysis: str, settings: Frozen, cell: Cell) -> str:
         data = self.data(cell.data)
-        weights = {role: self.train(point.run) for role, point in cell.subjects.items()}
+        weights = {role: self.network(point.run) for role, point in cell.subjects.items()}
         spec = {
             "analysis": analysis,
             "settings": settings.model_dump(mode="json"),
@@ -207,12 +238,24 @@ def _verb(run: Run) -> str:
     return "search" if run.is_search else "train"
 
 
+def _weights_spec(weights: Weights) -> dict[str, Any]:
+    """What is in the file, or the name under which it was published, and how it is read."""
+    return {
+        "file": None if weights.file is None else sha256_of(weights.file),
+        "hub": weights.hub,
+        "revision": weights.revision,
+        "entry": weights.entry,
+        "key_map": list((weights.key_map or {}).items()),
+        "allow_untrained": weights.allow_untrained,
+    }
+
+
 def title_of(run: Run) -> str:
     """A run's name for people: kind, data, view and seeds."""
     parts = [KIND_NAMES[kind_of(run)], run.data.dataset]
     if run.view.kind != "unshuffled":
         parts.append(_view_title(run.view))
-    if isinstance(run.source, Point) and run.source.epoch != run.source.run.recipe.epochs:
+    if isinstance(run.source, Point) and run.source != run.source.run.final:
         parts.append(f"from epoch {run.source.epoch}")
     if run.is_search and isinstance(run.recipe, Recipe):
         parts.append(f"rate {run.recipe.learning_rate:g}")
@@ -227,17 +270,23 @@ def _view_title(view: View) -> str:
 
 
 def _is_kept(point: Point) -> bool:
-    recipe = point.run.recipe
-    return recipe.best_by != "none" if point.epoch == "best" else point.epoch in recipe.kept_epochs
+    if point.epoch == "best":
+        return isinstance(point.run, Run) and point.run.recipe.best_by != "none"
+    return point.epoch in point.run.kept_epochs
 
 
 def _not_kept(analysis: str, point: Point) -> str:
+    if isinstance(point.run, GivenRun):
+        return (
+            f"analyses.{analysis} needs what {point.run.name} was started from. Give it as source.weights, or leave "
+            "the analysis out."
+        )
     if point.epoch == "best":
         return (
             f"analyses.{analysis} needs the best checkpoint of {title_of(point.run)}, but its recipe keeps none. "
             "Set training.best_by to held_out (with a held_out such as 0.1) or to test."
         )
-    kept = ", ".join(str(epoch) for epoch in point.run.recipe.kept_epochs)
+    kept = ", ".join(str(epoch) for epoch in point.run.kept_epochs)
     return (
         f"analyses.{analysis} needs the checkpoint of epoch {point.epoch} of {title_of(point.run)}, "
         f"but its recipe keeps only {kept}. Add {point.epoch} to its keep_epochs."

@@ -104,6 +104,16 @@ class Run(Frozen):
         return Point(run=self, epoch=self.recipe.epochs)
 
     @property
+    def has_init(self) -> bool:
+        """Whether the init is known: of a Run it is."""
+        return True
+
+    @property
+    def kept_epochs(self) -> tuple[int, ...]:
+        """Epochs with a checkpoint."""
+        return self.recipe.kept_epochs
+
+    @property
     def best(self) -> Point:
         """The network at the epoch that its recipe's `best_by` chose."""
         return Point(run=self, epoch="best")
@@ -114,10 +124,46 @@ class Run(Frozen):
         return Point(run=self, epoch=0)
 
 
+class GivenRun(Frozen):
+    """A network that was trained elsewhere: nothing is known of its training but the end, and maybe the init."""
+
+    network: SerializeAsAny[NetworkOptions]
+    normalization: Normalization
+    data: SerializeAsAny[DatasetOptions]
+    name: str
+    """What the user calls it; not in the key."""
+    kind: Literal["p_t", "ri_t"]
+    """What the user says it is; not in the key."""
+    weights: Weights
+    """Its weights, head included."""
+    init_weights: Weights | None
+    """What it was started from, where that is at hand; under a head drawn at random unless its own fits."""
+
+    @property
+    def final(self) -> Point:
+        """The network as it was given."""
+        return Point(run=self, epoch=1)
+
+    @property
+    def init(self) -> Point:
+        """What it was started from."""
+        return Point(run=self, epoch=0)
+
+    @property
+    def has_init(self) -> bool:
+        """Whether the init is known."""
+        return self.init_weights is not None
+
+    @property
+    def kept_epochs(self) -> tuple[int, ...]:
+        """1 is the network; 0 the init, where it is known."""
+        return (0, 1) if self.has_init else (1,)
+
+
 class Point(Frozen):
     """The network of a Run after so many epochs."""
 
-    run: Run
+    run: Run | GivenRun
     epoch: int | Literal["best"]
     """"best": the epoch that the recipe's `best_by` chose; known when the Run is done."""
 
@@ -135,17 +181,19 @@ class GivenWeights(Frozen):
 
 SearchedRecipe.model_rebuild()
 Run.model_rebuild()
+GivenRun.model_rebuild()
 
 
 def pretraining_run(study: Study) -> Run:
     """The Run that makes P. Raises ValueError where P's weights are given."""
-    recipe = study.source.pretraining
-    if recipe is None or study.source.data is None:
+    source = study.source
+    recipe = None if source is None else source.pretraining
+    if source is None or recipe is None or source.data is None:
         raise ValueError("the study's P is given, not pre-trained here")
     return Run(
         network=study.network,
         normalization=study.normalization,
-        data=study.source.data,
+        data=source.data,
         initialization="random",
         init_seed=recipe.seed,
         seed=recipe.seed,
@@ -155,7 +203,7 @@ def pretraining_run(study: Study) -> Run:
 
 def pretrained(study: Study) -> Point | GivenWeights:
     """P: the end of the pre-training, or what was given."""
-    if study.source.weights is None:
+    if study.source is None or study.source.weights is None:
         return pretraining_run(study).final
     about = describe(next(iter(study.targets.values())).data)  # all are of one size
     return GivenWeights(
@@ -192,7 +240,7 @@ def target_run(
             compared with such a Run asks for none.
     """
     augment = augment and view == UNSHUFFLED
-    is_the_studys_own = augment or study.training.augmentation == "none"
+    is_the_studys_own = augment or study.own_training.augmentation == "none"
     source = None if kind == "ri_t" else pretrained(study)
     if isinstance(source, Point) and pretrain_epoch == source.epoch:
         pretrain_epoch = None  # the P-T that every analysis means
@@ -200,7 +248,7 @@ def target_run(
         source = Point(run=pretraining_run(study), epoch=pretrain_epoch)
     # nobody looks inside a network of shuffled images, of another checkpoint, or inside a control
     looked_into = view == UNSHUFFLED and is_the_studys_own and pretrain_epoch is None and kind in KINDS
-    fields = _fields(study.training, looked_into=looked_into, augment=augment)
+    fields = _fields(study.own_training, looked_into=looked_into, augment=augment)
     rates = learning_rates(study, target)
     return Run(
         network=study.network,
@@ -223,14 +271,14 @@ def search_runs(study: Study, kind: Kind, target: str) -> tuple[Run, ...]:
     They are trained as the study's own of this kind, but for seeds, rates, held-out images and epochs. Where one rate
     is shared, on every target that has no rates of its own. Empty where the study gives the rates.
     """
-    search = study.training.rate_search
+    search = study.own_training.rate_search
     if search is None or learning_rates(study, target) is not None:
         return ()
     targets = (
         [name for name in study.targets if learning_rates(study, name) is None] if search.shared else [target]
     )
-    fields = _fields(study.training, looked_into=False)
-    fields |= {"held_out": search.held_out, "epochs": search.epochs or study.training.epochs}
+    fields = _fields(study.own_training, looked_into=False)
+    fields |= {"held_out": search.held_out, "epochs": search.epochs or study.own_training.epochs}
     source = None if kind == "ri_t" else pretrained(study)
     found = [
         Run(
@@ -251,6 +299,24 @@ def search_runs(study: Study, kind: Kind, target: str) -> tuple[Run, ...]:
     return tuple(dict.fromkeys(found))  # two names may stand for the same data
 
 
+def given_runs(study: Study, target: str) -> list[tuple[Kind, int, GivenRun]]:
+    """Kind, number and run of each instance that is given, P-T first."""
+    source = study.source
+    runs = [
+        GivenRun(
+            network=study.network,
+            normalization=study.normalization,
+            data=study.targets[target].data,
+            name=name,
+            kind=given.kind,
+            weights=given.weights,
+            init_weights=source.weights if source is not None and given.kind == "p_t" else None,
+        )
+        for name, given in (study.instances or {}).items()
+    ]
+    return sorted(((run.kind, number, run) for number, run in enumerate(runs)), key=lambda found: found[:2])
+
+
 def kind_of(run: Run) -> Kind:
     """The kind of a Run on a target."""
     return next(kind for kind, made in _INITIALIZATIONS.items() if made == run.initialization)
@@ -258,7 +324,7 @@ def kind_of(run: Run) -> Kind:
 
 def learning_rates(study: Study, target: str) -> LearningRates | None:
     """The rates of all kinds on this target; None where they are searched."""
-    return study.targets[target].learning_rate or study.training.learning_rate
+    return study.targets[target].learning_rate or study.own_training.learning_rate
 
 
 def chosen_targets(study: Study, config: AnalysisConfig) -> tuple[str, ...]:

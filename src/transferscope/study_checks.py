@@ -6,7 +6,7 @@ import importlib.util
 from collections.abc import Iterator
 
 from transferscope.analysis import analysis_module
-from transferscope.config import AnalysisConfig, Schedule, Study
+from transferscope.config import AnalysisConfig, Schedule, Study, Weights
 from transferscope.data.base import Description, describe
 from transferscope.errors import BadInput, did_you_mean
 from transferscope.model_errors import Problem
@@ -18,8 +18,8 @@ def study_problems(study: Study) -> list[Problem]:
     """All that can be found without decoding an image or importing torch."""
     problems: list[Problem] = []
     problems.extend(_wrong_source(study))
-    source, pretraining = None, study.source.pretraining
-    if study.source.data is not None and pretraining is not None:
+    source, pretraining = None, None if study.source is None else study.source.pretraining
+    if study.source is not None and study.source.data is not None and pretraining is not None:
         source = _described(study.source.data, ("source", "data"), problems)
     reference, where = source, "the source"
     for name, target in study.targets.items():
@@ -29,7 +29,7 @@ def study_problems(study: Study) -> list[Problem]:
             problems.extend(_misfits(reference, where, description, path))
         elif pretraining is None:
             reference, where = description, f"target '{name}'"
-        if description is not None:
+        if description is not None and study.training is not None:
             problems.extend(_wrong_smoothing(study.training, ("training",), description, f"target '{name}'"))
     if source is not None and pretraining is not None:
         path = ("source", "pretraining")
@@ -37,7 +37,7 @@ def study_problems(study: Study) -> list[Problem]:
     data_are_fine = not problems
     for name, config in study.analyses.items():
         path = ("analyses", name)
-        wrong_choice = list(_wrong_choices(study, config, path))
+        wrong_choice = [*_wrong_choices(study, config, path), *_needs_training(study, name, path)]
         problems.extend(wrong_choice)
         # The analysis's own check may ask for any target's description.
         if data_are_fine and not wrong_choice:
@@ -63,9 +63,14 @@ def _described(options: DatasetOptions, path: KeyPath, problems: list[Problem]) 
 
 def _wrong_source(study: Study) -> Iterator[Problem]:
     """Given weights that aren't there, or a network whose package isn't."""
-    weights = study.source.weights
-    if weights is not None and weights.file is not None and not weights.file.is_file():
-        yield Problem(("source", "weights", "file"), f"{weights.file} is no file")
+    given: list[tuple[KeyPath, Weights | None]] = [
+        (("instances", name, "weights"), instance.weights)
+        for name, instance in (study.instances or {}).items()
+    ]
+    given.append((("source", "weights"), None if study.source is None else study.source.weights))
+    for path, weights in given:
+        if weights is not None and weights.file is not None and not weights.file.is_file():
+            yield Problem((*path, "file"), f"{weights.file} is no file")
     package = {"timm": "timm", "torchvision": "torchvision"}.get(study.network.name)
     if package is not None and importlib.util.find_spec(package) is None:
         text = f"needs the package {package}. Install it with: pip install 'transferscope[timm]'"
@@ -105,6 +110,11 @@ def _wrong_choices(study: Study, config: AnalysisConfig, path: KeyPath) -> Itera
         if seed not in study.seeds:
             seeds = ", ".join(map(str, study.seeds))
             yield Problem((*path, "seeds", index), f"the study has no seed {seed}. Valid: {seeds}.")
+
+
+def _needs_training(study: Study, name: str, path: KeyPath) -> Iterator[Problem]:
+    if study.instances is not None and getattr(analysis_module(name), "TRAINS", False):
+        yield Problem(path, "needs networks that are trained here; leave it out where instances are given")
 
 
 def _own_check(study: Study, name: str, config: AnalysisConfig, path: KeyPath) -> Iterator[Problem]:

@@ -57,9 +57,28 @@ def load_study(path: str | Path, *, overrides: Sequence[str] = (), variant: str 
     Raises:
         BadInput: the file can't be used; has all problems, each with its place.
     """
-    forget_descriptions()
     name = str(path)
-    document = read_yaml(_content(path, name), name)
+    return _read(_content(path, name), name, overrides, variant)
+
+
+def study_of(data: Mapping[str, Any], name: str, *, overrides: Sequence[str] = ()) -> Study:
+    """The study of plain data, as a program makes them.
+
+    Args:
+        data: what would stand in the file.
+        name: what messages call it.
+        overrides: as of `load_study`.
+
+    Raises:
+        BadInput: as `load_study`; the places are lines of the file that the data would make.
+    """
+    text = yaml.dump(dict(data), Dumper=Dumper, sort_keys=False, allow_unicode=True)
+    return _read(text.encode(), name, overrides, None)
+
+
+def _read(content: bytes, name: str, overrides: Sequence[str], variant: str | None) -> Study:
+    forget_descriptions()
+    document = read_yaml(content, name)
     if document.data is None:
         raise BadInput(f"{name}: the file is empty; `transferscope init FILE` writes one to start from")
     if not isinstance(document.data, dict):
@@ -84,7 +103,7 @@ def load_study(path: str | Path, *, overrides: Sequence[str] = (), variant: str 
 def _with_its_search(study: Study) -> Study:
     """A study that searches its learning rates reports the search."""
     training = study.training
-    if training.rate_search is None:
+    if training is None or training.rate_search is None:
         return study
     if training.rates_chosen_by == Training.model_fields["rates_chosen_by"].default:
         training = training.model_copy(update={"rates_chosen_by": training.rate_search.said})

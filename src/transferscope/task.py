@@ -10,12 +10,12 @@ from typing import Any, Literal
 
 from transferscope.analysis import Cell
 from transferscope.options import DatasetOptions, Frozen
-from transferscope.runs import GivenWeights, Run
+from transferscope.runs import GivenRun, GivenWeights, Run
 
 KEY_FORMAT = 1
 """Raised when keys are made in another way: results under old keys are then not found, never misread."""
 
-TaskKind = Literal["data", "weights", "train", "measure"]
+TaskKind = Literal["data", "weights", "given", "train", "measure"]
 
 
 def canonical_key(kind: str, version: int, spec: Mapping[str, Any]) -> str:
@@ -53,7 +53,7 @@ class Task:
     """Keys of the tasks it reads, each once."""
     title: str
     """For people; not in the key."""
-    payload: DatasetOptions | GivenWeights | Run | Measurement
+    payload: DatasetOptions | GivenWeights | GivenRun | Run | Measurement
     cost: float
     """Estimated passes of one image through one network, a backward pass counted as two."""
 

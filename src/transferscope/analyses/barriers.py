@@ -16,13 +16,12 @@ from transferscope.data.base import describe
 from transferscope.findings import Finding, judge, largest, mean_over_targets, not_measured
 from transferscope.options import Frozen
 from transferscope.pairs import PAIR_COLUMNS, SAME_INIT, Pair, instances, pairs, parse
-from transferscope.runs import chosen_seeds, chosen_targets, target_run
+from transferscope.runs import Point, chosen_seeds, chosen_targets, target_run
 
 if TYPE_CHECKING:
     import polars as pl
     import torch
 
-    from transferscope.runs import Point
 
 __all__ = ["KEYS", "TABLES"]
 
@@ -152,7 +151,7 @@ def check(study: Study, config: Config) -> Iterator[ConfigProblem]:
 def _check_checkpoints(study: Study, config: Config) -> Iterator[ConfigProblem]:
     if config.checkpoints is not None and "final" not in config.checkpoints:
         yield ConfigProblem("checkpoints", "must contain final: the findings are about final networks.")
-    if config.checkpoints and "best" in config.checkpoints and study.training.best_by == "none":
+    if config.checkpoints and "best" in config.checkpoints and _best_by(study) == "none":
         yield ConfigProblem(
             "checkpoints",
             "asks for best, but the recipe keeps no best epoch. Set training.best_by to held_out (with a held_out "
@@ -193,12 +192,15 @@ def _pair_cells(
     """The pair at the end, then at the best epochs where those are asked for."""
     yield _cell(study, *targets, pair.columns, final, len(config.alphas) / 2)
     best_targets = chosen_targets(study, config) if config.best_targets is None else config.best_targets
-    is_wanted = (
-        study.training.best_by != "none" if config.checkpoints is None else "best" in config.checkpoints
-    )
+    is_wanted = _best_by(study) != "none" if config.checkpoints is None else "best" in config.checkpoints
     if is_wanted and set(targets) <= {*best_targets}:
-        best = {role: point.run.best for role, point in final.items()}
+        best = {role: Point(run=point.run, epoch="best") for role, point in final.items()}
         yield _cell(study, *targets, pair.columns, best, len(config.alphas) / 2)
+
+
+def _best_by(study: Study) -> str:
+    """What best epochs are chosen by; of given instances none is known."""
+    return "none" if study.training is None else study.training.best_by
 
 
 def _set_cells(study: Study, config: Config, target: str, points: Mapping[str, Point]) -> Iterator[Cell]:
@@ -248,7 +250,7 @@ def _cell(
         "target_b": target_b,
         **pair,
         "checkpoint": "best" if is_best else "final",
-        "best_by": point.run.recipe.best_by if is_best else None,
+        "best_by": _best_by(study) if is_best else None,
     }
     return Cell(keys=keys, subjects=subjects, data=study.targets[target].data, cost=cost)
 

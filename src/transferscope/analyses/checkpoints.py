@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 ORDER = 7
 VERSION = 3
+TRAINS = True
+"""It asks for trainings of its own, so networks that were trained elsewhere can't have it."""
 TITLE = "Choice of the checkpoint"
 SHOWS = (
     "P-T is trained from checkpoints along the pre-training. Source metric, target metric and optimization speed "
@@ -84,14 +86,15 @@ class Config(AnalysisConfig, Settings):
 
 def check(study: Study, config: Config) -> Iterator[ConfigProblem]:
     """Weights that come without a pre-training, and epochs that it doesn't keep."""
-    if study.source.pretraining is None:
+    pretraining = None if study.source is None else study.source.pretraining
+    if pretraining is None:
         yield ConfigProblem(
             "",
             "needs the checkpoints along the pre-training, and weights that are given (source.weights) have none. "
             "Leave this analysis out, or let the pre-training run here: source.data and source.pretraining.",
         )
         return
-    kept = study.source.pretraining.kept_epochs
+    kept = pretraining.kept_epochs
     for epoch in config.pretrain_epochs or ():
         if epoch not in kept:
             yield ConfigProblem(

@@ -14,7 +14,8 @@ from transferscope.analyses._criticality_rows import FRESH, Instance
 from transferscope.analysis import Cell, CellData, Column, ConfigProblem, Row, Subject
 from transferscope.config import AnalysisConfig, Study
 from transferscope.options import Frozen
-from transferscope.runs import KIND_NAMES, KINDS, Point, chosen_seeds, chosen_targets, target_run
+from transferscope.pairs import trained
+from transferscope.runs import KIND_NAMES, Point, chosen_seeds, chosen_targets, target_run
 
 if TYPE_CHECKING:
     import torch
@@ -104,20 +105,20 @@ def cells(study: Study, config: Config) -> Iterator[Cell]:
     noisy = sum(sigma > 0 for sigma in (*config.sigmas, *config.relative_sigmas))
     evaluations = len(config.alphas) * (1 + noisy * config.draws) * 6
     for target in chosen_targets(study, config):
-        for kind in KINDS:
-            for place, seed in enumerate(seeds):
-                run = target_run(study, kind, target, seed)
-                subjects = {f"epoch {e}": Point(run=run, epoch=e) for e in run.recipe.kept_epochs}
-                cost = evaluations * config.num_images / 1000 / len(subjects)
-                other = seeds[(place + 1) % len(seeds)]
-                if other != seed:
-                    subjects[FRESH] = target_run(study, "ri_t", target, other).init
-                yield Cell(
-                    keys={"target": target, "kind": KIND_NAMES[kind], "seed": seed},
-                    subjects=subjects,
-                    data=study.targets[target].data,
-                    cost=cost,
-                )
+        for kind, seed, run in trained(study, config, target):
+            if not run.has_init:
+                continue
+            subjects = {f"epoch {e}": Point(run=run, epoch=e) for e in run.kept_epochs}
+            cost = evaluations * config.num_images / 1000 / len(subjects)
+            other = seeds[(seeds.index(seed) + 1) % len(seeds)]
+            if other != seed and study.instances is None:
+                subjects[FRESH] = target_run(study, "ri_t", target, other).init
+            yield Cell(
+                keys={"target": target, "kind": KIND_NAMES[kind], "seed": seed},
+                subjects=subjects,
+                data=study.targets[target].data,
+                cost=cost,
+            )
 
 
 def measure(

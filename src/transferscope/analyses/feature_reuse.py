@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 ORDER = 1
 VERSION = 3
+TRAINS = True
+"""It asks for trainings of its own, so networks that were trained elsewhere can't have it."""
 TITLE = "Feature reuse"
 SHOWS = (
     "The images of a target are cut in square blocks and the blocks are shuffled, with one permutation for all "

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 ORDER = 10
 VERSION = 1
+TRAINS = True
+"""It asks for trainings of its own, so networks that were trained elsewhere can\'t have it."""
 TITLE = "Learning rates"
 SHOWS = (
     "The search of the learning rates: networks of every kind are trained with the same rates and seeds on a part of "

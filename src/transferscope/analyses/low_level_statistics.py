@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 ORDER = 9
 VERSION = 2
+TRAINS = True
+"""It asks for trainings of its own, so networks that were trained elsewhere can't have it."""
 TITLE = "Weight statistics and features"
 SHOWS = (
     "Two controls start from the statistics of the pre-trained weights without their features: in one each weight "

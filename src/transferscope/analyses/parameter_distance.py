@@ -11,8 +11,8 @@ from transferscope.claims import BY_ID
 from transferscope.config import AnalysisConfig, Study
 from transferscope.findings import Finding, judge, mean_order_p, mean_over_targets, mean_rank_correlation
 from transferscope.options import Frozen
-from transferscope.pairs import PAIR_COLUMNS, instances, pairs, parse
-from transferscope.runs import chosen_seeds, chosen_targets, target_run
+from transferscope.pairs import PAIR_COLUMNS, instances, pairs, parse, trained
+from transferscope.runs import chosen_targets
 
 if TYPE_CHECKING:
     import polars as pl
@@ -88,9 +88,10 @@ def cells(study: Study, config: Config) -> Iterator[Cell]:
     """One cell a target, with all its instances and their inits."""
     for target in chosen_targets(study, config):
         subjects = instances(study, config, target, same_init=True, untrained=True)
-        del subjects["P"]  # every P-T brings its own: P under the head that it started with
-        for seed in chosen_seeds(study, config):
-            subjects[_p_of(seed)] = target_run(study, "p_t", target, seed).init
+        subjects.pop("P", None)  # every P-T brings its own: P under the head that it started with
+        for kind, seed, run in trained(study, config, target):
+            if kind == "p_t" and run.has_init:
+                subjects[_p_of(seed)] = run.init
         yield Cell(keys={"target": target}, subjects=subjects, data=study.targets[target].data, cost=0.05)
 
 
@@ -114,7 +115,9 @@ def measure(
     from transferscope.models.modules import prefixes_of
 
     states = {name: subject.state for name, subject in subjects.items()}
-    instances_and_p = [*(name for name in states if parse(name).kind != "P"), "P"]
+    instances_and_p = [name for name in states if parse(name).kind != "P"]
+    if len(instances_and_p) < len(states):
+        instances_and_p.append("P")
     modules = prefixes_of(next(iter(subjects.values())).modules)
     rows: list[Row] = []
     for pair in pairs(instances_and_p):
@@ -131,7 +134,7 @@ def _rows(
     from transferscope.models.modules import HEAD
 
     body = [prefix for name, prefixes in modules.items() if name != HEAD for prefix in prefixes]
-    a_init, b_init = _init_of(a), _init_of(b)
+    a_init, b_init = (init if (init := _init_of(name)) in states else None for name in (a, b))
     for parts in ({WHOLE: body}, modules):
         distances = l2_distance(states[a], states[b], by_module=True, modules=parts)
         updates = None

@@ -31,7 +31,7 @@ from transferscope.models.build import build, modules_of
 from transferscope.models.given import GivenNetwork
 from transferscope.models.modules import Module
 from transferscope.options import Normalization
-from transferscope.runs import Run, View
+from transferscope.runs import GivenRun, Run, View
 from transferscope.train.held_out import hold_out
 from transferscope.train.loop import Trained
 
@@ -159,7 +159,9 @@ def write_rows(
 class StoredSubject:
     """One set of weights in the store; read when asked for."""
 
-    def __init__(self, folder: Path, run: Run, epoch: int | Literal["best"], device: torch.device) -> None:
+    def __init__(
+        self, folder: Path, run: Run | GivenRun, epoch: int | Literal["best"], device: torch.device
+    ) -> None:
         self._folder, self._run, self._about = folder, run, read_description(folder)
         self._device = device
         self._asked: int | Literal["best"] = epoch

@@ -29,10 +29,12 @@ from transferscope.execute.artifacts import (
 )
 from transferscope.models.given import given_network
 from transferscope.models.init import control_init, pretrained_init, random_init
+from transferscope.models.instances import init_state, instance_state
 from transferscope.options import DatasetOptions
-from transferscope.runs import GivenWeights, Run
+from transferscope.runs import UNSHUFFLED, GivenRun, GivenWeights, Run
 from transferscope.store import Store
 from transferscope.task import Measurement, Task
+from transferscope.train.given import evaluated
 from transferscope.train.held_out import hold_out
 from transferscope.train.loop import Diverged, train
 from transferscope.train.rate_search import best_rate
@@ -51,6 +53,8 @@ def run_task(task: Task, store: Store, device: torch.device, on_progress: Progre
     more: dict[str, Any] = {}
     if isinstance(payload, GivenWeights):
         write = _weights(payload)
+    elif isinstance(payload, GivenRun):
+        write = _given(task, payload, store, device)
     elif isinstance(payload, Run):
         write = _train(task, payload, store, device, on_progress)
     elif isinstance(payload, Measurement):
@@ -84,6 +88,17 @@ def _weights(payload: GivenWeights) -> Callable[[Path], None]:
         payload.network, payload.weights, payload.num_classes, payload.channels, payload.image_size_px
     )
     return lambda folder: write_given(folder, given)
+
+
+def _given(task: Task, run: GivenRun, store: Store, device: torch.device) -> Callable[[Path], None]:
+    data_folder = store.path(task.inputs[0])
+    about, data = read_description(data_folder), read_data(data_folder, UNSHUFFLED)
+    shape = (about.num_classes, about.channels, about.image_size_px)
+    final = instance_state(run.network, run.weights, *shape, run.name)
+    init = None if run.init_weights is None else init_state(run.network, run.init_weights, *shape)
+    model = random_init(run.network, about.num_classes, about.channels, 0, about.image_size_px)
+    trained = evaluated(model, final, init, data, normalization=run.normalization, device=device)
+    return lambda folder: write_trained(folder, trained, about)
 
 
 def _train(

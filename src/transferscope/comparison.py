@@ -1,0 +1,167 @@
+"""Networks that are there already, compared: a study of given instances, without a study file.
+
+```python
+import transferscope
+
+found = transferscope.compare(
+    model="timm:resnet18", data="imagefolder:pets", instances={"a": "a.safetensors", "b": "b.pt"}, out="runs/pets"
+)
+found.tables["barriers"]
+```
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from transferscope.analysis import analysis_module, analysis_names
+from transferscope.config import Study
+from transferscope.dataset_text import dataset_from_text
+from transferscope.errors import BadInput, did_you_mean
+from transferscope.models.build import network_from_text
+from transferscope.study_file import study_of
+
+if TYPE_CHECKING:
+    import polars as pl
+
+INIT = "init"
+"""The name that stands for what the instances were started from."""
+NEEDS_INIT = ("criticality",)
+"""Analyses that say nothing without the init."""
+DATA_PREFIX = "data."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """What came out."""
+
+    tables: Mapping[str, pl.DataFrame]
+    """All tables by name, as in the folder `tables`."""
+    report: Path
+    """The HTML report."""
+    exit_code: int
+    """0, or 1 where a measurement failed; the report says which."""
+
+
+def compare(
+    *,
+    model: str,
+    data: str,
+    instances: Mapping[str, str | Path],
+    out: str | Path,
+    init: str | Path | None = None,
+    from_scratch: Sequence[str] = (),
+    analyses: Sequence[str] | None = None,
+    overrides: Sequence[str] = (),
+    workers: int | None = 1,
+    device: str = "auto",
+) -> Comparison:
+    """Compare trained networks and write the report; nothing is trained.
+
+    Args:
+        model: "timm:resnet18", "torchvision:resnet18", "package.module:factory", or a network of this package.
+        data: "imagefolder:PATH", "huggingface:NAME", "fashion_mnist", ...
+        instances: name -> file (safetensors, or what torch.save wrote) or "hf-hub:..." of each trained network.
+        out: folder for results and report.
+        init: what they were started from.
+        from_scratch: names of instances that were started from a random initialization instead.
+        analyses: names; by default all that can be had without training.
+        overrides: "key=value" each, as `data.image_size_px=64` or `analyses.barriers.num_images=500`.
+        workers: processes. With more than one, call this below `if __name__ == "__main__":`.
+        device: "auto", "cpu" or "cuda".
+
+    Raises:
+        BadInput: something can't be used; has all problems.
+    """
+    import polars as pl
+    from rich.console import Console
+
+    from transferscope.commands import run_study
+
+    study = comparison_study(
+        model=model,
+        data=data,
+        instances=instances,
+        init=init,
+        from_scratch=from_scratch,
+        analyses=analyses,
+        overrides=overrides,
+    )
+    folder = Path(out)
+    code = run_study(study, folder, workers=workers, device=device, console=Console(quiet=True))
+    tables = {path.stem: pl.read_parquet(path) for path in sorted((folder / "tables").glob("*.parquet"))}
+    return Comparison(tables=tables, report=folder / "report.html", exit_code=code)
+
+
+def comparison_study(
+    *,
+    model: str,
+    data: str,
+    instances: Mapping[str, str | Path],
+    init: str | Path | None = None,
+    from_scratch: Sequence[str] = (),
+    analyses: Sequence[str] | None = None,
+    overrides: Sequence[str] = (),
+) -> Study:
+    """The study of given instances; see `compare`.
+
+    Raises:
+        BadInput: something can't be used.
+    """
+    for name in from_scratch:
+        if name not in instances:
+            raise BadInput(
+                f"--from-scratch {name}: no instance has that name.{did_you_mean(name, instances)}"
+            )
+    of_data = [text.removeprefix(DATA_PREFIX) for text in overrides if text.startswith(DATA_PREFIX)]
+    of_study = [text for text in overrides if not text.startswith(DATA_PREFIX)]
+    given = {
+        name: {"weights": _weights(place), "kind": "ri_t" if name in from_scratch else "p_t"}
+        for name, place in instances.items()
+    }
+    document: dict[str, Any] = {
+        "name": f"Comparison of {', '.join(instances)}",
+        "description": _description(model, data, instances, init, from_scratch),
+        "network": network_from_text(model).model_dump(mode="json"),
+        "targets": {
+            data.partition(":")[0]: {"data": dataset_from_text(data, of_data).model_dump(mode="json")}
+        },
+        "instances": given,
+        "analyses": {name: {} for name in analyses or _possible(init)},
+    }
+    if init is not None:
+        document["source"] = {"weights": _weights(init)}
+    return study_of(document, "compare", overrides=of_study)
+
+
+def _possible(init: str | Path | None) -> list[str]:
+    return [
+        name
+        for name in analysis_names()
+        if not getattr(analysis_module(name), "TRAINS", False)
+        and (init is not None or name not in NEEDS_INIT)
+    ]
+
+
+def _weights(place: str | Path) -> dict[str, str]:
+    text = str(place)
+    return {"hub": text} if text.startswith("hf-hub:") else {"file": text}
+
+
+def _description(
+    model: str,
+    data: str,
+    instances: Mapping[str, str | Path],
+    init: str | Path | None,
+    from_scratch: Sequence[str],
+) -> str:
+    """Which name in tables and figures stands for which network."""
+    named = [
+        f"{'RI-T' if name in from_scratch else 'P-T'} {number} is {name} ({place})"
+        for number, (name, place) in enumerate(instances.items())
+    ]
+    origin = "What they were started from was not given." if init is None else f"P is {init}."
+    return f"Networks {model} that were trained elsewhere, on {data}: {'; '.join(named)}. {origin}"

@@ -1,0 +1,77 @@
+"""Networks that were trained elsewhere: the given tensors, head included, under the network's own names."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from transferscope.config import Weights
+from transferscope.errors import BadInput
+from transferscope.models.build import modules_of
+from transferscope.models.given import match_state
+from transferscope.models.hub import published_file
+from transferscope.models.init import random_init
+from transferscope.models.modules import HEAD, is_under
+from transferscope.models.untrained import FRESH_DRAWS, untrained_modules
+from transferscope.models.weight_files import read_state_dict
+from transferscope.options import NetworkOptions
+
+
+def instance_state(
+    options: NetworkOptions, weights: Weights, num_classes: int, channels: int, image_size_px: int, name: str
+) -> dict[str, Tensor]:
+    """The whole state of a trained network.
+
+    Args:
+        options: the network.
+        weights: where the weights are.
+        num_classes: classes of the data; the head must have as many outputs.
+        channels, image_size_px: of the images.
+        name: how messages call the instance.
+
+    Raises:
+        BadInput: the file can't be had or read; tensors are missing, unexpected, of another shape or not finite (all
+            are named); the network is untrained.
+    """
+    file = weights.file if weights.file is not None else published_file(options, weights)
+    given = read_state_dict(file, weights.entry)
+    fresh = [random_init(options, num_classes, channels, seed, image_size_px) for seed in range(FRESH_DRAWS)]
+    state = match_state(given, fresh[0], (), weights.key_map, f"{file} ({name}, of {num_classes} classes)")
+    modules = modules_of(options, fresh[0], num_classes)
+    untrained = untrained_modules(state, modules, fresh)
+    if untrained and not weights.allow_untrained:
+        raise BadInput(
+            f"{name}: the weights in {file} look untrained in {', '.join(untrained)}: as a new network is drawn. Was "
+            "the right file given? If it is meant to be so, set allow_untrained: true of its weights."
+        )
+    return state
+
+
+def init_state(
+    options: NetworkOptions, weights: Weights, num_classes: int, channels: int, image_size_px: int
+) -> dict[str, Tensor]:
+    """What instances were started from: its head is its own where that fits the classes, else a random draw.
+
+    Args:
+        options: the network.
+        weights: where the weights are.
+        num_classes, channels, image_size_px: of the data.
+
+    Raises:
+        BadInput: as `instance_state`, outside the head.
+    """
+    file = weights.file if weights.file is not None else published_file(options, weights)
+    given = read_state_dict(file, weights.entry)
+    model = random_init(options, num_classes, channels, 0, image_size_px)
+    head = modules_of(options, model, num_classes)[HEAD].prefixes
+    body = match_state(given, model, head, weights.key_map, str(file))
+    return {**body, **_own_head(given, model, head, weights)}
+
+
+def _own_head(
+    given: dict[str, Tensor], model: nn.Module, head: tuple[str, ...], weights: Weights
+) -> dict[str, Tensor]:
+    try:
+        state = match_state(given, model, (), weights.key_map, "")
+    except BadInput:  # of other classes, or none
+        return {}
+    return {name: tensor for name, tensor in state.items() if is_under(name, head)}
