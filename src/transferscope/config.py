@@ -336,8 +336,8 @@ class Study(Frozen):
             missing = [name for name, value in needed.items() if value is None]
             if missing:
                 raise ValueError(
-                    f"{', '.join(missing)} missing: give all of {', '.join(needed)}, or instances that are trained "
-                    "already"
+                    f"a study needs source, training and seeds, or instances that are trained already; missing: "
+                    f"{', '.join(missing)}"
                 )
             return self
         if self.training is not None or (self.source is not None and self.source.weights is None):

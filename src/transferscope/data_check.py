@@ -89,7 +89,9 @@ def _named(text: str, overrides: Sequence[str]) -> dict[str, DatasetOptions]:
     if not _is_study(text):
         return {text: dataset_from_text(text, overrides)}
     study = load_study(text, overrides=overrides)
-    named = {"source": study.source.data, **{name: target.data for name, target in study.targets.items()}}
+    named = {name: target.data for name, target in study.targets.items()}
+    if study.source is not None and study.source.data is not None:
+        named = {"source": study.source.data, **named}
     first = {options: name for name, options in reversed(named.items())}
     return {name: options for name, options in named.items() if first[options] == name}
 

@@ -95,9 +95,9 @@ ONE_PROBLEM = [
     ]),
     ("seeds: [0, 1]", "seeds: [0, -1]", ["21:12: seeds[1]: expected at least 0, got -1"]),
     ("seeds: [0, 1]", "seeds: [0, 0]", ["21:1: seeds: seeds [0, 0] must differ from each other"]),
-    ("seeds: [0, 1]", "seeds: []", ["21:1: seeds: expected 1 or more entries, got an empty list"]),
+    ("seeds: [0, 1]", "seeds: []", ["1:1: a study needs source, training and seeds, or instances that are trained already; missing: seeds"]),
     ("seeds: [0, 1]", "seeds: 0", ["21:1: seeds: expected a list, got 0"]),
-    ("seeds: [0, 1]\n", "", ["1:1: seeds: missing key. One instance of each kind per target and seed."]),
+    ("seeds: [0, 1]\n", "", ["1:1: a study needs source, training and seeds, or instances that are trained already; missing: seeds"]),
     ("name: a study", "name: [a]", ["1:1: name: expected text, got a list"]),
     ("name: a study", "name: no\nnam: x", ["2:1: nam: unknown key. Did you mean 'name'?"]),
     # plug-ins: networks

@@ -86,7 +86,11 @@ class Config(AnalysisConfig, Settings):
 
 
 def check(study: Study, config: Config) -> Iterator[ConfigProblem]:
-    """Grids on which criticality can't be defined, or without their ends."""
+    """Instances without an init; grids on which criticality can't be defined, or without their ends."""
+    if study.instances is not None and study.source is None:
+        yield ConfigProblem(
+            "", "needs what the instances were started from. Give it as source.weights (init=... of compare)."
+        )
     for key, scales in (("sigmas", config.sigmas), ("relative_sigmas", config.relative_sigmas)):
         if scales and not any(sigma > 0 for sigma in scales):
             yield ConfigProblem(key, "must contain a scale above 0, or there is no noise to bear.")

@@ -1,0 +1,195 @@
+"""Networks that were trained elsewhere: the numbers of the study that trained them."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+import tiny
+import torch
+from polars.testing import assert_frame_equal
+from safetensors.torch import load_file, save_file
+from tiny import TinyRun
+
+from transferscope import compare
+from transferscope.comparison import comparison_study
+from transferscope.errors import BadInput
+from transferscope.runs import Run
+from transferscope.study_file import load_study
+
+DATA = "rendered_digits"
+SETTINGS = [
+    "data.image_size_px=16",
+    "data.train_size=50",
+    "data.test_size=60",
+    "network.depths=[1,1]",
+    "network.widths=[4,4]",
+    "analyses.barriers.alphas=[0,0.5,1]",
+    "analyses.barriers.bootstrap_draws=100",
+    "analyses.barriers.basin_points=2",
+    "analyses.barriers.basin_draws=2",
+    "analyses.barriers.plane_size=2",
+    "analyses.criticality.alphas=[0,1]",
+    "analyses.criticality.sigmas=[0,0.1]",
+    "analyses.criticality.relative_sigmas=[0,1]",
+    "analyses.criticality.draws=1",
+    "analyses.criticality.num_images=16",
+    "analyses.criticality.bootstrap_draws=100",
+    "analyses.feature_similarity.num_images=16",
+    "analyses.feature_similarity.permutations=2",
+    "analyses.mistakes.bootstrap_draws=100",
+]
+ONLY_DISTANCE = [text for text in SETTINGS if not text.startswith("analyses.")]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
+    """The tiny study's instances, trained here."""
+    folder = tmp_path_factory.mktemp("trained")
+    document = tiny.document("parameter_distance", "barriers", "mistakes")
+    document["targets"] = {"digits": document["targets"]["digits"]}
+    return tiny.run(tiny.write(folder / "tiny.yaml", document), folder / "out")
+
+
+@pytest.fixture(scope="module")
+def files(trained: TinyRun, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Their weights as files: a and b are P-T 0 and P-T 1, c is RI-T 2, init is what a was started from."""
+    folder = tmp_path_factory.mktemp("files")
+    wanted = {"a": ("pretrained", 0), "b": ("pretrained", 1), "c": ("random", 2)}
+    found = {}
+    for task in trained.plan.graph:
+        run = task.payload
+        if not isinstance(run, Run) or (run.source is None and run.data.dataset == "letters"):
+            continue
+        for name, (initialization, seed) in wanted.items():
+            if (run.initialization, run.seed, run.init_seed) == (initialization, seed, seed):
+                final = trained.store.path(task.key) / f"checkpoint-{run.recipe.epochs}.safetensors"
+                found[name] = Path(shutil.copy(final, folder / f"{name}.safetensors"))
+                if name == "a":
+                    init = trained.store.path(task.key) / "checkpoint-0.safetensors"
+                    found["init"] = Path(shutil.copy(init, folder / "init.safetensors"))
+    torch.save({"state_dict": {f"module.{k}": v for k, v in load_file(found["b"]).items()}}, folder / "b.pt")
+    return {**found, "b": folder / "b.pt"}
+
+
+def same(left: pl.DataFrame, right: pl.DataFrame, columns: list[str]) -> None:
+    """Equal rows for the pairs that both have."""
+    keys = [
+        name for name in ("a", "b", "module", "definition", "checkpoint", "scope") if name in left.columns
+    ]
+    left, right = (table.select(*keys, *columns).sort(keys) for table in (left, right))
+    assert_frame_equal(left, right.join(left.select(keys), on=keys, how="semi"), check_exact=True)
+
+
+def test_given_instances_have_the_numbers_of_the_study_that_trained_them(
+    trained: TinyRun, files: dict[str, Path], tmp_path: Path
+) -> None:
+    found = compare(
+        model="fixup_resnet",
+        data=DATA,
+        instances={name: files[name] for name in "abc"},
+        init=files["init"],
+        from_scratch=["c"],
+        overrides=SETTINGS,
+        out=tmp_path,
+    )
+    assert found.exit_code == 0
+    ours = {path.stem: pl.read_parquet(path) for path in (trained.out / "tables").glob("*.parquet")}
+    pairs = [("P-T 0", "P-T 1"), ("P-T 0", "RI-T 2"), ("P-T 1", "RI-T 2")]
+    assert found.tables["barriers"].select("a", "b").unique().sort("a", "b").rows() == pairs
+    trained_pairs = found.tables["parameter_distance"].filter(pl.col("b") != "P")
+    same(trained_pairs, ours["parameter_distance"], ["distance", "relative"])
+    same(
+        found.tables["barriers"], ours["barriers"], ["barrier_metric", "barrier_loss", "metric_a", "metric_b"]
+    )
+    same(found.tables["mistakes"], ours["mistakes"], ["both_wrong", "only_a", "only_b", "kappa"])
+    assert set(found.tables["criticality"]["kind"]) == {"P-T"}
+    text = found.report.read_text()
+    assert "P-T 1 is b" in text
+    assert "RI-T 2 is c" in text
+
+
+def test_without_the_init_there_is_no_criticality(files: dict[str, Path], tmp_path: Path) -> None:
+    found = compare(
+        model="fixup_resnet",
+        data=DATA,
+        instances={"a": files["a"], "b": files["b"]},
+        analyses=["parameter_distance", "mistakes", "spectra"],
+        overrides=ONLY_DISTANCE,
+        out=tmp_path,
+    )
+    assert found.exit_code == 0
+    assert set(found.tables["parameter_distance"]["pair"]) == {"P-T & P-T"}
+    assert found.tables["parameter_distance"]["cosine"].is_null().all()
+    assert "What they were started from was not given" in found.report.read_text()
+
+
+def test_the_command_line_compares_and_reruns_nothing(files: dict[str, Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "transferscope", "compare", "--model", "fixup_resnet", "--data", DATA]
+    command += [f"{name}={files[name]}" for name in ("a", "b")]
+    command += ["--out", str(out), "--workers", "1", "--analysis", "parameter_distance"]
+    command += [part for text in ONLY_DISTANCE for part in ("--set", text)]
+    for expected in ("4 tasks succeeded", "0 tasks succeeded, 4 were cached"):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert expected in done.stdout
+    again = load_study(out / "study.yaml")
+    assert list(again.instances or ()) == ["a", "b"]
+    report = subprocess.run(
+        [sys.executable, "-m", "transferscope", "report", str(out)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert report.returncode == 0, report.stderr
+
+
+def refusal(**changed: object) -> str:
+    arguments: dict[str, object] = {
+        "model": "fixup_resnet",
+        "data": DATA,
+        "overrides": ONLY_DISTANCE,
+        **changed,
+    }
+    with pytest.raises(BadInput) as caught:
+        comparison_study(**arguments)  # type: ignore[arg-type]
+    return str(caught.value)
+
+
+def test_what_is_not_there_is_said(files: dict[str, Path], tmp_path: Path) -> None:
+    assert "nowhere.pt is no file" in refusal(instances={"a": "nowhere.pt", "b": files["b"]})
+    assert "no instance has that name" in refusal(instances={"a": files["a"]}, from_scratch=["x"])
+    assert "needs networks that are trained here" in refusal(
+        instances={"a": files["a"], "b": files["b"]}, analyses=["feature_reuse"]
+    )
+    assert "needs what the instances were started from" in refusal(
+        instances={"a": files["a"], "b": files["b"]}, analyses=["criticality"]
+    )
+
+
+def test_weights_that_do_not_fit_or_were_never_trained_fail_by_name(
+    files: dict[str, Path], tmp_path: Path
+) -> None:
+    state = load_file(files["a"])
+    other_head = {
+        name: tensor[:3].clone() if 10 in tensor.shape else tensor for name, tensor in state.items()
+    }
+    save_file(other_head, tmp_path / "other.safetensors")
+    found = compare(
+        model="fixup_resnet",
+        data=DATA,
+        instances={"a": files["a"], "other": tmp_path / "other.safetensors"},
+        analyses=["parameter_distance"],
+        overrides=ONLY_DISTANCE,
+        out=tmp_path / "out",
+    )
+    assert found.exit_code == 1
+    logs = "".join(path.read_text() for path in (tmp_path / "out" / "logs").iterdir())
+    assert "2 of another shape" in logs
+    assert "other" in logs
+    assert "10 classes" in logs
