@@ -156,6 +156,11 @@ def _initialized(task: Task, run: Run, store: Store, about: Description) -> nn.M
     return control_init(run.initialization, *network, pretrained, about.image_size_px)
 
 
+def _held_out(run: Run | GivenRun, data: DatasetOptions) -> float:
+    """Share of these data that a run did not train on; of a given network nothing is known."""
+    return run.recipe.held_out if isinstance(run, Run) and run.data == data else 0.0
+
+
 def _measure(
     task: Task, measurement: Measurement, store: Store, device: torch.device
 ) -> Callable[[Path], None]:
@@ -165,8 +170,7 @@ def _measure(
         for role, point in cell.subjects.items()
     }
     normalization = next(iter(cell.subjects.values())).run.normalization
-    own = [point.run.recipe for point in cell.subjects.values() if point.run.data == cell.data]
-    held_out = max((recipe.held_out for recipe in own), default=0.0)
+    held_out = max((_held_out(point.run, cell.data) for point in cell.subjects.values()), default=0.0)
     data = StoredCellData(store.path(task.inputs[0]), cell.view, normalization, device, held_out)
     # seeded by the key: the same draws whenever and wherever the cell is measured
     generator = torch.Generator().manual_seed(int(task.key[:15], 16))
