@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import pkgutil
+import sys
 from types import ModuleType
 from typing import Annotated, Any, Literal
 
@@ -107,6 +108,9 @@ def load_plugin(package: str, name: str, noun: str) -> ModuleType:
     Raises:
         BadInput: there is no such module; the message names the nearest one.
     """
+    known = sys.modules.get(f"{package}.{name}")
+    if known is not None and not name.startswith("_"):
+        return known  # the planner asks for each cell, and looking into the folder takes longer than the rest
     names = plugin_names(package)
     if name not in names:
         raise BadInput(f"unknown {noun} '{name}'.{did_you_mean(name, names)}")
