@@ -59,6 +59,13 @@ def text_transformer(num_classes: int) -> nn.Module:
     return TextTransformer(num_classes)
 
 
+class TwoOutputs(Plain):
+    """Logits and features, as some networks give."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        return super().forward(x), x
+
+
 def a_number(num_classes: int) -> int:
     """No network."""
     return num_classes

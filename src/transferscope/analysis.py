@@ -17,6 +17,7 @@ An analysis is one module in `transferscope.analyses`, importable without torch,
 - `panels(tables)`: its figure as named charts, from its tables and nothing else; called when all of them have
   rows, but for those in `MAY_BE_EMPTY`,
 - `galleries(tables)`: images to look at, beside the charts; only where an analysis has some,
+- `NOTHING`: why its tables are empty, where a network may have nothing to measure,
 - `findings(tables, study)`: the paper's claims tested on its tables.
 """
 

@@ -88,6 +88,7 @@ def _run_in(
             device = "cuda" if study.resources.num_gpus else "cpu"
         else:
             device = _resolved(device)
+        _try_network(the_plan, store)
         executor = _executor(engine, study, store, num_workers, device, address)
         outcome = _execute(the_plan, store, executor, console)
     else:
@@ -95,6 +96,28 @@ def _run_in(
         if workspace.is_drawn(the_plan):
             return _tell(read_findings(workspace.findings_file.read_text()), outcome, {}, workspace, console)
     return _conclude(the_plan, workspace, outcome, num_workers, device, console)
+
+
+def _try_network(the_plan: Plan, store: Store) -> None:
+    """Given weights are fitted, and networks of others tried: a mistake there shows before the first training."""
+    from transferscope.data.base import describe
+    from transferscope.options import ForeignNetwork
+
+    network = the_plan.study.network
+    given = [task for task in the_plan.graph if task.kind == "weights" and not store.has(task.key)]
+    if not given and not isinstance(network, ForeignNetwork):
+        return
+    import torch
+
+    from transferscope.execute.jobs import run_task
+    from transferscope.models.trial import try_network
+
+    if isinstance(network, ForeignNetwork):
+        for target in the_plan.study.targets.values():
+            about = describe(target.data)
+            try_network(network, about.num_classes, about.channels, about.image_size_px)
+    for task in given:
+        run_task(task, store, torch.device("cpu"))
 
 
 def draw_report(out: Path, *, console: Console) -> int:

@@ -11,6 +11,7 @@ import yaml
 
 from transferscope.analysis import Panel, analysis_module, analysis_names
 from transferscope.claims import CLAIMS
+from transferscope.execute.artifacts import read_given
 from transferscope.figures import draw
 from transferscope.findings import Finding, adjusted, not_measured
 from transferscope.plan import Plan
@@ -75,8 +76,10 @@ def all_findings(plan: Plan, results: Mapping[str, AnalysisResult]) -> list[Find
             findings.append(found[claim.id])
         elif claim.analysis not in results:
             findings.append(not_measured(claim, f"The study does not run {claim.analysis}."))
-        else:
+        elif results[claim.analysis].missing:
             findings.append(not_measured(claim, "The measurements that it rests on failed."))
+        else:
+            findings.append(not_measured(claim, _nothing(claim.analysis)))
     return adjusted(findings)
 
 
@@ -131,6 +134,24 @@ def _as_written(value: Any) -> str:
     return yaml.safe_dump(value, default_flow_style=True, width=10**6).removesuffix("\n...\n").strip()
 
 
+def _nothing(name: str) -> str:
+    """Why an analysis that ran has no rows."""
+    return getattr(analysis_module(name), "NOTHING", "There was nothing to measure.")
+
+
+def _given_caveat(plan: Plan, workspace: Workspace) -> str:
+    """What is to be said wherever P appears, if its weights were given and look untrained."""
+    for task in plan.graph:
+        if task.kind == "weights" and workspace.store.has(task.key):
+            untrained = read_given(workspace.store.path(task.key))["untrained"]
+            if untrained:
+                return (
+                    f"\n\nThe given weights of P look untrained in {', '.join(untrained)}: there they are as a new "
+                    "network is drawn, which the study allowed (allow_untrained)."
+                )
+    return ""
+
+
 def _section(
     name: str, result: AnalysisResult, findings: Sequence[Finding], workspace: Workspace, plan: Plan
 ) -> Section:
@@ -140,6 +161,8 @@ def _section(
         gap = (
             f"{len(result.missing)} of its measurements failed or could not run; see the summary of the run."
         )
+    elif all(table.is_empty() for table in result.tables.values()):
+        gap = _nothing(name)
     panels = []
     # no network may have got an image wrong: an empty gallery is a result
     optional = [table for table, columns in result.columns.items() if any(c.dtype == "png" for c in columns)]
@@ -152,7 +175,7 @@ def _section(
         title=module.TITLE,
         shows=module.SHOWS,
         how_to_read=module.HOW_TO_READ,
-        caveats=module.CAVEATS,
+        caveats=module.CAVEATS + _given_caveat(plan, workspace),
         source=module.SOURCE,
         panels=panels,
         galleries=module.galleries(result.tables) if hasattr(module, "galleries") else (),

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from transferscope.claims import BY_ID
+from transferscope.config import Study
 from transferscope.errors import BadInput
 from transferscope.execute.run import Failure, Outcome
 from transferscope.findings import Finding
@@ -201,11 +202,24 @@ def provenance(
         "hardware": hardware(),
         "seeds": list(plan.study.seeds),
         **({"images_left_out": left_out} if left_out else {}),
+        "source": _source(plan.study),
         "num_workers": num_workers,
         "device": device,
         "threads_per_task": 1,
         "tasks": tasks,
     }
+
+
+def _source(study: Study) -> str:
+    """Where P comes from, in words."""
+    source, weights = study.source, study.source.weights
+    data = None if source.data is None else source.data.dataset
+    if weights is None:
+        return f"pre-trained here on {source.name or data}"
+    place = weights.hub if weights.file is None else weights.file.name
+    return f"given weights {place}" + (
+        f", pre-trained on {source.name or data}" if source.name or data else ""
+    )
 
 
 def versions() -> dict[str, str]:

