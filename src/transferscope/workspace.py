@@ -212,7 +212,10 @@ def provenance(
 
 def _source(study: Study) -> str:
     """Where P comes from, in words."""
-    source, weights = study.source, study.source.weights
+    source = study.source
+    if source is None:
+        return "networks that were given"
+    weights = source.weights
     data = None if source.data is None else source.data.dataset
     if weights is None:
         return f"pre-trained here on {source.name or data}"
