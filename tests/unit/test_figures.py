@@ -100,7 +100,7 @@ def test_no_name_below_an_axis_is_dropped(prefix: str, tilted: int) -> None:
 
 def test_own_configuration_wins_and_chart_is_left_alone(chart: alt.Chart) -> None:
     own = chart.configure_axis(grid=False)
-    axis = figures.themed(own).to_dict()["config"]["axis"]
+    axis = figures.themed(own)["config"]["axis"]
     assert axis["grid"] is False
     assert axis["domainColor"] == figures.AXIS
     assert own.to_dict()["config"]["axis"] == {"grid": False}
