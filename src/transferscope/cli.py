@@ -227,14 +227,27 @@ def status(folder: Folder) -> None:
 
 
 @app.command()
-def report(folder: Folder) -> None:
+def report(
+    folder: Folder,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format",
+            metavar="pdf|png",
+            help="Figures in this format too, in the size of a paper's column; repeatable.",
+        ),
+    ] = None,
+    latex: Annotated[
+        bool, typer.Option("--latex", help="Claims and short tables in LaTeX too (booktabs, longtable).")
+    ] = False,
+) -> None:
     """Draw tables, findings, figures and report again from the results in a folder.
 
-    Example: transferscope report runs/first
+    Example: transferscope report runs/first --format pdf --latex
     """
     from transferscope.commands import draw_report
 
-    raise typer.Exit(draw_report(folder, console=_console()))
+    raise typer.Exit(draw_report(folder, formats=formats or (), with_latex=latex, console=_console()))
 
 
 @app.command()

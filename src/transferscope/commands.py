@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from transferscope.execute.run import Executor, Outcome
     from transferscope.findings import Finding
+    from transferscope.report.publication import Format
     from transferscope.workspace import Workspace
 
 EXIT_DONE, EXIT_FAILED = 0, 1
@@ -120,20 +121,60 @@ def _try_network(the_plan: Plan, store: Store) -> None:
         run_task(task, store, torch.device("cpu"))
 
 
-def draw_report(out: Path, *, console: Console) -> int:
+def draw_report(out: Path, *, formats: Sequence[str] = (), with_latex: bool = False, console: Console) -> int:
     """Draw tables, findings, figures and report again from the results that there are.
 
+    Args:
+        out: folder of a run.
+        formats: pdf or png: the figures so too, in the size of a paper's column.
+        with_latex: the claims and the tables that are short enough in LaTeX too.
+        console: where to print.
+
     Raises:
-        BadInput: the folder holds no study, or can't be written to.
+        BadInput: the folder holds no study, or can't be written to; or a format that there isn't.
     """
     from transferscope.execute.run import Outcome
     from transferscope.workspace import Workspace
 
+    chosen = _formats(formats)
     workspace = Workspace(out)
     the_plan = plan(load_study(_study_file(out)))
     cached = [task for task in the_plan.graph if workspace.store.has(task.key)]
     outcome = Outcome(cached=cached, not_run=_needed(the_plan, workspace.store))
-    return _conclude(the_plan, workspace, outcome, default_workers(), "cpu", console)
+    exit_code = _conclude(the_plan, workspace, outcome, default_workers(), "cpu", console)
+    _publish(workspace, chosen, with_latex, console)
+    return exit_code
+
+
+def _formats(names: Sequence[str]) -> list[Format]:
+    from transferscope.report.publication import FORMATS
+
+    for name in names:
+        if name not in FORMATS:
+            raise BadInput(f"--format {name}: unknown. Valid: {', '.join(FORMATS)}; SVG is always written.")
+    return [name for name in FORMATS if name in names]
+
+
+def _publish(workspace: Workspace, formats: Sequence[Format], with_latex: bool, console: Console) -> None:
+    """Write figures and tables for a paper beside those of the report."""
+    from transferscope.report.publication import figures_in, tables_in
+    from transferscope.workspace import read_findings
+
+    written: list[Path] = []
+    with workspace.writing():
+        for path, data in figures_in(workspace.root / "figures", formats):
+            write_atomically(path, data)
+            written.append(path)
+        if with_latex:
+            findings = read_findings(workspace.findings_file.read_text())
+            for path, text in tables_in(workspace.root / "tables", findings):
+                write_atomically(path, text)
+                written.append(path)
+    if written:
+        folders = sorted({f"{path.parent}/*{path.suffix}" for path in written})
+        console.print(
+            f"for a paper: {len(written)} files, {', '.join(folders)}", highlight=False, soft_wrap=True
+        )
 
 
 def show_plan(

@@ -24,6 +24,15 @@ from transferscope.store import write_atomically
 from transferscope.study_file import resolved_yaml
 from transferscope.workspace import Workspace, findings_document
 
+OUTPUTS = (
+    "tables/*.parquet",
+    "tables/*.csv",
+    "tables/*.tex",
+    "figures/*.svg",
+    "figures/*.pdf",
+    "figures/*.png",
+)
+"""What can be in a folder from an earlier time."""
 ANSWER = "answer"
 """What the first page's figures are called."""
 
@@ -89,7 +98,7 @@ def _remove_old(workspace: Workspace, results: Mapping[str, AnalysisResult], con
     new = {f"tables/{name}{suffix}" for name in names for suffix in (".parquet", ".csv")}
     shown = {ANSWER: content.answer.figures} | {section.name: section.panels for section in content.sections}
     new |= {f"figures/{name}-{panel.name}.svg" for name, panels in shown.items() for panel in panels}
-    for pattern in ("tables/*.parquet", "tables/*.csv", "figures/*.svg"):
+    for pattern in OUTPUTS:
         for path in workspace.root.glob(pattern):
             if path.relative_to(workspace.root).as_posix() not in new:
                 path.unlink()

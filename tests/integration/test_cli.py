@@ -247,6 +247,21 @@ def test_report_draws_again_what_is_there(call: Call, tiny_run: TinyRun, folder:
     assert "0 tasks succeeded" in done.out
 
 
+def test_figures_and_tables_for_a_paper(call: Call, tiny_run: TinyRun, folder: Path) -> None:
+    shutil.copytree(tiny_run.out, folder / "copy")
+    drawings = {path.stem for path in (folder / "copy/figures").glob("*.svg")}
+    done = call("report", "copy", "--format", "pdf", "--latex")
+    assert done.code == 0
+    assert "copy/figures/*.pdf, copy/tables/*.tex" in done.out
+    assert {path.stem for path in (folder / "copy/figures").glob("*.pdf")} == drawings
+    assert r"\begin{tabular}" in (folder / "copy/tables/claims.tex").read_text()
+    assert call("report", "copy").code == 0
+    assert not list((folder / "copy").glob("*/*.pdf")), "of an earlier drawing"
+    refused = call("report", "copy", "--format", "tiff")
+    assert refused.code == 2
+    assert refused.err == "error: --format tiff: unknown. Valid: pdf, png; SVG is always written.\n"
+
+
 @pytest.mark.parametrize("name", ["tables", "figures", "report.html"])
 def test_a_report_that_cannot_be_written_is_told(
     call: Call, tiny_run: TinyRun, folder: Path, name: str
