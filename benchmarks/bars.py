@@ -18,23 +18,57 @@ class Bar:
     case: str
     """Prefix of the case's name."""
     ours: str
-    """Prefix of our candidate's name, or of what the quantity is."""
+    """Our candidate's name, or the prefix of what the quantity is."""
     against: str = ""
     """Prefix of the other's name; none for a quantity."""
     least: float | None = None
     """Their CPU time over ours."""
     most: float | None = None
     """In the quantity's unit."""
+    reached: float | None = None
+    """What is held where the bar isn't reached; docs/performance.md says why."""
+
+    @property
+    def held(self) -> float:
+        """What a run is checked against."""
+        values = [value for value in (self.reached, self.least, self.most) if value is not None]
+        return values[0]
 
 
-def _at_least(job: str, case: str, ours: str, **others: float) -> tuple[Bar, ...]:
-    return tuple(
-        Bar(job=job, case=case, ours=ours, against=name.replace("_", " "), least=least)
-        for name, least in others.items()
-    )
+SHUFFLE, UINT8, PAPER = "block_shuffle", "uint8 block_shuffle, as in a study", "unfold and fold"
+CKA, BEST = "cka", "cka, channels_last"
+PATHS, FOLDED = "paths", "paths, folded and channels_last"
+CELLS, CELLS_LAST = "module_criticality", "module_criticality, channels_last"
 
-
-BARS: tuple[Bar, ...] = ()
+BARS: tuple[Bar, ...] = (
+    Bar(job="shuffle", case="", ours=SHUFFLE, against=PAPER, least=4),
+    *(
+        Bar(job="shuffle", case=f"{block} px", ours=SHUFFLE, against=PAPER, least=8)
+        for block in (28, 32, 56, 112)
+    ),
+    Bar(job="shuffle", case="112 px", ours=UINT8, against=PAPER, least=25),
+    Bar(job="error_consistency", case="", ours="error_consistency", against="lm-sim", least=1000),
+    Bar(job="similarity", case="one pair", ours=CKA, against="pytorch-cka", least=1.0),
+    Bar(job="similarity", case="one pair", ours=CKA, against="torch-cka", least=2.3),
+    Bar(job="similarity", case="one pair", ours=CKA, against="cka-pytorch", least=2.3),
+    Bar(job="similarity", case="6 models", ours=CKA, against="pytorch-cka", least=6),
+    Bar(job="similarity", case="with", ours=CKA, against="calibrated-similarity", least=30),
+    Bar(job="similarity", case="", ours="cka: memory above forward", most=50),
+    Bar(job="interpolation", case="cached images", ours=PATHS, against="the paper", least=1.6),
+    Bar(job="interpolation", case="cached images", ours=PATHS, against="loss-landscapes", least=2.6),
+    Bar(job="interpolation", case="cached images", ours=FOLDED, against="the paper", least=2.4),
+    Bar(job="interpolation", case="cached images", ours=FOLDED, against="loss-landscapes", least=3.7),
+    Bar(job="interpolation", case="JPEG files", ours=PATHS, against="the paper", least=2.5),
+    Bar(job="interpolation", case="JPEG files", ours=FOLDED, against="the paper", least=3.5),
+    Bar(job="criticality", case="", ours=CELLS_LAST, against="whole passes", least=3.5),
+    Bar(job="training", case="", ours="Stepper", against="a plain loop", least=1.0),
+    Bar(job="training", case="", ours="Stepper", against="forward, backward", least=1 / 1.05),
+    Bar(job="startup", case="help", ours="transferscope --help", against="python -c", least=0.5),
+    Bar(job="startup", case="planning the default study", ours="with its imports", most=1),
+    Bar(job="scaling", case="planner", ours="", most=5),
+    Bar(job="study", case="the default study", ours="all of it", against="the floor", least=0.8),
+    Bar(job="study", case="the default study", ours="a warm rerun", most=5),
+)
 
 
 def met(bar: Bar, ratio: Ratio) -> bool:
@@ -42,7 +76,7 @@ def met(bar: Bar, ratio: Ratio) -> bool:
     return (
         bool(bar.against)
         and ratio.case.startswith(bar.case)
-        and ratio.ours.startswith(bar.ours)
+        and ratio.ours == bar.ours
         and ratio.against.startswith(bar.against)
     )
 
@@ -61,9 +95,9 @@ def shortfalls(job: str, result: Result) -> list[str]:
         if bar.least is not None:
             ratios = [ratio for ratio in result.ratios if met(bar, ratio)]
             problems += [
-                f"{where} against {ratio.against}: {ratio.cpu:.2f}, asked for {bar.least:.2f}"
+                f"{where} against {ratio.against}: {ratio.cpu:.2f}, to be held: {bar.held:.2f}"
                 for ratio in ratios
-                if not ratio.cpu >= bar.least * (1 - MARGIN)
+                if not ratio.cpu >= bar.held * (1 - MARGIN)
             ]
             if not ratios:
                 problems.append(f"{where} against {bar.against}: not measured")
@@ -74,9 +108,9 @@ def shortfalls(job: str, result: Result) -> list[str]:
                 if each.case.startswith(bar.case) and each.what.startswith(bar.ours)
             ]
             problems += [
-                f"{where}: {each.value:.3g} {each.unit}, at most {bar.most:g}"
+                f"{where}: {each.value:.3g} {each.unit}, at most {bar.held:g}"
                 for each in found
-                if not each.value <= bar.most * (1 + MARGIN)
+                if not each.value <= bar.held * (1 + MARGIN)
             ]
             if not found:
                 problems.append(f"{where}: not measured")

@@ -133,7 +133,9 @@ def seconds(value: float) -> str:
 
 def _bar(job: str, ratio: Ratio) -> str:
     bar = bar_of(job, ratio)
-    return "" if bar is None or bar.least is None else f"{bar.least:g}"
+    if bar is None or bar.least is None:
+        return ""
+    return f"{bar.least:.3g}" + (", missed" if ratio.cpu < bar.least else "")
 
 
 def _memory(each: Time) -> str:
