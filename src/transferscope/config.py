@@ -7,12 +7,14 @@ a mistake stands.
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
+from transferscope.errors import BadInput
 from transferscope.options import Arguments, DatasetOptions, Frozen, NetworkOptions, Normalization
 
 PositiveInt = Annotated[int, Field(ge=1)]
@@ -193,6 +195,8 @@ class Weights(Frozen):
 
     file: FilePath | None = None
     """A safetensors file, or one that torch.save wrote: a state dict, or a checkpoint that holds one."""
+    package: str | None = None
+    """An installed Python package that ships the weights; `file` is then a path in it. Nothing of it is imported."""
     hub: str | None = None
     """Published weights instead: hf-hub:<organisation>/<name>; for the networks timm and torchvision also the name
     of weights of theirs, as a1_in1k or IMAGENET1K_V2, or `default`."""
@@ -212,6 +216,31 @@ class Weights(Frozen):
             raise ValueError("give either file or hub")
         if self.revision is not None and not (self.hub or "").startswith("hf-hub:"):
             raise ValueError("revision belongs to a hub name that begins with hf-hub:")
+        return self
+
+    @property
+    def path(self) -> Path | None:
+        """Where the file is; None where the weights are published ones.
+
+        Raises:
+            BadInput: the package is not installed.
+        """
+        if self.file is None or self.package is None:
+            return self.file
+        found = importlib.util.find_spec(self.package) if self.package.isidentifier() else None
+        places = [] if found is None else list(found.submodule_search_locations or ())
+        if not places:
+            raise BadInput(f"the package {self.package}, which ships the weights, is not installed")
+        return Path(places[0]) / self.file
+
+    @model_validator(mode="after")
+    def _package_has_a_file(self) -> Weights:
+        if self.package is None:
+            return self
+        if self.file is None:
+            raise ValueError("package needs the path of a file in it: give file too")
+        if self.file.is_absolute() or ".." in self.file.parts:
+            raise ValueError(f"file must be a path in the package {self.package}, not {self.file}")
         return self
 
     @model_validator(mode="after")

@@ -241,7 +241,7 @@ def _verb(run: Run) -> str:
 def _weights_spec(weights: Weights) -> dict[str, Any]:
     """What is in the file, or the name under which it was published, and how it is read."""
     return {
-        "file": None if weights.file is None else sha256_of(weights.file),
+        "file": None if weights.path is None else sha256_of(weights.path),
         "hub": weights.hub,
         "revision": weights.revision,
         "entry": weights.entry,

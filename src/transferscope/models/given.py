@@ -55,7 +55,7 @@ def given_network(
         BadInput: the file can't be had or read; tensors outside the head are missing, unexpected, of another
             shape or not finite (all are named); the weights are those of an untrained network.
     """
-    file = weights.file if weights.file is not None else published_file(options, weights)
+    file = weights.path or published_file(options, weights)
     given = read_state_dict(file, weights.entry)
     fresh = [random_init(options, num_classes, channels, seed, image_size_px) for seed in range(FRESH_DRAWS)]
     model = fresh[0]

@@ -32,7 +32,7 @@ def instance_state(
         BadInput: the file can't be had or read; tensors are missing, unexpected, of another shape or not finite (all
             are named); the network is untrained.
     """
-    file = weights.file if weights.file is not None else published_file(options, weights)
+    file = weights.path or published_file(options, weights)
     given = read_state_dict(file, weights.entry)
     fresh = [random_init(options, num_classes, channels, seed, image_size_px) for seed in range(FRESH_DRAWS)]
     state = match_state(given, fresh[0], (), weights.key_map, f"{file} ({name}, of {num_classes} classes)")
@@ -59,7 +59,7 @@ def init_state(
     Raises:
         BadInput: as `instance_state`, outside the head.
     """
-    file = weights.file if weights.file is not None else published_file(options, weights)
+    file = weights.path or published_file(options, weights)
     given = read_state_dict(file, weights.entry)
     model = random_init(options, num_classes, channels, 0, image_size_px)
     head = modules_of(options, model, num_classes)[HEAD].prefixes
