@@ -25,6 +25,9 @@ def plan_tree(plan: Plan, store: Store | None) -> Tree:
     for task in tasks:
         if task.kind == "data":
             data.add(_leaf(task, seconds))
+    for task in tasks:
+        if task.kind == "weights":
+            tree.add(_leaf(task, seconds))
     trainings = [task for task in tasks if task.kind == "train"]
     train = tree.add(f"train: {_counts(trainings, seconds)}")
     for name, group in grouped(trainings).items():

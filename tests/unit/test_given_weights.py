@@ -10,6 +10,7 @@ from typing import Any
 
 import networks
 import pytest
+import tiny
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -22,6 +23,8 @@ from transferscope.models.given import given_network, mapped_names
 from transferscope.models.init import random_init
 from transferscope.models.weight_files import read_state_dict
 from transferscope.options import NetworkOptions
+from transferscope.plan import plan
+from transferscope.study_file import load_study
 
 PLAIN = network_from_text("networks:Plain")
 FIXUP = FixupResNet(depths=(1, 1), widths=(4, 6))
@@ -309,3 +312,45 @@ def test_weights_of_torchvision_come_from_torchs_cache(
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     found = given_network(options, Weights(hub="IMAGENET1K_V1"), 4, 3, 32)
     assert is_p(found.state, model, head="classifier.3")
+
+
+def keys(folder: Path, **weights: Any) -> dict[str, str]:
+    """Keys of the tasks of a small study with given weights, by title."""
+    options = {"name": "module", "factory": "networks:Plain", "modules": weights.pop("modules", "blocks")}
+    source = {"weights": {"file": str(folder / "p.pt"), **weights}}
+    document = tiny.document("parameter_distance", network=options, source=source, seeds=[0, 1])
+    path = tiny.write(folder / "study.yaml", document)
+    return {task.title: task.key for task in plan(load_study(path)).graph}
+
+
+def test_keys_follow_what_is_in_the_file(tmp_path: Path) -> None:
+    for folder in ("one", "other"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "p.pt").write_bytes(b"weights")
+    before = keys(tmp_path / "one")
+    assert keys(tmp_path / "other") == before, "the place is not in the key"
+    assert "weights p.pt" in before
+    from_p = {title for title in before if " P-T " in title} | {"weights p.pt"}
+
+    def changed(after: Mapping[str, str]) -> set[str]:
+        return {title for title in before if after[title] != before[title] and "distance" not in title}
+
+    assert changed(keys(tmp_path / "one", key_map={"a": "b", "b": "a"})) == from_p
+    ordered = (
+        keys(tmp_path / "one", key_map={"a": "b", "b": "a"}),
+        keys(tmp_path / "one", key_map={"b": "a", "a": "b"}),
+    )
+    assert ordered[0]["weights p.pt"] != ordered[1]["weights p.pt"], "patterns are applied in order"
+    (tmp_path / "one" / "p.pt").write_bytes(b"other weights")
+    assert changed(keys(tmp_path / "one")) == from_p
+
+
+def test_other_modules_train_nothing_anew(tmp_path: Path) -> None:
+    (tmp_path / "p.pt").write_bytes(b"weights")
+    before, after = keys(tmp_path), keys(tmp_path, modules={"body": ["conv*", "norm*", "hidden"]})
+    measured = {title for title in before if title.startswith("parameter_distance")}
+    assert {title for title in before if before[title] != after[title]} == measured
+    with_head = keys(tmp_path, modules={"body": ["conv*", "norm*"], "head": ["hidden", "classifier"]})
+    assert {title for title in before if before[title] == with_head[title]} == {
+        title for title in before if title.startswith("data ")
+    }
