@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -52,3 +53,16 @@ def print_outcome(outcome: Outcome, logs: Mapping[str, Path], console: Console) 
         f"{len(outcome.failed)} failed, {len(outcome.not_run)} not run",
         highlight=False,
     )
+
+
+def print_waiting(trained: Iterable[Mapping[str, Any]], console: Console) -> None:
+    """How much of its time the training of this run waited for data; nothing where nothing was trained.
+
+    Args:
+        trained: what was noted with the results of the training runs.
+    """
+    noted = [(info["seconds"], info["data_share"]) for info in trained if info.get("data_share") is not None]
+    seconds = sum(own for own, _ in noted)
+    if seconds:
+        share = sum(own * share for own, share in noted) / seconds
+        console.print(f"training waited {share:.1%} of its time for data", highlight=False)

@@ -263,3 +263,13 @@ def test_a_training_label_without_an_output_is_refused_before_the_first_step() -
             seed=0,
             device=CPU,
         )
+
+
+def test_the_time_spent_on_data_is_a_share() -> None:
+    plain, varied = (
+        trained(Recipe(epochs=1, batch_size=6, learning_rate=0.1, augmentation=how))
+        for how in ("none", "affine")
+    )
+    assert plain.data_share is not None
+    assert varied.data_share is not None
+    assert 0 < plain.data_share < varied.data_share < 1

@@ -56,7 +56,8 @@ def run_task(task: Task, store: Store, device: torch.device, on_progress: Progre
     elif isinstance(payload, GivenRun):
         write = _given(task, payload, store, device)
     elif isinstance(payload, Run):
-        write = _train(task, payload, store, device, on_progress)
+        write, data_share = _train(task, payload, store, device, on_progress)
+        more["data_share"] = data_share
     elif isinstance(payload, Measurement):
         write = _measure(task, payload, store, device)
     else:
@@ -103,7 +104,7 @@ def _given(task: Task, run: GivenRun, store: Store, device: torch.device) -> Cal
 
 def _train(
     task: Task, run: Run, store: Store, device: torch.device, on_progress: Progress
-) -> Callable[[Path], None]:
+) -> tuple[Callable[[Path], None], float | None]:
     data_folder = store.path(task.inputs[0])
     about, data = read_description(data_folder), read_data(data_folder, run.view)
     train_split, held_out = hold_out(data.train, run.recipe.held_out)
@@ -126,10 +127,12 @@ def _train(
         if not run.is_search:
             raise
         history = diverged.history
-        return lambda folder: write_search(folder, history, about)
+        return lambda folder: write_search(folder, history, about), None
     if run.is_search:
-        return lambda folder: write_search(folder, trained.history, about)
-    return lambda folder: write_trained(folder, trained, about, best_by=run.recipe.best_by)
+        return lambda folder: write_search(folder, trained.history, about), trained.data_share
+    return lambda folder: write_trained(
+        folder, trained, about, best_by=run.recipe.best_by
+    ), trained.data_share
 
 
 def _settled(task: Task, run: Run, store: Store) -> Recipe:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -72,6 +73,9 @@ class Trained:
     """(n_test, num_classes) float32 at the last epoch; empty where no test images were given."""
     best: Best | None = None
     """Only where the recipe has a `best_by`."""
+    data_share: float | None = None
+    """Share of the time of the steps that went into getting their batches ready, measured; None where nothing was
+    trained. The only thing here that differs from run to run."""
 
 
 def train(
@@ -126,13 +130,19 @@ def train(
         images = normalize(images, normalization)
     # all at once and beforehand: looking at the labels of a batch would wait for a GPU at every step
     check_labels(evaluation.an_output.expand(len(labels), -1), train_split.labels)
+    data_seconds = all_seconds = 0.0
     for epoch in range(1, recipe.epochs + 1):
         model.train()
         order = torch.randperm(len(images), generator=generator).to(device)
         stepped = []
+        began = time.perf_counter()
         for i in range(steps):
+            asked = time.perf_counter()
             batch = order[i * batch_size : (i + 1) * batch_size]
-            stepped.append(stepper.step(images[batch], labels[batch], (epoch - 1) * steps + i))
+            inputs, seen = images[batch], labels[batch]
+            data_seconds += time.perf_counter() - asked
+            stepped.append(stepper.step(inputs, seen, (epoch - 1) * steps + i))
+        all_seconds += time.perf_counter() - began
         row = {"epoch": epoch, "learning_rate": stepped[-1].rate}
         try:
             row |= _train_scores(stepped, epoch, steps, recipe)
@@ -148,6 +158,7 @@ def train(
         history=pl.DataFrame(rows, schema=HISTORY_SCHEMA),
         test_logits=evaluation.test_logits,
         best=evaluation.best(),
+        data_share=(data_seconds + stepper.data_seconds) / all_seconds,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -56,6 +57,8 @@ class Stepper:
         self._generator = generator
         self._optimizer = optimizer_for(model, recipe)
         self._parameters = list(model.parameters())
+        self.data_seconds = 0.0
+        """Spent on augmenting, normalising and mixing so far."""
         self._forward: Callable[..., Any] = torch.compile(model) if recipe.compile else model
 
     def step(self, images: Tensor, labels: Tensor, step: int) -> Stepped:
@@ -69,6 +72,7 @@ class Stepper:
         """
         recipe = self._recipe
         rate = set_rate(self._optimizer, recipe, step, self._num_steps)
+        asked = time.perf_counter()
         inputs = images
         if not images.is_floating_point():
             varied = augment(images, recipe.augmentation, self._generator, crop_scale=recipe.crop_scale)
@@ -79,6 +83,7 @@ class Stepper:
             partner, weight = mix.partner.to(images.device), mix.weight
             inputs, others = torch.lerp(inputs[partner], inputs, weight), labels[partner]
             seen = labels if weight >= 0.5 else others
+        self.data_seconds += time.perf_counter() - asked
         loss, outputs = self._gradients(inputs, labels, others, weight)
         if recipe.clip_norm is not None:
             nn.utils.clip_grad_norm_(self._parameters, recipe.clip_norm, foreach=True)
