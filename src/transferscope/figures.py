@@ -38,6 +38,9 @@ PAIR_DASHES: Mapping[str, tuple[int, ...]] = {
     "RI-T & RI": (10, 3),
 }
 """One dash pattern a kind of pair."""
+CATEGORY_SHAPES = ("circle", "triangle-up", "square", "diamond", "cross", "triangle-down")
+CATEGORY_DASHES: tuple[list[int], ...] = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 2], [10, 3])
+"""Symbols and dashes for whatever has colours in order of appearance: no two are told apart by colour alone."""
 SEQUENTIAL_SCHEME = "viridis"
 """Vega's scheme for heat maps of amounts."""
 DIVERGING_SCHEME = "blueorange"

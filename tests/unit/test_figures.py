@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from transferscope import figures
+from transferscope.analyses._over_seeds import banded
 
 LIGHT_PAGE, DARK_PAGE = "#ffffff", "#14171b"
 DEFICIENCIES = {
@@ -113,6 +114,22 @@ def test_scales_keep_one_order() -> None:
     assert colors["domain"] == dashes["domain"] == ["P-T & P-T", "RI-T & RI-T", "zebra"]
     assert colors["range"][-1] == figures.OTHER_COLOR
     assert figures.PAIR_COLORS.keys() == figures.PAIR_DASHES.keys()
+
+
+def test_nothing_is_told_apart_by_colour_alone() -> None:
+    rows = pl.DataFrame(
+        {
+            "x": [1, 2] * 3,
+            "target": ["a", "a", "b", "b", "c", "c"],
+            **{name: [0.5] * 6 for name in ("mean", "low", "high", "images_low", "images_high", "value")},
+        }
+    )
+    chart = banded(rows, rows, alt.X("x:O"), alt.Color("target:N", sort=None, title=None), "y").to_dict()
+    lines = [layer["mark"]["strokeDash"] for layer in chart["layer"] if layer["mark"]["type"] == "line"]
+    (points,) = (layer for layer in chart["layer"] if layer["mark"]["type"] == "point")
+    symbols = points["encoding"]["shape"]["scale"]
+    assert len({tuple(dash) for dash in lines}) == len(set(symbols["range"])) == 3
+    assert symbols["domain"] == points["encoding"]["color"]["scale"]["domain"] == ["a", "b", "c"]
 
 
 def linear(color: str) -> np.ndarray:

@@ -59,6 +59,17 @@ def _colors() -> Any:
     return alt.Color("kind:N", scale=color_scale(KINDS, KIND_COLORS), title=None)
 
 
+def _symbols() -> Any:
+    """In the order of the colours, so that they have one legend."""
+    import altair as alt
+
+    from transferscope.figures import CATEGORY_SHAPES
+
+    return alt.Shape(
+        "kind:N", scale=alt.Scale(domain=list(KINDS), range=list(CATEGORY_SHAPES[: len(KINDS)])), title=None
+    )
+
+
 def _rewinding(table: pl.DataFrame, target: str) -> Panel:
     import altair as alt
     import polars as pl
@@ -117,8 +128,8 @@ def _cumulative(table: pl.DataFrame, target: str) -> Panel:
         base.mark_line().encode(
             y=alt.Y("mean(test_metric):Q", title="test metric", scale=scale), strokeDash=dash
         ),
-        base.mark_point(size=14, opacity=0.7).encode(
-            y=alt.Y("test_metric:Q", title="test metric", scale=scale)
+        base.mark_point(size=24, opacity=0.7).encode(
+            shape=_symbols(), y=alt.Y("test_metric:Q", title="test metric", scale=scale)
         ),
     )
     return Panel(
@@ -236,7 +247,7 @@ def _training(table: pl.DataFrame, target: str) -> Panel:
     title = "drop, mean over modules"
     chart = alt.layer(
         base.mark_line().encode(y=alt.Y("mean(test_drop):Q", title=title)),
-        base.mark_point(size=18, opacity=0.6).encode(y=alt.Y("test_drop:Q", title=title)),
+        base.mark_point(size=28, opacity=0.6).encode(shape=_symbols(), y=alt.Y("test_drop:Q", title=title)),
     )
     return Panel(
         name=f"training-{target}",

@@ -97,7 +97,7 @@ def _epochs(summary: pl.DataFrame, target: str, order: list[str]) -> Panel:
     import altair as alt
     import polars as pl
 
-    from transferscope.figures import KIND_COLORS, color_scale
+    from transferscope.figures import KIND_COLORS, KIND_DASHES, color_scale
 
     names = {f"{kind}_epochs": KIND_NAMES[kind] for kind in KINDS}
     rows = summary.filter(pl.col("quantity").is_in(list(names))).with_columns(
@@ -109,9 +109,13 @@ def _epochs(summary: pl.DataFrame, target: str, order: list[str]) -> Panel:
     )
     mean = alt.Y("mean:Q", title="epochs to the level of the training metric")
     shape = alt.Shape("reaching:N", title=None, legend=alt.Legend(columns=3))
-    chart = alt.layer(
-        base.mark_line().encode(y=mean, detail="reaching:N"), base.mark_point().encode(y=mean, shape=shape)
-    )
+    lines = [
+        base.transform_filter(alt.datum.kind == kind)
+        .mark_line(strokeDash=list(KIND_DASHES[kind]))
+        .encode(y=mean, detail="reaching:N")
+        for kind in names.values()
+    ]
+    chart = alt.layer(*lines, base.mark_point().encode(y=mean, shape=shape))
     return Panel(
         name=f"epochs-{target}",
         title=f"{target}: epochs to a level",

@@ -99,6 +99,8 @@ def _mean(values: Values | None) -> float | None:
 def banded(summary: pl.DataFrame, points: pl.DataFrame, x: Any, color: Any, title: str) -> Any:
     """Lines of means with a wide, light band over seeds, a narrow, dark one over test images, and a point a seed.
 
+    What has a colour of its own has a dash and a symbol of its own too.
+
     Args:
         summary: `OVER_SEEDS`, with the columns that `x` and `color` encode.
         points: a column `value` a seed, with the same columns.
@@ -106,19 +108,52 @@ def banded(summary: pl.DataFrame, points: pl.DataFrame, x: Any, color: Any, titl
         title: of the y axis.
     """
     import altair as alt
+    import polars as pl
+
+    from transferscope.figures import CATEGORY_COLORS, CATEGORY_DASHES, CATEGORY_SHAPES
 
     scale = alt.Scale(zero=False)
     y = {
         name: alt.Y(f"{name}:Q", title=title, scale=scale) for name in ("mean", "low", "images_low", "value")
     }
+    names = _names(color, points)
+    if (
+        "scale" not in color.to_dict()
+    ):  # the legends of colours and of symbols are one where the names are given
+        color = color.copy(deep=False)
+        color.scale = alt.Scale(domain=names, range=_cycled(CATEGORY_COLORS, len(names)))
     base = alt.Chart(summary).encode(x=x, color=color)
-    seeds = alt.Chart(points).mark_point(opacity=0.6).encode(x=x, color=color, y=y["value"])
+    shapes = alt.Scale(domain=names, range=_cycled(CATEGORY_SHAPES, len(names)))
+    own: dict[str, Any] = {"legend": None} if len(names) == 1 else {}
+    shape = alt.Shape(color.shorthand, scale=shapes, title=None, sort=None, **own)
+    seeds = alt.Chart(points).mark_point(opacity=0.6).encode(x=x, color=color, shape=shape, y=y["value"])
     if summary[x.shorthand.partition(":")[0]].n_unique() == 1:  # lines and areas of one place can't be seen
         beside = alt.XOffset(color.shorthand, sort=None)
         rules = base.mark_rule(strokeWidth=2).encode(y=y["low"], y2="high:Q", xOffset=beside)
         return alt.layer(rules, seeds.encode(xOffset=beside))
-    layers = [base.mark_line().encode(y=y["mean"]), seeds]
+    # a layer a line: a scale of dashes would take the legend of colours away
+    lines = [
+        alt.Chart(summary.filter(pl.col(_field(color)) == name))
+        .mark_line(strokeDash=dash)
+        .encode(x=x, color=color, y=y["mean"])
+        for name, dash in zip(names, _cycled(CATEGORY_DASHES, len(names)), strict=True)
+    ]
+    layers = [*lines, seeds]
     for low, high, opacity in (("images_low", "images_high", 0.3), ("low", "high", 0.13)):
         if summary[low].is_not_null().any() and not summary[low].is_nan().all():
             layers.insert(0, base.mark_area(opacity=opacity, line=False).encode(y=y[low], y2=f"{high}:Q"))
     return alt.layer(*layers)
+
+
+def _names(color: Any, points: pl.DataFrame) -> list[str]:
+    """What the colours stand for, in their order."""
+    given = color.to_dict().get("scale", {})
+    return given.get("domain") or points[_field(color)].unique(maintain_order=True).to_list()
+
+
+def _field(color: Any) -> str:
+    return color.shorthand.partition(":")[0]
+
+
+def _cycled(styles: Sequence[Any], count: int) -> list[Any]:
+    return [styles[place % len(styles)] for place in range(count)]
