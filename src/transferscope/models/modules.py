@@ -19,12 +19,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 from torch import nn
 
-from transferscope.errors import BadInput, did_you_mean
+from transferscope.errors import BadInput
+from transferscope.models.module_patterns import named_places
 
 STEM, HEAD, NORM = "stem", "head", "norm"
 """Names that mean the same in every network; the head is never transferred."""
@@ -305,43 +305,14 @@ def _feature_of(group: Sequence[_Part]) -> str:
 
 def _chosen(model: nn.Module, choice: Mapping[str, Any], num_classes: int | None) -> dict[str, Module]:
     """The user's modules, and the head where it isn't among them."""
-    paths = [path for path, _ in model.named_modules() if path]
-    tensors = list(model.state_dict())
-    found: dict[str, Module] = {}
-    problems: list[str] = []
-    for name, patterns in choice.items():
-        for pattern in (patterns,) if isinstance(patterns, str) else tuple(patterns):
-            matched = [place for place in [*paths, *tensors] if _matches(place, pattern)]
-            if not matched:
-                hint = did_you_mean(pattern, paths)
-                problems.append(f"modules.{name}: nothing in the network is called '{pattern}'.{hint}")
-            for place in dict.fromkeys(matched):
-                full = name.replace("{}", _filling(place, pattern))
-                old = found.get(full, Module((), ""))
-                output = place if place in paths else old.output
-                found[full] = Module((*old.prefixes, place), output)
-    if problems:
-        raise BadInput(problems)
+    found = {
+        name: Module(prefixes, output) for name, (prefixes, output) in named_places(model, choice).items()
+    }
     if HEAD not in found:
         heads = head_paths(model, num_classes)
         found[HEAD] = Module(heads, heads[0])
     found[HEAD] = found.pop(HEAD)
     return found
-
-
-def _matches(place: str, pattern: str) -> bool:
-    steps, wanted = place.split("."), pattern.split(".")
-    return len(steps) == len(wanted) and all(map(fnmatchcase, steps, wanted))
-
-
-def _filling(place: str, pattern: str) -> str:
-    """What the wildcards of a pattern stand for in a path, joined by dots."""
-    filled = []
-    for step, wanted in zip(place.split("."), pattern.split("."), strict=True):
-        if "*" in wanted:
-            front, _, back = wanted.partition("*")
-            filled.append(step[len(front) : len(step) - len(back)])
-    return ".".join(filled)
 
 
 def _check_complete(model: nn.Module, modules: Mapping[str, Module]) -> None:
