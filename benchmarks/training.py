@@ -41,8 +41,8 @@ def cases(size: Size) -> Iterator[Case]:
     steps = 60 if size == "full" else 2
     yield _case("the demo's network, 32 px, batch 32", run.network, run.recipe, 32, steps)
     if size == "full":
-        recipe = run.recipe.model_copy(update={"batch_size": 8, "clip_norm": None, "learning_rate": 0.01})
-        yield _case("ResNet-50, 224 px, batch 8", FixupResNetPreset(name="fixup_resnet50"), recipe, 224, 2)
+        recipe = run.recipe.model_copy(update={"batch_size": 4, "clip_norm": None, "learning_rate": 0.01})
+        yield _case("ResNet-50, 224 px, batch 4", FixupResNetPreset(name="fixup_resnet50"), recipe, 224, 1)
 
 
 def _case(name: str, network: NetworkOptions, recipe: Recipe, side: int, steps: int) -> Case:
