@@ -23,7 +23,6 @@ from benchmarks.measure import (
     Result,
     Size,
     compare_all,
-    largest_difference,
 )
 from benchmarks.networks import ResNet, convolutions, images, settle
 from benchmarks.peers import has, name_of, note_missing, peer
@@ -32,8 +31,9 @@ from transferscope.metrics.cka import cka
 JOB = "similarity"
 OURS, LAST = "cka", "cka, channels_last"
 BATCH_SIZE, NUM_PERMUTATIONS = 64, 20
-TOLERANCE = 5e-2
-"""The others compute in float32: on these features they are up to .03 off the same formula in float64, ours 1e-8."""
+TOLERANCE = 1e-2
+"""Of the mean over cells. The others compute in float32: in single cells of these features they are up to .1 off the
+same formula in float64, ours 1e-8."""
 
 
 def run(size: Size, rounds: int) -> Result:
@@ -166,9 +166,17 @@ def _with_null(models: dict[str, nn.Module], inputs: Tensor, layers: list[str]) 
 
 
 def _clamped_agree(found: Mapping[str, Tensor]) -> str:
-    """pytorch-cka clamps to [0, 1]: so are all, for the comparison alone."""
-    clamped = {name: values.flatten().clamp(0, 1) for name, values in found.items()}
-    return largest_difference(clamped, OURS, TOLERANCE)
+    """On the mean over cells; pytorch-cka clamps to [0, 1], so all are, for the comparison alone."""
+    clamped = {name: values.double().flatten().clamp(0, 1) for name, values in found.items()}
+    words = []
+    for name, values in clamped.items():
+        difference = (values - clamped[OURS]).abs()
+        if not float(difference.mean()) <= TOLERANCE:
+            raise Disagreement(
+                f"{name} differs from {OURS} by {float(difference.mean()):.3g} in the mean over cells"
+            )
+        words.append(f"{name} {float(difference.mean()):.1e} ({float(difference.max()):.1e})")
+    return f"mean (largest) difference from {OURS}: {', '.join(words[1:])}"
 
 
 def _null_agrees(found: Mapping[str, Mapping[str, float]]) -> str:
