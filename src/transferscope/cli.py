@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 LOG_WIDTH = 140
 EXIT_BAD_INPUT, EXIT_INTERRUPTED = 2, 130
+
+TEMPLATES = ", ".join(sorted(file.stem for file in (Path(__file__).parent / "studies").glob("*.yaml")))
 
 app = typer.Typer(
     name="transferscope",
@@ -194,6 +197,13 @@ def plan(
     gpus: Annotated[
         str, typer.Option("--gpus", metavar="N,N,...", help="Numbers of devices for --simulate.")
     ] = "1,8,64,512",
+    without_data: Annotated[
+        bool,
+        typer.Option(
+            "--without-data",
+            help="Take the official sizes of DomainNet, CheXpert and ImageNet where they aren't at hand.",
+        ),
+    ] = False,
     device: Device = "auto",
 ) -> None:
     """Show what a study would run: the task graph as a tree, what is cached, the estimated cost.
@@ -203,16 +213,18 @@ def plan(
     Example: transferscope plan study.yaml --throughput 2500 --simulate --gpus 1,8,64,512
     """
     from transferscope.commands import show_plan
+    from transferscope.data.base import assuming_official_data
     from transferscope.study_file import load_study
 
-    show_plan(
-        load_study(study, overrides=set_ or (), variant=variant),
-        out,
-        throughput=throughput,
-        device_counts=gpus if simulate else None,
-        device=device,
-        console=_console(),
-    )
+    with assuming_official_data() if without_data else nullcontext():
+        show_plan(
+            load_study(study, overrides=set_ or (), variant=variant),
+            out,
+            throughput=throughput,
+            device_counts=gpus if simulate else None,
+            device=device,
+            console=_console(),
+        )
 
 
 @app.command()
@@ -267,14 +279,21 @@ def clean(
 
 
 @app.command()
-def init(file: Annotated[Path, typer.Argument(metavar="FILE", help="The study file to write.")]) -> None:
+def init(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The study file to write.")],
+    template: Annotated[
+        str, typer.Option("--template", metavar="NAME", help=f"A study that comes along: {TEMPLATES}.")
+    ] = "own-data",
+) -> None:
     """Write a commented study file to start from.
 
     Example: transferscope init study.yaml
-    """
-    from transferscope.commands import write_starter
 
-    write_starter(file)
+    Example: transferscope init paper-domainnet.yaml --template paper-domainnet
+    """
+    from transferscope.commands import write_template
+
+    write_template(file, template)
     typer.echo(f"wrote {file}; edit it, then: transferscope run {file} --out runs/first")
 
 

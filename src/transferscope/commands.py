@@ -61,6 +61,8 @@ def run_study(
     if address is not None and engine != "ray":
         raise BadInput("--address is of a Ray cluster; add --engine ray.")
     the_plan = plan(study)
+    if the_plan.assumed:
+        raise BadInput(f"{', '.join(the_plan.assumed)}: the data aren't at hand; their sizes were assumed.")
     workspace = Workspace(out)
     workspace.prepare(the_plan)
     store = workspace.store
@@ -210,6 +212,9 @@ def show_plan(
     images_per_second = None if throughput is None else _throughput(throughput, study, device, console)
     the_plan, store = plan(study), None if out is None else Store(out / "store")
     console.print(plan_tree(the_plan, store))
+    if the_plan.assumed:
+        names = ", ".join(the_plan.assumed)
+        console.print(f"not at hand, so with their official sizes and classes: {names}", highlight=False)
     if images_per_second is None:
         return
     done = set() if store is None else {task.key for task in the_plan.graph if store.has(task.key)}
@@ -319,14 +324,19 @@ def clean(folder: Path, *, remove: bool, console: Console) -> None:
         console.print(f"removed {total}", highlight=False)
 
 
-def write_starter(path: Path) -> None:
-    """Write a commented study file; an existing file is left alone."""
-    from transferscope.study_file import starter_study
+def write_template(path: Path, name: str) -> None:
+    """Write a study that comes with the package; an existing file is left alone.
 
+    Raises:
+        BadInput: unknown name, or the file can't be written.
+    """
+    from transferscope.study_file import template_study
+
+    text = template_study(name)
     if path.exists():
         raise BadInput(f"{path} exists already; choose another name, or remove it first.")
     try:
-        write_atomically(path, starter_study())
+        write_atomically(path, text)
     except OSError as error:
         raise BadInput(f"can't write {path}: {error.strerror or error}.") from None
 

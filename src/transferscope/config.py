@@ -79,9 +79,14 @@ class Schedule(Frozen):
 
     @model_validator(mode="after")
     def _kept_epochs_exist(self) -> Schedule:
-        if self.keep_epochs != "all" and any(epoch > self.epochs for epoch in self.keep_epochs):
-            raise ValueError(f"keep_epochs {list(self.keep_epochs)} lie beyond the last epoch, {self.epochs}")
+        for whose, last in self._last_epochs().items():
+            if self.keep_epochs != "all" and any(epoch > last for epoch in self.keep_epochs):
+                raise ValueError(f"keep_epochs {list(self.keep_epochs)} lie beyond {whose}, {last}")
         return self
+
+    def _last_epochs(self) -> dict[str, int]:
+        """The last epoch by what an error calls it."""
+        return {"the last epoch": self.epochs}
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Schedule:
@@ -146,7 +151,7 @@ class RateSearch(Frozen):
     seeds: tuple[NaturalInt, ...] = Field(default=(1000,), min_length=1)
     """Seeds of the networks that are trained for the search; none of the study's own."""
     epochs: PositiveInt | None = None
-    """Epochs of each of them; those of the training by default."""
+    """Epochs of each of them; by default those that its kind is trained for."""
     shared: bool = False
     """One rate of a kind for all targets, by the mean of their metrics, or one for each target."""
 
@@ -172,12 +177,26 @@ class RateSearch(Frozen):
 class Training(Schedule):
     """How P-T and RI-T instances are trained on a target."""
 
+    ri_t_epochs: PositiveInt | None = None
+    """Epochs of RI-T, where it needs longer than P-T (the paper's CheXpert: 400, and 200 of P-T); as many as of P-T
+    by default. Milestones are fractions of a network's own epochs."""
     learning_rate: LearningRates | None = None
     """The base rate of each kind; or leave it out and give a rate_search."""
     rate_search: RateSearch | None = None
     """Search the rates in the study itself, instead of giving them."""
     rates_chosen_by: str = "not said"
     """How the rates were chosen; the report repeats it. Where they are searched, the search by default."""
+
+    def schedule_of(self, kind: str) -> Training:
+        """The schedule of a kind, with the epochs that it is trained for."""
+        if kind != "ri_t" or self.ri_t_epochs is None:
+            return self
+        return self.model_copy(update={"epochs": self.ri_t_epochs})
+
+    def _last_epochs(self) -> dict[str, int]:
+        if self.ri_t_epochs is None:
+            return super()._last_epochs()
+        return {"P-T's last epoch": self.epochs, "RI-T's last epoch (ri_t_epochs)": self.ri_t_epochs}
 
     @model_validator(mode="after")
     def _rates_from_one_place(self) -> Training:

@@ -10,7 +10,7 @@ from typing import Any
 
 from transferscope.analysis import Cell, analysis_module, measured_settings
 from transferscope.config import Recipe, Study, Weights
-from transferscope.data.base import dataset_module, describe
+from transferscope.data.base import ASSUMED, dataset_module, describe
 from transferscope.errors import BadInput
 from transferscope.fingerprint import sha256_of
 from transferscope.options import DatasetOptions, Frozen, NetworkOptions
@@ -50,6 +50,8 @@ class Plan:
     study: Study
     graph: Graph
     cells: tuple[PlannedCell, ...]
+    assumed: tuple[str, ...] = ()
+    """Data sets that aren't at hand: their sizes are the official ones, and the plan can't be run."""
 
 
 def plan(study: Study) -> Plan:
@@ -72,7 +74,10 @@ def plan(study: Study) -> Plan:
             cells.append(PlannedCell(analysis=name, cell=cell, task_key=key))
     if problems:
         raise BadInput(list(dict.fromkeys(problems)))
-    return Plan(study=study, graph=Graph(planner.tasks.values()), cells=tuple(cells))
+    graph = Graph(planner.tasks.values())
+    data = [task.payload for task in graph if isinstance(task.payload, DatasetOptions)]
+    assumed = [options.dataset for options in data if describe(options).fingerprint == ASSUMED]
+    return Plan(study=study, graph=graph, cells=tuple(cells), assumed=tuple(dict.fromkeys(assumed)))
 
 
 class _Planner:

@@ -32,7 +32,7 @@ def cost_table(plan: Plan, throughput: float, done: Collection[str] = ()) -> Tab
     table.add_column("tasks", justify="right")
     table.add_column("image passes", justify="right")
     table.add_column("device-hours", justify="right")
-    groups = {f"train {name}": tasks for name, tasks in grouped(left).items()}
+    groups = grouped(left)
     for task in left:
         if isinstance(task.payload, Measurement):
             groups.setdefault(f"measure {task.payload.analysis}", []).append(task)

@@ -8,7 +8,7 @@ from rich.tree import Tree
 
 from transferscope.plan import Plan
 from transferscope.progress import duration
-from transferscope.runs import KIND_NAMES, Run, kind_of
+from transferscope.runs import KIND_NAMES, Point, Run, kind_of
 from transferscope.store import Store
 from transferscope.task import Measurement, Task
 
@@ -41,14 +41,20 @@ def plan_tree(plan: Plan, store: Store | None) -> Tree:
 
 
 def grouped(tasks: Sequence[Task]) -> dict[str, list[Task]]:
-    """The trainings among the tasks by kind, data set, and whether the images are shuffled."""
+    """The trainings among the tasks by what they are for, kind, data set, and whether the images are shuffled."""
+    runs = [(task, task.payload) for task in tasks if isinstance(task.payload, Run)]
+    sources = dict.fromkeys(run.source.run for _, run in runs if isinstance(run.source, Point))
     groups: dict[str, list[Task]] = {}
-    for task in tasks:
-        if isinstance(task.payload, Run):
-            shuffled = "" if task.payload.view.kind == "unshuffled" else ", shuffled"
-            shuffled = ", search of rates" if task.payload.is_search else shuffled
-            kind = KIND_NAMES[kind_of(task.payload)]
-            groups.setdefault(f"{kind} on {task.payload.data.dataset}{shuffled}", []).append(task)
+    for task, run in runs:
+        kind = KIND_NAMES[kind_of(run)]
+        if run in sources:
+            name = f"pre-train on {run.data.dataset}"
+        elif run.is_search:
+            name = f"search the rate of {kind} on {run.data.dataset}"
+        else:
+            shuffled = "" if run.view.kind == "unshuffled" else ", shuffled"
+            name = f"train {kind} on {run.data.dataset}{shuffled}"
+        groups.setdefault(name, []).append(task)
     return groups
 
 

@@ -248,7 +248,8 @@ def target_run(
         source = Point(run=pretraining_run(study), epoch=pretrain_epoch)
     # nobody looks inside a network of shuffled images, of another checkpoint, or inside a control
     looked_into = view == UNSHUFFLED and is_the_studys_own and pretrain_epoch is None and kind in KINDS
-    fields = _fields(study.own_training, looked_into=looked_into, augment=augment)
+    schedule = study.own_training.schedule_of(kind)
+    fields = _fields(schedule, looked_into=looked_into, augment=augment)
     rates = learning_rates(study, target)
     return Run(
         network=study.network,
@@ -277,8 +278,9 @@ def search_runs(study: Study, kind: Kind, target: str) -> tuple[Run, ...]:
     targets = (
         [name for name in study.targets if learning_rates(study, name) is None] if search.shared else [target]
     )
-    fields = _fields(study.own_training, looked_into=False)
-    fields |= {"held_out": search.held_out, "epochs": search.epochs or study.own_training.epochs}
+    schedule = study.own_training.schedule_of(kind)
+    fields = _fields(schedule, looked_into=False)
+    fields |= {"held_out": search.held_out, "epochs": search.epochs or schedule.epochs}
     source = None if kind == "ri_t" else pretrained(study)
     found = [
         Run(

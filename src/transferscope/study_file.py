@@ -19,13 +19,15 @@ from pydantic import BaseModel, ValidationError
 from transferscope.analysis import analysis_module
 from transferscope.config import AnalysisConfig, Study, Training
 from transferscope.data.base import dataset_module, forget_descriptions
-from transferscope.errors import BadInput
+from transferscope.errors import BadInput, did_you_mean
 from transferscope.model_errors import Problem, paths_given_as_text, plain_problems, shown
 from transferscope.options import DatasetOptions, NetworkOptions
 from transferscope.study_checks import study_problems
 from transferscope.study_draft import Draft, apply_override, apply_variant
 from transferscope.yaml_positions import MAX_BYTES, Dumper, KeyPath, read_yaml
 
+OWN_DATA = "own-data"
+"""The template for the user's own data."""
 SEARCH_ANALYSIS = "learning_rates"
 """The analysis that a study with a rate_search always has."""
 
@@ -49,7 +51,7 @@ def load_study(path: str | Path, *, overrides: Sequence[str] = (), variant: str 
     """The study in a file.
 
     Args:
-        path: a YAML file; see `starter_study` for a commented one.
+        path: a YAML file; see `template_study` for a commented one.
         overrides: `key=value` each, the key dotted, the value YAML, as in `training.epochs=3`. They win
             over the variant.
         variant: name of one of the file's `variants`, each a set of overrides; they win over the file.
@@ -118,9 +120,22 @@ def resolved_yaml(study: Study) -> str:
     return yaml.dump(data, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
-def starter_study() -> str:
-    """A commented study file for the user's own data, to be changed by hand."""
-    return (resources.files("transferscope") / "studies" / "starter.yaml").read_text(encoding="utf-8")
+def template_names() -> list[str]:
+    """The names of the studies that come with the package."""
+    files = (resources.files("transferscope") / "studies").iterdir()
+    return sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml"))
+
+
+def template_study(name: str = OWN_DATA) -> str:
+    """A commented study file to be changed by hand; by default one for the user's own data.
+
+    Raises:
+        BadInput: unknown name; the message has the nearest one.
+    """
+    names = template_names()
+    if name not in names:
+        raise BadInput(f"unknown template '{name}'.{did_you_mean(name, names)}")
+    return (resources.files("transferscope") / "studies" / f"{name}.yaml").read_text(encoding="utf-8")
 
 
 def _content(path: str | Path, name: str) -> bytes:

@@ -41,6 +41,19 @@ def write_folder(folder: Path) -> dict[str, object]:
     return {"root": folder, "image_size_px": 16, "max_train_size": 12, "max_test_size": 7}
 
 
+def write_imagenet(folder: Path) -> dict[str, object]:
+    """Three classes in the official layout."""
+    rng = np.random.Generator(np.random.PCG64(0))
+    for split, count in (("train", 6), ("val", 3)):
+        for wnid in ("n01440764", "n01443537", "n01484850"):
+            for number in range(count):
+                shape = (int(rng.integers(20, 60)), int(rng.integers(20, 60)), 3)
+                path = folder / split / wnid / f"{wnid}_{number}.JPEG"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)).save(path)
+    return {"root": folder, "image_size_px": 16, "max_train_size": 12}
+
+
 def write_arrays(folder: Path) -> dict[str, object]:
     rng = np.random.Generator(np.random.PCG64(0))
     np.savez(
@@ -158,6 +171,7 @@ def write_python(folder: Path) -> dict[str, object]:
 
 WRITERS: dict[str, Callable[[Path], dict[str, object]]] = {
     "imagefolder": write_folder,
+    "imagenet": write_imagenet,
     "arrays": write_arrays,
     "domainnet": write_domainnet,
     "chexpert": write_chexpert,

@@ -15,7 +15,8 @@ from transferscope.commands import embedded_study
 from transferscope.config import Study
 from transferscope.errors import BadInput
 from transferscope.plan import Plan, plan
-from transferscope.runs import CONTROLS, Point, Run, kind_of, pretraining_run, target_run
+from transferscope.plan_tree import grouped
+from transferscope.runs import CONTROLS, Point, Run, kind_of, pretraining_run, search_runs, target_run
 from transferscope.study_file import load_study
 
 ANALYSES = (
@@ -218,3 +219,59 @@ def test_costs_are_positive_and_grow_with_the_work(tmp_path: Path) -> None:
     title = "train RI-T rendered_digits seed 0"
     assert cost(title, training=longer) > 5 * cost(title)
     assert all(task.cost > 0 for task in plan(tiny.study(tmp_path)).graph)
+
+
+def longer(**training: object) -> dict[str, object]:
+    return {**tiny.document()["training"], "epochs": 2, **training}
+
+
+def test_ri_t_can_be_trained_for_longer(tmp_path: Path) -> None:
+    study = tiny.study(tmp_path, training=longer(ri_t_epochs=4, keep_epochs="all"))
+    found = runs(plan(study))
+    own = [run for run in found if run.data.dataset != "letters"]
+    assert {(kind_of(run), run.recipe.epochs) for run in own} == {
+        ("p_t", 2),
+        ("ri_t", 4),
+        ("layer_statistics", 2),
+        ("permuted_weights", 2),
+    }
+    run = target_run(study, "ri_t", "digits", 0)
+    assert run.final.epoch == 4
+    assert run.kept_epochs == (0, 1, 2, 3, 4)
+    costs = {task.title: task.cost for task in plan(study).graph}
+    p_t, ri_t = (costs[f"train {kind} rendered_digits seed 0"] for kind in ("P-T", "RI-T"))
+    assert ri_t == pytest.approx(2 * p_t, rel=0.2)
+
+
+def test_the_search_trains_each_kind_as_long_as_the_study(tmp_path: Path) -> None:
+    search = {"rates": [0.05, 0.1], "held_out": 0.2}
+    training = longer(ri_t_epochs=4, rate_search=search, learning_rate=None, keep_epochs=[])
+    study = tiny.study(tmp_path, "mistakes", training=training)
+    searched = {kind: search_runs(study, kind, "digits") for kind in ("p_t", "ri_t")}
+    assert {run.recipe.epochs for run in searched["p_t"]} == {2}
+    assert {run.recipe.epochs for run in searched["ri_t"]} == {4}
+
+
+def test_as_many_epochs_as_p_t_is_the_default(tmp_path: Path) -> None:
+    one, other = (
+        plan(tiny.study(tmp_path, training=longer(ri_t_epochs=epochs, keep_epochs=[1])))
+        for epochs in (None, 2)
+    )
+    assert [task.key for task in one.graph] == [task.key for task in other.graph]
+
+
+def test_kept_epochs_beyond_p_ts_last_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"\[3\] lie beyond P-T's last epoch, 2"):
+        tiny.study(tmp_path, training=longer(ri_t_epochs=4, keep_epochs=[3]))
+
+
+def test_kept_epochs_beyond_ri_ts_last_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"\[2\] lie beyond RI-T's last epoch \(ri_t_epochs\), 1"):
+        tiny.study(tmp_path, training=longer(ri_t_epochs=1, keep_epochs=[2]))
+
+
+def test_what_trainings_are_for_is_said(tmp_path: Path) -> None:
+    found = grouped(list(plan(tiny.study(tmp_path)).graph))
+    assert len(found["pre-train on letters"]) == 1
+    assert "train RI-T on letters" not in found
+    assert any(name.startswith("train P-T on ") and name.endswith(", shuffled") for name in found)

@@ -13,12 +13,16 @@ from transferscope.analyses._criticality_panels import panels as panels
 from transferscope.analyses._criticality_rows import FRESH, Instance
 from transferscope.analysis import Cell, CellData, Column, ConfigProblem, Row, Subject
 from transferscope.config import AnalysisConfig, Study
+from transferscope.data.base import describe
 from transferscope.options import Frozen
 from transferscope.pairs import trained
 from transferscope.runs import KIND_NAMES, Point, chosen_seeds, chosen_targets, target_run
 
 if TYPE_CHECKING:
     import torch
+
+USUAL_SIZE, USUAL_DEPTHS = 1000, (3, 4, 6, 3)
+"""For the estimate of cost: test images, and blocks of a network, where they aren't known beforehand."""
 
 ORDER = 6
 VERSION = 2
@@ -106,14 +110,12 @@ def check(study: Study, config: Config) -> Iterator[ConfigProblem]:
 def cells(study: Study, config: Config) -> Iterator[Cell]:
     """One cell an instance, with all the epochs that its recipe keeps and an RI of another seed."""
     seeds = chosen_seeds(study, config)
-    noisy = sum(sigma > 0 for sigma in (*config.sigmas, *config.relative_sigmas))
-    evaluations = len(config.alphas) * (1 + noisy * config.draws) * 6
     for target in chosen_targets(study, config):
         for kind, seed, run in trained(study, config, target):
             if not run.has_init:
                 continue
             subjects = {f"epoch {e}": Point(run=run, epoch=e) for e in run.kept_epochs}
-            cost = evaluations * config.num_images / 1000 / len(subjects)
+            cost = _passes(study, config, target, len(subjects)) / len(subjects)
             other = seeds[(seeds.index(seed) + 1) % len(seeds)]
             if other != seed and study.instances is None:
                 subjects[FRESH] = target_run(study, "ri_t", target, other).init
@@ -123,6 +125,19 @@ def cells(study: Study, config: Config) -> Iterator[Cell]:
                 data=study.targets[target].data,
                 cost=cost,
             )
+
+
+def _passes(study: Study, config: Config, target: str, num_epochs: int) -> float:
+    """Rough number of passes of one network over the test images: with one module changed, from there on only,
+    which is half a pass, over training and test images."""
+    num_test = describe(study.targets[target].data).num_test or USUAL_SIZE
+    modules = 2 + sum(
+        getattr(getattr(study.network, "expanded", lambda: study.network)(), "depths", USUAL_DEPTHS)
+    )
+    noisy = sum(sigma > 0 for sigma in (*config.sigmas, *config.relative_sigmas))
+    maps = len(config.alphas) * (1 + noisy * config.draws) * min(config.num_images / num_test, 1)
+    over_epochs = num_epochs * min((config.num_images_over_epochs or num_test) / num_test, 1)
+    return modules * (maps + over_epochs)
 
 
 def measure(

@@ -7,14 +7,20 @@ A data set is one module in `transferscope.datasets` with
 - `describe(options) -> Description`: cheap, without torch; raises BadInput where the data can't be used,
 - `load(options) -> ImageData`: everything decoded, in random order, the same to the bit at every call,
 - `TEXT_KEY`: where it is read from somewhere, the option that says where, for `name:place` on the command line,
+- `assumed(options) -> Description`: where the data are official and TEXT_KEY is their folder, what is known of
+  them without the files, under the fingerprint ASSUMED; raises BadInput where the options don't fit it. For
+  `plan --without-data` alone,
 - `notes(options) -> list[str]`: what one should know of it, for `data check`; only where there is something.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -24,6 +30,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PACKAGE = "transferscope.datasets"
+ASSUMED = "assumed"
+"""Fingerprint of data that aren't at hand: no files have it, so no result is ever found under its keys."""
+_assuming: ContextVar[bool] = ContextVar("assuming", default=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +110,21 @@ def describe(options: DatasetOptions) -> Description:
 
     Remembered, as planning asks many times; `forget_descriptions` makes it look at the files anew.
     """
-    return _described(cast(Any, options))
+    return _described(cast(Any, options), _assuming.get())
+
+
+@contextmanager
+def assuming_official_data() -> Iterator[None]:
+    """Within it, data sets whose folder isn't there are described by what is officially known of them.
+
+    For estimates: a plan made within it can't be run. Folders that are there are read as ever, and data sets of
+    which nothing is known stay an error.
+    """
+    token = _assuming.set(True)
+    try:
+        yield
+    finally:
+        _assuming.reset(token)
 
 
 def forget_descriptions() -> None:
@@ -110,8 +133,11 @@ def forget_descriptions() -> None:
 
 
 @lru_cache(maxsize=256)
-def _described(options: Any) -> Description:
-    return dataset_module(options.dataset).describe(options)
+def _described(options: Any, assume: bool) -> Description:
+    module = dataset_module(options.dataset)
+    if assume and hasattr(module, "assumed") and not Path(getattr(options, module.TEXT_KEY)).exists():
+        return module.assumed(options)
+    return module.describe(options)
 
 
 def load(options: DatasetOptions) -> ImageData:

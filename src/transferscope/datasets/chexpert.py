@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, TypeVar
 
 from pydantic import Field
 
-from transferscope.data.base import Description, ImageData
+from transferscope.data.base import ASSUMED, Description, ImageData
 from transferscope.data.image_list import Entry, ImageFolder, Listing
 from transferscope.data.problems import Problems
 from transferscope.errors import BadInput
@@ -28,6 +28,10 @@ UNCERTAIN_IS_ONE = ("Edema", "Atelectasis")
 """Findings of which "uncertain" (-1) counts as 1; of the others it counts as 0."""
 RARE = ("Cardiomegaly", "Consolidation")
 """Findings whose positive images are listed more often in training."""
+OFFICIAL_SIZES = {"frontal": 191_027, "lateral": 32_387, "both": 223_414}
+"""Rows of train.csv by view."""
+OFFICIAL_TEST_SIZES = {"frontal": 202, "lateral": 32, "both": 234}
+"""Rows of valid.csv by view."""
 VIEW_COLUMN = "Frontal/Lateral"
 PREFIX = "CheXpert-v1.0"
 LAYOUT = (
@@ -81,6 +85,27 @@ def describe(options: Options) -> Description:
         BadInput: the lists can't be read, or name what can't be used; see `FileOptions.on_bad`.
     """
     return _list(options).description(options.image_size_px, options.channels)
+
+
+def assumed(options: Options) -> Description:
+    """What the official lists hold; without the images that are listed again, which only their labels tell.
+
+    Raises:
+        BadInput: more images are asked for than there are.
+    """
+    num_test = options.test_size
+    if options.test_from == "valid":
+        num_test = OFFICIAL_TEST_SIZES[options.views]
+    _refuse_too_many(options, OFFICIAL_SIZES[options.views])
+    return Description(
+        class_names=FINDINGS,
+        image_size_px=options.image_size_px,
+        multi_label=True,
+        channels=options.channels,
+        num_train=options.train_size,
+        num_test=num_test,
+        fingerprint=ASSUMED,
+    )
 
 
 def load(options: Options) -> ImageData:
@@ -164,14 +189,8 @@ def _read(options: Options, name: str) -> Iterator[_Row]:
 
 def _split(options: Options, rows: list[_Row]) -> tuple[list[_Row], list[_Row]]:
     """Training and test rows of train.csv, in random order."""
-    num_test = options.test_size if options.test_from == "train" else 0
-    wanted = options.train_size + num_test
-    if wanted > len(rows):
-        views = "" if options.views == "both" else f"{options.views} "
-        raise BadInput(
-            f"{options.root / 'train.csv'} lists {len(rows):,} {views}images; train_size {options.train_size:,} "
-            f"and test_size {num_test:,} are {wanted:,}. Lower them."
-        )
+    wanted = _refuse_too_many(options, len(rows))
+    num_test = wanted - options.train_size
     if options.split_by == "image":
         drawn = _in_random_order(rows, options.subset_seed)[:wanted]
         return drawn[: options.train_size], drawn[options.train_size :]
@@ -191,6 +210,19 @@ def _split(options: Options, rows: list[_Row]) -> tuple[list[_Row], list[_Row]]:
             f"of other patients; test_size is {num_test:,}. Lower one of them, or give split_by: image."
         )
     return train[: options.train_size], test[:num_test]
+
+
+def _refuse_too_many(options: Options, num_rows: int) -> int:
+    """Images wanted of the rows of train.csv; raises BadInput where there are fewer."""
+    num_test = options.test_size if options.test_from == "train" else 0
+    wanted = options.train_size + num_test
+    if wanted > num_rows:
+        views = "" if options.views == "both" else f"{options.views} "
+        raise BadInput(
+            f"{options.root / 'train.csv'} lists {num_rows:,} {views}images; train_size {options.train_size:,} "
+            f"and test_size {num_test:,} are {wanted:,}. Lower them."
+        )
+    return wanted
 
 
 def _in_random_order(items: list[T], seed: int) -> list[T]:

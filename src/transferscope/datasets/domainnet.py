@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from transferscope.data.base import Description, ImageData
+from transferscope.data.base import ASSUMED, Description, ImageData
 from transferscope.data.image_list import Entry, ImageFolder, Listing
 from transferscope.data.problems import Problems
 from transferscope.errors import BadInput
@@ -17,6 +17,15 @@ VERSION = 1
 TEXT_KEY = "root"
 
 NUM_CLASSES = 345
+OFFICIAL_SIZES = {
+    "clipart": (33_525, 14_604),
+    "infograph": (36_023, 15_582),
+    "painting": (50_416, 21_850),
+    "quickdraw": (120_750, 51_750),
+    "real": (120_906, 52_041),
+    "sketch": (48_212, 20_916),
+}
+"""Lines of each domain's training and test list, as published."""
 LAYOUT = (
     "Expected: <root>/<domain>/<class>/<image> with the lists <root>/<domain>_train.txt and "
     "<root>/<domain>_test.txt, of lines like 'real/zebra/real_344_000001.jpg 344'."
@@ -53,6 +62,18 @@ def describe(options: Options) -> Description:
         BadInput: the lists can't be read, or name what can't be used; see `FileOptions.on_bad`.
     """
     return _list(options).description(options.image_size_px)
+
+
+def assumed(options: Options) -> Description:
+    """What the official lists hold, with numbers for the names of the classes."""
+    num_train, num_test = OFFICIAL_SIZES[options.domain]
+    return Description(
+        class_names=tuple(f"class {number}" for number in range(NUM_CLASSES)),
+        image_size_px=options.image_size_px,
+        num_train=min(num_train, options.max_train_size or num_train),
+        num_test=min(num_test, options.max_test_size or num_test),
+        fingerprint=ASSUMED,
+    )
 
 
 def load(options: Options) -> ImageData:

@@ -2,46 +2,24 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
-
 from transferscope.data.base import Description, ImageData
-from transferscope.data.image_list import EXTENSIONS, Entry, ImageFolder, Listing
-from transferscope.data.problems import Problems
-from transferscope.errors import BadInput, did_you_mean
-from transferscope.options import FileOptions
+from transferscope.data.class_folders import FolderOptions, list_folders
 
 VERSION = 2
 TEXT_KEY = "root"
-
-LAYOUT = "Expected: <root>/train/<class>/<image> and <root>/test/<class>/<image>."
-
-Classes = dict[str, list[Entry]]
-"""The images of each class, both sorted by name; labels are set later."""
+TEST_FOLDER = "test"
 
 
-class Options(FileOptions):
+class Options(FolderOptions):
     """The options of images in folders."""
 
     dataset: Literal["imagefolder"] = "imagefolder"
     """Name of the data set."""
     root: Path
     """The folder that holds `train` and `test`."""
-    image_size_px: int = Field(default=224, ge=8, le=1024)
-    """Side of the square images."""
-    resize: Literal["crop", "pad", "evaluation"] = "crop"
-    """crop: the short side is resized to image_size_px and the middle is kept. pad: the long side is, and the
-    rest is filled with the image's mean colour, so that nothing is cut off. evaluation: the short side is
-    resized to 256/224 of image_size_px and the middle is kept, as ImageNet networks are evaluated."""
-    max_train_size: int | None = Field(default=None, ge=2)
-    """At most so many training images, as even over the classes as can be; all by default."""
-    max_test_size: int | None = Field(default=None, ge=2)
-    """At most so many test images, as even over the classes as can be; all by default."""
-    seed: int = Field(default=0, ge=0)
-    """Which images are taken where there are more than the maximum, and in which order they come."""
 
 
 def describe(options: Options) -> Description:
@@ -50,7 +28,7 @@ def describe(options: Options) -> Description:
     Raises:
         BadInput: the folders are not as expected, or hold what can't be used; see `FileOptions.on_bad`.
     """
-    listing = _list(options)
+    listing = list_folders(options, TEST_FOLDER)
     listing.problems.settle(options.on_bad, options.root)
     return listing.description(options.image_size_px)
 
@@ -67,89 +45,5 @@ def load(options: Options) -> ImageData:
     from transferscope.data.load_list import load_list
 
     decode = square_decoder(options.image_size_px, options.resize)
-    return load_list(_list(options), decode, options.image_size_px, options, options.root)
-
-
-def _list(options: Options) -> Listing:
-    """The images of train and test; raises BadInput where the folders are not as expected."""
-    root = options.root
-    if not root.is_dir():
-        came = "is not a folder" if root.exists() else "does not exist"
-        raise BadInput(f"the root of the images, {root}, {came}. {LAYOUT} Give the folder that holds both.")
-    problems = Problems()
-    try:
-        missing = [split for split in ("train", "test") if not (root / split).is_dir()]
-        if missing:
-            folders = sorted(path.name for path in root.iterdir() if path.is_dir())
-            raise BadInput(
-                f"{root} has no folder named {' and none named '.join(missing)}; its folders: "
-                f"{', '.join(folders) or 'none'}. {LAYOUT}"
-            )
-        folder = ImageFolder(root, problems)
-        train, test = (_classes(root, split, folder, problems) for split in ("train", "test"))
-    except (OSError, RuntimeError) as error:  # RuntimeError: links that lead in a circle
-        raise BadInput(f"{root} can't be read ({error}). Mend its permissions and links.") from None
-    for name in [name for name in test if name not in train]:
-        for entry in test.pop(name):
-            problems.add("class_not_in_train", entry.id, f"'{name}'.{did_you_mean(name, train)}")
-    names = tuple(train)
-    _refuse_too_little(options, names, test, problems)
-    return Listing(
-        class_names=names,
-        train=_choose(train, names, options.max_train_size, options.seed),
-        test=_choose(test, names, options.max_test_size, options.seed),
-        problems=problems,
-    )
-
-
-def _refuse_too_little(options: Options, names: tuple[str, ...], test: Classes, problems: Problems) -> None:
-    wrong = []
-    if len(names) < 2:
-        wrong.append(
-            f"{options.root / 'train'} has {len(names)} class folders with images; at least 2 are needed. {LAYOUT}"
-        )
-    if not test:
-        wrong.append(f"{options.root / 'test'} has no class folders; test images are needed. {LAYOUT}")
-    if options.max_train_size is not None and options.max_train_size < len(names):
-        wrong.append(
-            f"max_train_size is {options.max_train_size} and there are {len(names)} classes: each needs an "
-            f"image to train on. Give {len(names)} or more."
-        )
-    if wrong:
-        raise BadInput([*wrong, *(f"{options.root}: {line}" for line in problems.lines())])
-
-
-def _classes(root: Path, split: str, folder: ImageFolder, problems: Problems) -> Classes:
-    """The images of each class folder of a split; what can't be used is noted."""
-    classes = {}
-    for name in sorted(os.listdir(root / split)):
-        if name.startswith(".") or not (root / split / name).is_dir():
-            continue
-        files = sorted(
-            file
-            for file in os.listdir(root / split / name)
-            if file.lower().endswith(EXTENSIONS) and not file.startswith(".")
-        )
-        entries = [entry for file in files if (entry := folder.entry(f"{split}/{name}/{file}", 0))]
-        if entries:
-            classes[name] = entries
-        elif not files:
-            problems.add("empty_class", f"{split}/{name}", f"only {', '.join(EXTENSIONS)} are read")
-    return classes
-
-
-def _choose(classes: Classes, names: tuple[str, ...], maximum: int | None, seed: int) -> tuple[Entry, ...]:
-    """The images to take, in random order: the first ones stand for all."""
-    import numpy as np
-
-    generator = np.random.Generator(np.random.PCG64(seed))
-    turns = [
-        (turn, name, entries[i])
-        for name, entries in classes.items()
-        for turn, i in enumerate(generator.permutation(len(entries)))
-    ]
-    # One image of each class in turn: small classes are taken whole, and large ones evenly.
-    chosen = sorted((name, entry) for _, name, entry in sorted(turns)[:maximum])
-    numbers = {name: number for number, name in enumerate(names)}
-    order = generator.permutation(len(chosen))
-    return tuple(entry._replace(label=numbers[name]) for name, entry in (chosen[i] for i in order))
+    listing = list_folders(options, TEST_FOLDER)
+    return load_list(listing, decode, options.image_size_px, options, options.root)

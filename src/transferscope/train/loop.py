@@ -25,6 +25,8 @@ from transferscope.train.step import Stepped, Stepper
 
 NORMALISED_AT_ONCE = 2**27
 """Numbers of training images that are kept as floats where nothing varies them: half a GiB."""
+ON_DEVICE_BYTES = 2**35
+"""Training images, as uint8, that are put on the device all at once: 32 GiB."""
 HISTORY_SCHEMA = {
     "epoch": pl.Int64,
     "learning_rate": pl.Float64,
@@ -111,7 +113,9 @@ def train(
     # channels_last is what makes small convolutions fast on CPUs and tensor cores alike
     model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     generator = torch.Generator().manual_seed(seed)
-    images, labels = train_split.images.to(device), train_split.labels.to(device)
+    # more images than a device should hold stay where they are, and go there batch by batch
+    place = device if train_split.images.nbytes <= ON_DEVICE_BYTES else train_split.images.device
+    images, labels = train_split.images.to(place), train_split.labels.to(place)
     batch_size = min(recipe.batch_size, len(images))
     steps = len(images) // batch_size
     stepper = Stepper(
@@ -133,13 +137,13 @@ def train(
     data_seconds = all_seconds = 0.0
     for epoch in range(1, recipe.epochs + 1):
         model.train()
-        order = torch.randperm(len(images), generator=generator).to(device)
+        order = torch.randperm(len(images), generator=generator).to(place)
         stepped = []
         began = time.perf_counter()
         for i in range(steps):
             asked = time.perf_counter()
             batch = order[i * batch_size : (i + 1) * batch_size]
-            inputs, seen = images[batch], labels[batch]
+            inputs, seen = images[batch].to(device), labels[batch].to(device)
             data_seconds += time.perf_counter() - asked
             stepped.append(stepper.step(inputs, seen, (epoch - 1) * steps + i))
         all_seconds += time.perf_counter() - began
