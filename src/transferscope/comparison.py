@@ -73,8 +73,16 @@ def compare(
         workers: processes. With more than one, call this below `if __name__ == "__main__":`.
         device: "auto", "cpu" or "cuda".
 
+    Returns:
+        All tables, and where the report is.
+
     Raises:
         BadInput: something can't be used; has all problems.
+
+    >>> compare(model="fixup_resnet", data="letters", instances={"a": "missing.pt"}, out="unused")
+    Traceback (most recent call last):
+        ...
+    transferscope.errors.BadInput: compare:...instances.a.weights.file: missing.pt is no file
     """
     import polars as pl
     from rich.console import Console
