@@ -95,6 +95,18 @@ def test_the_control_on_shuffled_images_is_preferred() -> None:
     assert bars["weight statistics"] == "−10.0"
 
 
+def test_a_target_without_that_control_is_shown_too_and_all_bars_mean_the_same() -> None:
+    tables = [
+        own["low_level_statistics"]["low_level_statistics_shares"]
+        for own in (shares(CONTROLLED, ("near",)), shares(WITHOUT_CONTROL, ("far",)))
+    ]
+    final, speed = split_panels({"low_level_statistics": {"low_level_statistics_shares": pl.concat(tables)}})
+    svg = inline_svg(figures.draw(final.chart), "p")
+    assert all(f">{name}</text>" in svg for name in ("near", "far"))
+    assert svg.count(">+20.0</text>") == 4, "survives shuffling and the whole gain, of both"
+    assert "beyond that" in speed.summary
+
+
 def test_without_controls_the_smallest_blocks_split_the_gain() -> None:
     final, speed = split_panels(reuse())
     survives, intact, whole = steps(final)

@@ -103,7 +103,8 @@ def _suit_page(element: ElementTree.Element) -> None:
     said = tip(element.get("aria-label", ""), element.get("aria-roledescription", ""))
     for name, value in list(element.attrib.items()):
         is_link = name.endswith("href") and not value.startswith("data:")
-        if is_link or name in _NEEDLESS or name.startswith("aria-"):
+        is_default = name == "opacity" and value == "1"
+        if is_link or is_default or name in _NEEDLESS or name.startswith("aria-"):
             del element.attrib[name]
         elif name in ("fill", "stroke"):
             element.set(name, _PAGE_COLORS.get(value, value))

@@ -69,7 +69,10 @@ def split_panels(tables: Tables) -> list[Panel]:
     if shares is None or shares.is_empty():
         ways, rows = NO_CONTROLS, _without_controls(tables)
     else:
-        present = set(shares["part"].to_list())
+        # one way for all targets: the same bar must mean the same in each of them
+        present = set.intersection(
+            *(set(part["part"]) for _, part in shares.group_by("target", maintain_order=True))
+        )
         ways = next(
             ways
             for ways in (CONTROLLED, SHUFFLED, UNSHUFFLED)
