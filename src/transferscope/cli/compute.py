@@ -1,0 +1,149 @@
+"""Commands that compute."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from transferscope.cli.app import app
+from transferscope.cli.arguments import Address, Device, Engine, Out, Set, StudyFile, Variant, Workers
+from transferscope.cli.console import make_console
+from transferscope.errors import BadInput
+
+if TYPE_CHECKING:
+    from transferscope.config import Study
+
+EXIT_INTERRUPTED = 130
+
+
+@app.command()
+def run(
+    study: StudyFile,
+    out: Out,
+    set_: Set = None,
+    variant: Variant = None,
+    workers: Workers = None,
+    device: Device = "auto",
+    engine: Engine = "local",
+    address: Address = None,
+) -> None:
+    """Run a study and write its report; finished tasks are never run twice.
+
+    Example: transferscope run study.yaml --out runs/first --set seeds=[0,1,2]
+    """
+    from transferscope.study_file import load_study
+
+    _run(load_study(study, overrides=set_ or (), variant=variant), out, workers, device, engine, address)
+
+
+@app.command()
+def demo(
+    out: Out = Path("runs/demo"),
+    quick: Annotated[bool, typer.Option("--quick", help="A smaller variant, in about a minute.")] = False,
+    workers: Workers = None,
+    device: Device = "auto",
+    engine: Engine = "local",
+    address: Address = None,
+) -> None:
+    """Run the embedded default study: offline, a few minutes on two cores.
+
+    Example: transferscope demo --quick --out runs/quick
+    """
+    from transferscope.commands import embedded_study
+    from transferscope.study_file import load_study
+
+    _run(
+        load_study(embedded_study(), variant="quick" if quick else None),
+        out,
+        workers,
+        device,
+        engine,
+        address,
+    )
+
+
+@app.command()
+def compare(
+    instances: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME=WEIGHTS ...",
+            help="Trained networks: files or hf-hub:ORGANISATION/NAME. [b]init=[/b] is what they were started from.",
+        ),
+    ],
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model", help="timm:resnet18, torchvision:resnet18, package.module:factory, fixup_resnet18."
+        ),
+    ],
+    data: Annotated[
+        str, typer.Option("--data", help="imagefolder:PATH, huggingface:NAME, fashion_mnist, ...")
+    ],
+    out: Out,
+    from_scratch: Annotated[
+        list[str] | None,
+        typer.Option("--from-scratch", metavar="NAME", help="One that was started at random; repeatable."),
+    ] = None,
+    analysis: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--analysis", metavar="NAME", help="One to run; repeatable. By default all that can be had."
+        ),
+    ] = None,
+    set_: Set = None,
+    workers: Workers = None,
+    device: Device = "auto",
+    engine: Engine = "local",
+    address: Address = None,
+) -> None:
+    """Compare networks that were trained elsewhere; nothing is trained.
+
+    Example: transferscope compare --model timm:resnet18 --data imagefolder:pets --out runs/pets
+    a=a.safetensors b=b.pt init=imagenet.safetensors --set data.image_size_px=64
+    """
+    from transferscope.comparison import INIT, comparison_study
+
+    given: dict[str, str] = {}
+    for text in instances:
+        name, equals, place = text.partition("=")
+        if not (name and equals and place):
+            raise BadInput(f"'{text}': expected NAME=WEIGHTS, as in a=a.safetensors.")
+        if name in given:
+            raise BadInput(f"'{name}' is given twice: {given[name]} and {place}.")
+        given[name] = place
+    init = given.pop(INIT, None)
+    study = comparison_study(
+        model=model,
+        data=data,
+        instances=given,
+        init=init,
+        from_scratch=from_scratch or (),
+        analyses=analysis,
+        overrides=set_ or (),
+    )
+    _run(study, out, workers, device, engine, address)
+
+
+def _run(
+    study: Study, out: Path, workers: int | None, device: str, engine: str, address: str | None
+) -> NoReturn:
+    from transferscope.commands import run_study
+
+    try:
+        code = run_study(
+            study,
+            out,
+            workers=workers,
+            device=device,
+            engine=engine,
+            address=address,
+            console=make_console(),
+        )
+    except KeyboardInterrupt:  # caught here: typer would end without a word
+        print("\nstopped; finished tasks are kept, and the same command goes on from here", file=sys.stderr)
+        code = EXIT_INTERRUPTED
+    raise typer.Exit(code)

@@ -1,0 +1,28 @@
+"""Where commands print."""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+LOG_WIDTH = 140
+
+
+def make_console() -> Console:
+    """The console of a terminal, or of a log."""
+    from rich.console import Console
+
+    console = Console()
+    # a log has no width of its own
+    return console if console.is_terminal else Console(width=LOG_WIDTH)
+
+
+def unbuffer() -> None:
+    """Lines appear when they are printed, in a log too."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True)

@@ -1,0 +1,100 @@
+"""Commands that look at a study: before, while and after it runs."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from transferscope.cli.app import app
+from transferscope.cli.arguments import Device, Folder, Set, StudyFile, Variant
+from transferscope.cli.console import make_console
+
+
+@app.command()
+def plan(
+    study: StudyFile,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Say what is cached there.")
+    ] = None,
+    set_: Set = None,
+    variant: Variant = None,
+    throughput: Annotated[
+        str | None,
+        typer.Option(
+            "--throughput",
+            metavar="IMAGES/S",
+            help="Training images a second of one device, or measure: adds the cost in device-hours.",
+        ),
+    ] = None,
+    simulate: Annotated[
+        bool, typer.Option("--simulate", help="Add the time that the study would take on so many devices.")
+    ] = False,
+    gpus: Annotated[
+        str, typer.Option("--gpus", metavar="N,N,...", help="Numbers of devices for --simulate.")
+    ] = "1,8,64,512",
+    without_data: Annotated[
+        bool,
+        typer.Option(
+            "--without-data",
+            help="Take the official sizes of DomainNet, CheXpert and ImageNet where they aren't at hand.",
+        ),
+    ] = False,
+    device: Device = "auto",
+) -> None:
+    """Show what a study would run: the task graph as a tree, what is cached, the estimated cost.
+
+    Example: transferscope plan study.yaml --out runs/first
+
+    Example: transferscope plan study.yaml --throughput 2500 --simulate --gpus 1,8,64,512
+    """
+    from transferscope.commands.plan import show_plan
+    from transferscope.data.base import assuming_official_data
+    from transferscope.study_file import load_study
+
+    with assuming_official_data() if without_data else nullcontext():
+        show_plan(
+            load_study(study, overrides=set_ or (), variant=variant),
+            out,
+            throughput=throughput,
+            device_counts=gpus if simulate else None,
+            device=device,
+            console=make_console(),
+        )
+
+
+@app.command()
+def status(folder: Folder) -> None:
+    """Show how far the study in a folder has come.
+
+    Example: transferscope status runs/first
+    """
+    from transferscope.commands.status import show_status
+
+    show_status(folder, console=make_console())
+
+
+@app.command()
+def report(
+    folder: Folder,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format",
+            metavar="pdf|png",
+            help="Figures in this format too, in the size of a paper's column; repeatable.",
+        ),
+    ] = None,
+    latex: Annotated[
+        bool, typer.Option("--latex", help="Claims and short tables in LaTeX too (booktabs, longtable).")
+    ] = False,
+) -> None:
+    """Draw tables, findings, figures and report again from the results in a folder.
+
+    Example: transferscope report runs/first --format pdf --latex
+    """
+    from transferscope.commands.report import draw_report
+
+    raise typer.Exit(draw_report(folder, formats=formats or (), with_latex=latex, console=make_console()))

@@ -1,0 +1,82 @@
+"""Commands before and after a study: its file, its data, its cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from transferscope.cli.app import app, data_app
+from transferscope.cli.console import make_console
+
+TEMPLATES = ", ".join(sorted(file.stem for file in (Path(__file__).parent.parent / "studies").glob("*.yaml")))
+
+
+@app.command()
+def clean(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="The --out folder of a run, or one that holds some.")
+    ],
+    yes: Annotated[bool, typer.Option("--yes", help="Remove what is shown.")] = False,
+) -> None:
+    """Show cached results that no study in a folder refers to; with --yes remove them.
+
+    Example: transferscope clean runs --yes
+    """
+    from transferscope.commands.clean import clean as clean_up
+
+    clean_up(folder, remove=yes, console=make_console())
+
+
+@app.command()
+def init(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The study file to write.")],
+    template: Annotated[
+        str, typer.Option("--template", metavar="NAME", help=f"A study that comes along: {TEMPLATES}.")
+    ] = "own-data",
+) -> None:
+    """Write a commented study file to start from.
+
+    Example: transferscope init study.yaml
+
+    Example: transferscope init paper-domainnet.yaml --template paper-domainnet
+    """
+    from transferscope.commands.templates import write_template
+
+    write_template(file, template)
+    typer.echo(f"wrote {file}; edit it, then: transferscope run {file} --out runs/first")
+
+
+@data_app.command("check")
+def data_check(
+    data: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATASET",
+            help="NAME, NAME:PATH (imagefolder:photos), or a study file: all of its data sets.",
+        ),
+    ],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Override an option, e.g. image_size_px=64; repeatable."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="PNG", help="The contact sheet to write; DATASET-sheet.png by default."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Say what a data set holds and what is wrong with it, and draw its images by class.
+
+    Ends with 2 where a study of these data would stop at images that can't be used.
+
+    Example: transferscope data check imagefolder:photos --set image_size_px=64 --out photos.png
+    """
+    from transferscope.data_check import check_data
+
+    raise typer.Exit(check_data(data, set_ or (), out, as_json=as_json, console=make_console()))

@@ -1,0 +1,57 @@
+"""Removing cached results that no study refers to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from transferscope.errors import BadInput
+from transferscope.plan import plan
+from transferscope.store import Store
+from transferscope.study_file import load_study
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def clean(folder: Path, *, remove: bool, console: Console) -> None:
+    """Show what lies in the results of a run, or of all runs below a folder, that their studies don't refer to.
+
+    Args:
+        folder: the --out folder of a run, or a folder that holds some.
+        remove: whether to remove it too.
+        console: where to print.
+
+    Raises:
+        BadInput: there is no run, a study can't be read, or a run is under way; nothing was removed then.
+    """
+    from contextlib import ExitStack
+
+    from rich.table import Table
+
+    studies = sorted(path for path in folder.rglob("study.yaml") if (path.parent / "store").is_dir())
+    if not studies:
+        raise BadInput(f"{folder} holds no run: there is no study.yaml beside a store. Name an --out folder.")
+    table = Table(title="Results that no study here refers to", title_justify="left")
+    for column in ("run", "kind", "result"):
+        table.add_column(column)
+    table.add_column("MB", justify="right")
+    with ExitStack() as stack:
+        found = []
+        for path in studies:
+            store = Store(path.parent / "store")
+            stack.enter_context(store.unused())
+            keys = {task.key for task in plan(load_study(path)).graph}
+            found += [(path.parent, store, stored) for stored in store.unreferenced(keys)]
+        for run, _, stored in found:
+            table.add_row(str(run), stored.kind, stored.title, f"{stored.num_bytes / 1e6:,.1f}")
+        if found:
+            console.print(table)
+        total = f"{len(found)} results, {sum(stored.num_bytes for *_, stored in found) / 1e6:,.1f} MB"
+        if not remove:
+            hint = f"; remove with: transferscope clean {folder} --yes" if found else ": nothing to remove"
+            console.print(f"{total}{hint}", highlight=False, soft_wrap=True)
+            return
+        for _, store, stored in found:
+            store.remove(stored.key)
+        console.print(f"removed {total}", highlight=False)

@@ -1,0 +1,60 @@
+"""After the tasks: what is written for people, and what is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from transferscope.plan import Plan
+from transferscope.store import write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rich.console import Console
+
+    from transferscope.execute.run import Outcome
+    from transferscope.findings import Finding
+    from transferscope.workspace import Workspace
+
+EXIT_DONE, EXIT_FAILED = 0, 1
+
+
+def conclude(
+    the_plan: Plan, workspace: Workspace, outcome: Outcome, num_workers: int, device: str, console: Console
+) -> int:
+    import json
+
+    from transferscope.outputs import write_outputs
+    from transferscope.workspace import outputs_key, provenance
+
+    with workspace.writing():
+        logs = workspace.write_logs(outcome.failed)
+        origin: dict[str, Any] = provenance(
+            the_plan, workspace.store, outcome, num_workers=num_workers, device=device
+        )
+        write_atomically(workspace.provenance_file, json.dumps(origin, indent=1) + "\n")
+        written = write_outputs(the_plan, workspace, origin)
+        if outcome.complete:
+            # last, so that a run that was stopped while it drew draws again
+            origin |= {"outputs_key": outputs_key(the_plan), "outputs": workspace.outputs()}
+            write_atomically(workspace.provenance_file, json.dumps(origin, indent=1) + "\n")
+    return tell(written.findings, outcome, logs, workspace, console)
+
+
+def tell(
+    findings: Sequence[Finding],
+    outcome: Outcome,
+    logs: Mapping[str, Path],
+    workspace: Workspace,
+    console: Console,
+) -> int:
+    """Print the findings, how the tasks ended, and where the report is; the exit code."""
+    from transferscope.summary import print_findings, print_outcome, print_waiting
+
+    print_findings(findings, console)
+    print_outcome(outcome, logs, console)
+    trained = [task for task in outcome.succeeded if task.kind == "train"]
+    print_waiting((workspace.store.info(task.key) for task in trained), console)
+    console.print(f"report: {workspace.report}", highlight=False, soft_wrap=True)
+    return EXIT_DONE if outcome.complete else EXIT_FAILED

@@ -1,0 +1,29 @@
+"""What lies in the --out folder of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from transferscope.config import Study
+from transferscope.errors import BadInput
+from transferscope.plan import Plan
+from transferscope.store import Store
+from transferscope.study_file import load_study
+from transferscope.task import Task
+
+
+def study_of_folder(out: Path) -> Study:
+    """The study that was run into a folder.
+
+    Raises:
+        BadInput: there is none, or it can't be read.
+    """
+    path = out / "study.yaml"
+    if not path.exists():
+        raise BadInput(f"{out} holds no study: there is no study.yaml. Name the --out folder of a run.")
+    return load_study(path)
+
+
+def missing_tasks(plan: Plan, store: Store) -> list[Task]:
+    """The tasks that are still to run."""
+    return plan.graph.needed(task.key for task in plan.graph if store.has(task.key))

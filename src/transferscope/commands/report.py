@@ -1,0 +1,77 @@
+"""Drawing again what was measured, for the screen and for a paper."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from transferscope.commands.conclude import conclude
+from transferscope.commands.machine import default_workers
+from transferscope.commands.place import missing_tasks, study_of_folder
+from transferscope.errors import BadInput
+from transferscope.plan import plan
+from transferscope.store import write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from transferscope.report.publication import Format
+    from transferscope.workspace import Workspace
+
+
+def draw_report(out: Path, *, formats: Sequence[str] = (), with_latex: bool = False, console: Console) -> int:
+    """Draw tables, findings, figures and report again from the results that there are.
+
+    Args:
+        out: folder of a run.
+        formats: pdf or png: the figures so too, in the size of a paper's column.
+        with_latex: the claims and the tables that are short enough in LaTeX too.
+        console: where to print.
+
+    Raises:
+        BadInput: the folder holds no study, or can't be written to; or a format that there isn't.
+    """
+    from transferscope.execute.run import Outcome
+    from transferscope.workspace import Workspace
+
+    chosen = _formats(formats)
+    workspace = Workspace(out)
+    the_plan = plan(study_of_folder(out))
+    cached = [task for task in the_plan.graph if workspace.store.has(task.key)]
+    outcome = Outcome(cached=cached, not_run=missing_tasks(the_plan, workspace.store))
+    exit_code = conclude(the_plan, workspace, outcome, default_workers(), "cpu", console)
+    _publish(workspace, chosen, with_latex, console)
+    return exit_code
+
+
+def _formats(names: Sequence[str]) -> list[Format]:
+    from transferscope.report.publication import FORMATS
+
+    for name in names:
+        if name not in FORMATS:
+            raise BadInput(f"--format {name}: unknown. Valid: {', '.join(FORMATS)}; SVG is always written.")
+    return [name for name in FORMATS if name in names]
+
+
+def _publish(workspace: Workspace, formats: Sequence[Format], with_latex: bool, console: Console) -> None:
+    """Write figures and tables for a paper beside those of the report."""
+    from transferscope.report.publication import figures_in, tables_in
+    from transferscope.workspace import read_findings
+
+    written: list[Path] = []
+    with workspace.writing():
+        for path, data in figures_in(workspace.root / "figures", formats):
+            write_atomically(path, data)
+            written.append(path)
+        if with_latex:
+            findings = read_findings(workspace.findings_file.read_text())
+            for path, text in tables_in(workspace.root / "tables", findings):
+                write_atomically(path, text)
+                written.append(path)
+    if written:
+        folders = sorted({f"{path.parent}/*{path.suffix}" for path in written})
+        console.print(
+            f"for a paper: {len(written)} files, {', '.join(folders)}", highlight=False, soft_wrap=True
+        )

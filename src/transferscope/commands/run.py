@@ -1,0 +1,146 @@
+"""Running a study, from the plan to the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from transferscope.commands.conclude import conclude, tell
+from transferscope.commands.machine import default_workers, resolved_device
+from transferscope.commands.place import missing_tasks
+from transferscope.config import Study
+from transferscope.errors import BadInput
+from transferscope.plan import Plan, plan
+from transferscope.store import Store
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from transferscope.execute.run import Executor, Outcome
+    from transferscope.workspace import Workspace
+
+ENGINES = ("local", "ray")
+
+
+def run_study(
+    study: Study,
+    out: Path,
+    *,
+    workers: int | None,
+    device: str,
+    engine: str = "local",
+    address: str | None = None,
+    console: Console,
+) -> int:
+    """Run a study, then write its tables, findings, figures and report.
+
+    Args:
+        study: the study.
+        out: folder for results and report.
+        workers: processes; as many as cores by default.
+        device: where to compute.
+        engine: "local", or "ray".
+        address: of a running Ray cluster; without one, Ray is started here.
+        console: where to print.
+
+    Returns:
+        The exit code: 0, or 1 where a task failed.
+
+    Raises:
+        BadInput: the study or the folder can't be used.
+    """
+    from transferscope.workspace import Workspace
+
+    if engine not in ENGINES:
+        raise BadInput(f"--engine {engine}: unknown. Valid: {', '.join(ENGINES)}.")
+    if address is not None and engine != "ray":
+        raise BadInput("--address is of a Ray cluster; add --engine ray.")
+    the_plan = plan(study)
+    if the_plan.assumed:
+        raise BadInput(f"{', '.join(the_plan.assumed)}: the data aren't at hand; their sizes were assumed.")
+    workspace = Workspace(out)
+    workspace.prepare(the_plan)
+    store = workspace.store
+    with store.in_use():
+        return _run_in(workspace, the_plan, store, workers, device, engine, address, console)
+
+
+def _run_in(
+    workspace: Workspace,
+    the_plan: Plan,
+    store: Store,
+    workers: int | None,
+    device: str,
+    engine: str,
+    address: str | None,
+    console: Console,
+) -> int:
+    from transferscope.execute.run import Outcome
+    from transferscope.workspace import read_findings
+
+    study = the_plan.study
+    missing = missing_tasks(the_plan, store)
+    num_workers = default_workers() if workers is None else workers
+    if missing:
+        if engine == "ray" and device == "auto":  # the driver's machine may be another kind than the nodes
+            device = "cuda" if study.resources.num_gpus else "cpu"
+        else:
+            device = resolved_device(device)
+        _try_network(the_plan, store)
+        executor = _executor(engine, study, store, num_workers, device, address)
+        outcome = _execute(the_plan, store, executor, console)
+    else:
+        outcome = Outcome(cached=list(the_plan.graph))
+        if workspace.is_drawn(the_plan):
+            return tell(read_findings(workspace.findings_file.read_text()), outcome, {}, workspace, console)
+    return conclude(the_plan, workspace, outcome, num_workers, device, console)
+
+
+def _try_network(the_plan: Plan, store: Store) -> None:
+    """Given weights are fitted, and networks of others tried: a mistake there shows before the first training."""
+    from transferscope.data.base import describe
+    from transferscope.options import ForeignNetwork
+
+    network = the_plan.study.network
+    given = [task for task in the_plan.graph if task.kind == "weights" and not store.has(task.key)]
+    if not given and not isinstance(network, ForeignNetwork):
+        return
+    import torch
+
+    from transferscope.execute.jobs import run_task
+    from transferscope.models.trial import try_network
+
+    if isinstance(network, ForeignNetwork):
+        for target in the_plan.study.targets.values():
+            about = describe(target.data)
+            try_network(network, about.num_classes, about.channels, about.image_size_px)
+    for task in given:
+        run_task(task, store, torch.device("cpu"))
+
+
+def _executor(
+    engine: str, study: Study, store: Store, num_workers: int, device: str, address: str | None
+) -> Executor:
+    from transferscope.execute.local import InProcess, Pool
+
+    if engine == "ray":
+        from transferscope.execute.ray_engine import RayCluster
+
+        needs = study.resources
+        return RayCluster(
+            store,
+            device,
+            address=address,
+            num_workers=num_workers,
+            num_cpus=needs.num_cpus,
+            num_gpus=needs.num_gpus,
+        )
+    return InProcess(store, device) if num_workers == 1 else Pool(store, device, num_workers)
+
+
+def _execute(the_plan: Plan, store: Store, executor: Executor, console: Console) -> Outcome:
+    from transferscope.execute.run import execute
+    from transferscope.progress import LineProgress, LiveProgress
+
+    reporter = LiveProgress(console) if console.is_terminal else LineProgress(console)
+    return execute(the_plan.graph, store, executor, reporter)
