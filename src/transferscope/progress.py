@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
@@ -42,9 +43,11 @@ class LiveProgress:
         self._clock.started(task)
         self._bars[task.key] = self._progress.add_task(f"  {task.title}", total=1.0, left="")
 
-    def progressed(self, task: Task, share: float) -> None:
+    def progressed(self, task: Task, share: float, row: Mapping[str, float]) -> None:
         self._clock.progressed(task, share)
-        self._progress.update(self._bars[task.key], completed=share)
+        loss = row.get("train_loss")
+        seen = "" if loss is None else f", loss {loss:.3g}"
+        self._progress.update(self._bars[task.key], completed=share, description=f"  {task.title}{seen}")
         self._refresh()
 
     def ended(self, task: Task, event: Event) -> None:
@@ -90,7 +93,7 @@ class LineProgress:
     def started(self, task: Task) -> None:
         self._clock.started(task)
 
-    def progressed(self, task: Task, share: float) -> None:
+    def progressed(self, task: Task, share: float, _row: Mapping[str, float]) -> None:
         self._clock.progressed(task, share)
 
     def ended(self, task: Task, event: Event) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,7 +36,7 @@ class KillsOnce:
     def started(self, task: Task) -> None:
         self.started_tasks.append(task.key)
 
-    def progressed(self, task: Task, share: float) -> None:
+    def progressed(self, task: Task, share: float, row: Mapping[str, float]) -> None:
         if not self.killed and isinstance(task.payload, Run) and task.payload.recipe.epochs == 20:
             self.killed = task.key
             (worker,) = multiprocessing.active_children()

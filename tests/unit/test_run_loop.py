@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,7 @@ class Listens:
     def started(self, task: Task) -> None:
         self.told.append(("started", task.key))
 
-    def progressed(self, task: Task, share: float) -> None:
+    def progressed(self, task: Task, share: float, row: Mapping[str, float]) -> None:
         self.told.append(("progressed", task.key, share))
 
     def ended(self, task: Task, event: Event) -> None:

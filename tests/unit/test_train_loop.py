@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -204,9 +205,12 @@ def test_a_batch_larger_than_the_data_is_all_of_it() -> None:
 
 
 def test_progress_is_told_after_each_epoch() -> None:
-    shares: list[float] = []
-    trained(RECIPES["one batch"], on_progress=shares.append)
-    assert shares == pytest.approx([1 / 3, 2 / 3, 1])
+    told: list[tuple[float, Mapping[str, float]]] = []
+    history = trained(RECIPES["one batch"], on_progress=lambda *one: told.append(one)).history
+    assert [share for share, _ in told] == pytest.approx([0, 1 / 3, 2 / 3, 1])
+    assert [dict(row) for _, row in told] == [
+        {name: value for name, value in row.items() if value is not None} for row in history.to_dicts()
+    ]
 
 
 def test_a_loss_that_is_not_finite_fails_with_its_step_and_rate() -> None:

@@ -16,7 +16,7 @@ from transferscope.store import Store
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from transferscope.execute.run import Executor, Outcome
+    from transferscope.execute.run import Executor, Reporter
     from transferscope.workspace import Workspace
 
 ENGINES = ("local", "ray")
@@ -75,7 +75,7 @@ def _run_in(
     address: str | None,
     console: Console,
 ) -> int:
-    from transferscope.execute.run import Outcome
+    from transferscope.execute.run import Outcome, execute
     from transferscope.workspace import read_findings
 
     study = the_plan.study
@@ -87,8 +87,9 @@ def _run_in(
         else:
             device = resolved_device(device)
         _try_network(the_plan, store)
-        executor = _executor(engine, study, store, num_workers, device, address)
-        outcome = _execute(the_plan, store, executor, console)
+        reporter = _reporter(console)
+        executor = _executor(engine, study, store, num_workers, device, address, reporter)
+        outcome = execute(the_plan.graph, store, executor, reporter)
     else:
         outcome = Outcome(cached=list(the_plan.graph))
         if workspace.is_drawn(the_plan):
@@ -119,7 +120,13 @@ def _try_network(the_plan: Plan, store: Store) -> None:
 
 
 def _executor(
-    engine: str, study: Study, store: Store, num_workers: int, device: str, address: str | None
+    engine: str,
+    study: Study,
+    store: Store,
+    num_workers: int,
+    device: str,
+    address: str | None,
+    reporter: Reporter,
 ) -> Executor:
     from transferscope.execute.local import InProcess, Pool
 
@@ -135,12 +142,12 @@ def _executor(
             num_cpus=needs.num_cpus,
             num_gpus=needs.num_gpus,
         )
-    return InProcess(store, device) if num_workers == 1 else Pool(store, device, num_workers)
+    if num_workers == 1:
+        return InProcess(store, device, reporter.progressed)
+    return Pool(store, device, num_workers)
 
 
-def _execute(the_plan: Plan, store: Store, executor: Executor, console: Console) -> Outcome:
-    from transferscope.execute.run import execute
+def _reporter(console: Console) -> Reporter:
     from transferscope.progress import LineProgress, LiveProgress
 
-    reporter = LiveProgress(console) if console.is_terminal else LineProgress(console)
-    return execute(the_plan.graph, store, executor, reporter)
+    return LiveProgress(console) if console.is_terminal else LineProgress(console)

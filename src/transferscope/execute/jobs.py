@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,10 +39,13 @@ from transferscope.train.held_out import hold_out
 from transferscope.train.loop import Diverged, train
 from transferscope.train.rate_search import best_rate
 
-Progress = Callable[[float], None]
+Progress = Callable[[float, Mapping[str, float]], None]
+"""Told the share that is done, and the newest row of a training's history."""
 
 
-def run_task(task: Task, store: Store, device: torch.device, on_progress: Progress = lambda _: None) -> float:
+def run_task(
+    task: Task, store: Store, device: torch.device, on_progress: Progress = lambda *_: None
+) -> float:
     """Compute a task whose inputs are in the store, and store its result.
 
     Returns:

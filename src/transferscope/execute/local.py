@@ -11,9 +11,10 @@ import os
 import signal
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
@@ -33,6 +34,8 @@ class Event:
     """died: its process was killed from outside; the task may be run again."""
     share: float = 0.0
     """Share that is done; only for progress."""
+    row: Mapping[str, float] = field(default_factory=dict)
+    """The newest row of a training's history; only for progress."""
     seconds: float = 0.0
     """How long it took; only for done."""
     reason: str = ""
@@ -42,12 +45,23 @@ class Event:
 
 
 class InProcess:
-    """One task at a time, here."""
+    """One task at a time, here.
+
+    Args:
+        store: where results go.
+        device: where to compute.
+        tell: told how the task gets on while `events` computes it.
+    """
 
     slots = 1
 
-    def __init__(self, store: Store, device: str) -> None:
-        self._store, self._device = store, device
+    def __init__(
+        self,
+        store: Store,
+        device: str,
+        tell: Callable[[Task, float, Mapping[str, float]], None] = lambda *_: None,
+    ) -> None:
+        self._store, self._device, self._tell = store, device, tell
         self._next: Task | None = None
 
     def submit(self, task: Task) -> None:
@@ -58,7 +72,7 @@ class InProcess:
         """Compute the task that was submitted."""
         task, self._next = self._next, None
         if task is not None:
-            yield attempt(task, self._store, self._device, lambda _: None)
+            yield attempt(task, self._store, self._device, partial(self._tell, task))
 
     def close(self) -> None:
         """Nothing to end."""
@@ -149,7 +163,7 @@ def _worker_main(pipe: Connection, root: str, device: str) -> None:
             task,
             store,
             device,
-            lambda share, key=key: pipe.send(Event(key=key, what="progress", share=share)),
+            lambda share, row, key=key: pipe.send(Event(key=key, what="progress", share=share, row=row)),
         )
         pipe.send(event)
 
@@ -158,7 +172,7 @@ def attempt(
     task: Task,
     store: Store,
     device: str,
-    on_progress: Callable[[float], None],
+    on_progress: Callable[[float, Mapping[str, float]], None],
     reraised: tuple[type[Exception], ...] = (),
 ) -> Event:
     """Compute a task here, with one torch thread, and say how it ended.
@@ -167,7 +181,7 @@ def attempt(
         task: inputs are in the store.
         store: where the result goes.
         device: where to compute.
-        on_progress: told the share that is done.
+        on_progress: told the share that is done, and the newest row of a training's history.
         reraised: exceptions that are the caller's to handle; all others make the event "failed".
     """
     try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ TRANSIENT = (ConnectionError, TimeoutError)
 """Exceptions of remote storage that a second try may not meet; only these are retried."""
 CONNECT_S = 10.0
 """How long the cluster's address may take to answer."""
+_Told = tuple[float, Mapping[str, float]]
+"""Share that is done, and the newest row of a training's history."""
 POLL_S = 0.2
 """How long to wait for a task's end before progress is looked at."""
 
@@ -109,16 +111,19 @@ class RayCluster:
         self._ray.shutdown()
 
     def _reports(self) -> list[Event]:
-        """The newest progress of each task under way."""
+        """The progress of each task under way since it was last asked for."""
         from ray.exceptions import RayError
 
         try:
-            newest: dict[str, float] = self._ray.get(self._progress.take.remote())
+            told: dict[str, list[_Told]] = self._ray.get(self._progress.take.remote())
         except RayError:  # its node died: progress is only for the eyes, and Ray starts it again
             return []
         running = {task.key for task in self._running.values()}
         return [
-            Event(key=key, what="progress", share=share) for key, share in newest.items() if key in running
+            Event(key=key, what="progress", share=share, row=row)
+            for key, tale in told.items()
+            if key in running
+            for share, row in tale
         ]
 
     def _connect(self, address: str | None, num_workers: int | None) -> None:
@@ -148,17 +153,17 @@ class RayCluster:
 
 
 class _Progress:
-    """An actor that holds the newest progress of each task until the driver asks."""
+    """An actor that holds the progress of each task until the driver asks."""
 
     def __init__(self) -> None:
-        self._shares: dict[str, float] = {}
+        self._told: dict[str, list[_Told]] = {}
 
-    def tell(self, key: str, share: float) -> None:
-        self._shares[key] = share
+    def tell(self, key: str, share: float, row: Mapping[str, float]) -> None:
+        self._told.setdefault(key, []).append((share, row))
 
-    def take(self) -> dict[str, float]:
-        shares, self._shares = self._shares, {}
-        return shares
+    def take(self) -> dict[str, list[_Told]]:
+        told, self._told = self._told, {}
+        return told
 
 
 def _run(task: Task, root: str, device: str, progress: Any) -> Event:
@@ -167,7 +172,7 @@ def _run(task: Task, root: str, device: str, progress: Any) -> Event:
         task,
         Store(Path(root)),
         device,
-        lambda share: progress.tell.remote(task.key, share),
+        lambda share, row: progress.tell.remote(task.key, share, dict(row)),
         reraised=TRANSIENT,
     )
 

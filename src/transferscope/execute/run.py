@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -43,7 +43,7 @@ class Reporter(Protocol):
 
     def begin(self, to_do: list[Task], num_cached: int) -> None: ...
     def started(self, task: Task) -> None: ...
-    def progressed(self, task: Task, share: float) -> None: ...
+    def progressed(self, task: Task, share: float, row: Mapping[str, float], /) -> None: ...
     def ended(self, task: Task, event: Event) -> None: ...
     def finish(self) -> None: ...
 
@@ -114,7 +114,7 @@ def execute(graph: Graph, store: Shelf, executor: Executor, reporter: Reporter) 
             for event in executor.events():
                 task = running[event.key]
                 if event.what == "progress":
-                    reporter.progressed(task, event.share)
+                    reporter.progressed(task, event.share, event.row)
                     continue
                 del running[event.key]
                 store.release(event.key)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from transferscope.execute.local import Event
@@ -90,7 +90,7 @@ class _Silent:
     def started(self, task: Task) -> None:
         pass
 
-    def progressed(self, task: Task, share: float) -> None:
+    def progressed(self, task: Task, share: float, row: Mapping[str, float]) -> None:
         pass
 
     def ended(self, task: Task, event: Event) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,7 +90,7 @@ def train(
     seed: int,
     device: torch.device,
     held_out_split: ImageSplit | None = None,
-    on_progress: Callable[[float], None] = lambda _: None,
+    on_progress: Callable[[float, Mapping[str, float]], None] = lambda *_: None,
 ) -> Trained:
     """Train by the recipe.
 
@@ -104,7 +104,7 @@ def train(
         seed: of the order of the batches, and of augmentation and mixup.
         device: where to train.
         held_out_split: images held out of the training, where the recipe holds some out.
-        on_progress: told the share that is done after each epoch.
+        on_progress: told the share that is done after each epoch, and its row of the history; at the start, epoch 0's.
 
     Raises:
         Diverged: the loss is not finite, or what a kept network gives; says the step or epoch, and the rate.
@@ -129,6 +129,7 @@ def train(
         model, {"held_out": held_out_split, "test": test_split}, recipe, normalization, device
     )
     rows: list[dict[str, Any]] = [{"epoch": 0, **evaluation.at(0, recipe.learning_rate)}]
+    on_progress(0.0, rows[0])
     if recipe.augmentation == "none" and images.numel() <= NORMALISED_AT_ONCE:
         # once instead of at every step: the same to the bit, as each image is normalised by itself
         images = normalize(images, normalization)
@@ -156,7 +157,7 @@ def train(
             diverged.history = pl.DataFrame([*rows, row | unknown], schema=HISTORY_SCHEMA)
             raise
         rows.append(row)
-        on_progress(epoch / recipe.epochs)
+        on_progress(epoch / recipe.epochs, row)
     return Trained(
         checkpoints=evaluation.checkpoints,
         history=pl.DataFrame(rows, schema=HISTORY_SCHEMA),
