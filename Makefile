@@ -1,4 +1,4 @@
-# make install | demo | test | check | bench | clean. Needs a Python from 3.11 to 3.13 with venv, nothing else.
+# make install | demo | test | check | docs | bench | clean. Needs a Python from 3.11 to 3.13 with venv, nothing else.
 PYTHON ?= python3
 DEMO_FLAGS ?=
 PYTEST_FLAGS ?=
@@ -8,7 +8,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .PRECIOUS: $(INSTALLED)-%
-.PHONY: install demo test check bench bench-check clean
+.PHONY: install demo test check docs bench bench-check clean
 
 install: $(INSTALLED)-base
 
@@ -24,6 +24,10 @@ check: $(INSTALLED)-check
 	$(BIN)/ruff check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
+
+# The site, in build/site: every warning is an error, and nothing is asked of any host.
+docs: $(INSTALLED)-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # Beside others' code for the same work: all jobs, one (make bench-shuffle), or whether a ratio fell under its bar.
 bench: $(INSTALLED)-benchmark
