@@ -152,7 +152,7 @@ def _given_caveat(plan: Plan, workspace: Workspace) -> str:
     """What is to be said wherever P appears, if its weights were given and look untrained."""
     for task in plan.graph:
         if task.kind == "weights" and workspace.store.has(task.key):
-            untrained = read_given(workspace.store.path(task.key))["untrained"]
+            untrained = read_given(workspace.store.result(task.key))["untrained"]
             if untrained:
                 return (
                     f"\n\nThe given weights of P look untrained in {', '.join(untrained)}: there they are as a new "

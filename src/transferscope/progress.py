@@ -11,6 +11,9 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from transferscope.execute.local import Event
 from transferscope.task import Task
 
+AGAIN = ("died", "damaged")
+"""Ends after which a task is run again, as long as it isn't too often."""
+
 
 class LiveProgress:
     """A bar for the whole run with the time left, and a bar for each task under way."""
@@ -38,6 +41,10 @@ class LiveProgress:
         self._cached = cached
         self._whole = self._progress.add_task(f"0/{self._total} tasks{cached}", total=1.0, left="")
         self._progress.start()
+
+    def added(self, tasks: list[Task]) -> None:
+        self._clock.added(tasks)
+        self._total += len(tasks)
 
     def started(self, task: Task) -> None:
         self._clock.started(task)
@@ -90,6 +97,10 @@ class LineProgress:
         if to_do:
             self._console.print(f"{len(to_do)} tasks to run, {num_cached} cached", highlight=False)
 
+    def added(self, tasks: list[Task]) -> None:
+        self._clock.added(tasks)
+        self._total += len(tasks)
+
     def started(self, task: Task) -> None:
         self._clock.started(task)
 
@@ -98,7 +109,7 @@ class LineProgress:
 
     def ended(self, task: Task, event: Event) -> None:
         self._clock.ended(task, event)
-        self._ended += event.what != "died"
+        self._ended += event.what not in AGAIN
         left = self._clock.seconds_left()
         end = f"{event.seconds:.1f} s" if event.what == "done" else f"{event.what}: {event.reason}"
         tail = "" if left is None else f", about {duration(left)} left"
@@ -122,6 +133,9 @@ class RemainingTime:
         self._shares: dict[str, tuple[float, float]] = {}
         self._since = time.monotonic()
 
+    def added(self, tasks: list[Task]) -> None:
+        self._total += sum(task.cost for task in tasks)
+
     def started(self, task: Task) -> None:
         self._shares[task.key] = (task.cost, 0.0)
 
@@ -130,7 +144,7 @@ class RemainingTime:
 
     def ended(self, task: Task, event: Event) -> None:
         del self._shares[task.key]
-        if event.what != "died":
+        if event.what not in AGAIN:
             self._done += task.cost
 
     @property

@@ -45,7 +45,7 @@ def _collect(name: str, plan: Plan, store: Store) -> AnalysisResult:
         schema = {column.name: DTYPES[column.dtype] for column in documented}
         parts = [pl.DataFrame(schema=schema)]
         for planned in present:
-            rows = pl.read_parquet(store.path(planned.task_key) / f"{table}.parquet")
+            rows = pl.read_parquet(store.result(planned.task_key) / f"{table}.parquet")
             keys = [
                 pl.lit(planned.cell.keys[column.name], DTYPES[column.dtype]).alias(column.name)
                 for column in module.KEYS

@@ -1,13 +1,13 @@
 """Results on disk, by key.
 
 A result is a folder of files. It is written under another name, its marker `done.json` last, flushed, and
-renamed in one step: a result that can be seen is whole, whenever the writer was killed.
+renamed in one step: a result that can be seen is whole, whenever the writer was killed. What happens to it later
+is noticed by the checksums in the marker: see `checksums`.
 """
 
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import shutil
 import uuid
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from transferscope.checksums import Damaged, Result, flushed, sealed, unsealed
 from transferscope.errors import BadInput
 
 MARKER = "done.json"
@@ -60,7 +61,10 @@ class Store:
         return self.root / "objects" / key[:2] / key
 
     def has(self, key: str) -> bool:
-        """Whether the result is there and each of its files has the size it was written with."""
+        """Whether the result is there and each of its files has the size it was written with.
+
+        Checksums are left to who reads: a run of hundreds of finished tasks is found finished at once.
+        """
         info = self._read_marker(key)
         if info is None:
             return False
@@ -69,6 +73,42 @@ class Store:
             return all((folder / name).stat().st_size == size for name, size in info["files"].items())
         except OSError:
             return False
+
+    def result(self, key: str) -> Result:
+        """A result to read, whose files are checked as they are asked for.
+
+        Raises:
+            Damaged: it isn't there, or its marker can't be read.
+        """
+        folder, info = self.path(key), self._read_marker(key)
+        if info is None:
+            raise Damaged(key, f"{folder / MARKER} is missing or damaged")
+        return Result(key=key, folder=folder, sizes=info["files"], checksums=info.get("checksums", {}))
+
+    def flaw(self, key: str) -> str:
+        """What is wrong with a result; nothing where it is whole, by checksum, or not there at all."""
+        if not self.path(key).exists():
+            return ""
+        try:
+            self.result(key).check()
+        except Damaged as damaged:
+            return damaged.reason
+        return ""
+
+    def discard_damaged(self, key: str) -> str:
+        """Remove a result that is damaged, and say what was wrong with it; leave any other.
+
+        What another run is at is left to it.
+        """
+        if not self.claim(key):
+            return ""
+        try:
+            flaw = self.flaw(key)
+            if flaw:
+                self.remove(key)
+            return flaw
+        finally:
+            self.release(key)
 
     def info(self, key: str) -> dict[str, Any]:
         """What was noted with a result: title, seconds, when and where it was made, sizes of its files."""
@@ -87,17 +127,19 @@ class Store:
         scratch.mkdir(parents=True)
         try:
             write(scratch)
-            sizes = {
-                str(path.relative_to(scratch)): _flush(path)
+            written = {
+                str(path.relative_to(scratch)): flushed(path)
                 for path in sorted(scratch.rglob("*"))
                 if path.is_file()
             }
+            sizes = {name: size for name, (size, _) in written.items()}
+            checksums = {name: checksum for name, (_, checksum) in written.items()}
             marker = scratch / MARKER
-            marker.write_text(json.dumps({**info, "files": sizes}, indent=1, sort_keys=True))
-            _flush(marker)
-            if not self.has(key):
+            marker.write_text(sealed({**info, "files": sizes, "checksums": checksums}))
+            flushed(marker)
+            if not self.has(key) or self.flaw(key):
                 if folder.exists():
-                    shutil.rmtree(folder)
+                    self.remove(key)
                 folder.parent.mkdir(parents=True, exist_ok=True)
                 try:
                     scratch.rename(folder)
@@ -189,10 +231,10 @@ class Store:
 
     def _read_marker(self, key: str) -> dict[str, Any] | None:
         try:
-            info = json.loads((self.path(key) / MARKER).read_text())
+            text = (self.path(key) / MARKER).read_text()
         except (OSError, ValueError):
             return None
-        return info if isinstance(info, dict) and isinstance(info.get("files"), dict) else None
+        return unsealed(text)
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -202,7 +244,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     scratch = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}")
     try:
         scratch.write_bytes(data)
-        _flush(scratch)
+        flushed(scratch)
         scratch.replace(path)
     finally:
         scratch.unlink(missing_ok=True)
@@ -214,16 +256,6 @@ def sweep_files(folder: Path) -> None:
         pid = scratch.suffix[1:].partition("-")[0]
         if pid.isdigit() and not _alive(int(pid)):
             scratch.unlink(missing_ok=True)
-
-
-def _flush(path: Path) -> int:
-    """Bring a file to the disk; its size in bytes."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-        return os.fstat(descriptor).st_size
-    finally:
-        os.close(descriptor)
 
 
 def _locked(file: IO[bytes], how: int) -> bool:

@@ -20,6 +20,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from transferscope.checksums import checksum
 from transferscope.claims import BY_ID
 from transferscope.config import Study
 from transferscope.errors import BadInput
@@ -74,16 +75,16 @@ class Workspace:
         try:
             origin = json.loads(self.provenance_file.read_text())
             return origin["outputs_key"] == outputs_key(plan) and all(
-                (self.root / name).is_file() for name in origin["outputs"]
+                checksum(self.root / name) == written for name, written in origin["outputs"].items()
             )
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return False
 
-    def outputs(self) -> list[str]:
-        """The files that people read, relative to the folder."""
+    def outputs(self) -> dict[str, str]:
+        """The checksums of the files that people read, by name relative to the folder."""
         found = [path for name in ("tables", "figures") for path in (self.root / name).glob("[!.]*")]
         found += [self.report, self.findings_file, self.study_file]
-        return sorted(path.relative_to(self.root).as_posix() for path in found)
+        return {path.relative_to(self.root).as_posix(): checksum(path) for path in sorted(found)}
 
     @property
     def findings_file(self) -> Path:

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -32,6 +32,8 @@ class KillsOnce:
     died: list[str] = field(default_factory=list)
 
     def begin(self, to_do: Sequence[Task], num_cached: int) -> None: ...
+
+    def added(self, tasks: Sequence[Task]) -> None: ...
 
     def started(self, task: Task) -> None:
         self.started_tasks.append(task.key)
@@ -114,8 +116,12 @@ def test_a_failure_is_told_with_its_reason_and_where_it_came_from(tmp_path: Path
     train = next(task for task in plan(study).graph if task.kind == "train")
     executor.submit(train)  # its data are not in the store
     (event,) = executor.events()
+    assert (event.key, event.what) == (train.key, "damaged")
+    assert event.reason == f"{store.path(train.inputs[0]) / MARKER} is missing or damaged"
+    executor.submit(replace(train, inputs=()))
+    (event,) = executor.events()
     assert (event.key, event.what) == (train.key, "failed")
-    assert event.reason.startswith("FileNotFoundError: ")
+    assert event.reason.startswith("IndexError: ")
     assert "Traceback" in event.details
     assert not store.has(train.key)
 

@@ -60,6 +60,9 @@ class Listens:
     def begin(self, to_do: list[Task], num_cached: int) -> None:
         self.told.append(("begin", [task.key for task in to_do], num_cached))
 
+    def added(self, tasks: list[Task]) -> None:
+        self.told.append(("added", [task.key for task in tasks]))
+
     def started(self, task: Task) -> None:
         self.told.append(("started", task.key))
 
@@ -189,3 +192,96 @@ def test_the_reporter_is_told_everything_in_order(store: Store) -> None:
         ("ended", "alone", "failed"),
         ("finish",),
     ]
+
+
+@dataclass
+class Forgetful:
+    """A shelf that finds some of what it has damaged, once each."""
+
+    held: set[str] = field(default_factory=set)
+    damaged: set[str] = field(default_factory=set)
+
+    def has(self, key: str) -> bool:
+        return key in self.held
+
+    def claim(self, key: str) -> bool:
+        return True
+
+    def release(self, key: str) -> None: ...
+
+    def discard_damaged(self, key: str) -> str:
+        if key not in self.damaged:
+            return ""
+        self.damaged.remove(key)
+        self.held.remove(key)
+        return f"{key}.file is damaged"
+
+
+@dataclass
+class Stores(Pretends):
+    """Puts on the shelf what is done; a task with a damaged or missing input isn't."""
+
+    shelf: Forgetful = field(default_factory=Forgetful)
+
+    def events(self) -> Iterator[Event]:
+        task = self.waiting.pop(0)
+        if any(key in self.shelf.damaged or key not in self.shelf.held for key in task.inputs):
+            yield Event(key=task.key, what="damaged", reason="an input")
+            return
+        self.shelf.held.add(task.key)
+        yield Event(key=task.key, what="done")
+
+
+def test_a_damaged_input_and_what_that_needs_is_computed_again_and_then_its_reader() -> None:
+    shelf = Forgetful(held={"long", "short"}, damaged={"long"})  # what they were made from is gone
+    executor, reporter = Stores(shelf=shelf), Listens()
+    outcome = execute(GRAPH, shelf, executor, reporter)
+    assert executor.submitted == ["longer", "data", "long", "longer", "alone", "last", "both"]
+    assert ("added", ["long", "data"]) in reporter.told
+    assert outcome.complete
+    assert keys(outcome.cached) == ["short"]
+    assert keys(outcome.succeeded) == ["data", "long", "longer", "alone", "last", "both"]
+
+
+def test_two_readers_of_a_damaged_result_wait_for_it_once() -> None:
+    shelf = Forgetful(held={"data"}, damaged={"data"})
+    executor = Stores(shelf=shelf, slots=2)
+    outcome = execute(GRAPH, shelf, executor, Listens())
+    assert [executor.submitted.count(key) for key in ("data", "long", "short", "longer", "last", "both")] == [
+        1,
+        2,
+        1,
+        1,
+        1,
+        1,
+    ]
+    assert outcome.complete
+
+
+def test_damage_that_comes_back_ends_in_a_failure() -> None:
+    class Decays(Forgetful):
+        def has(self, key: str) -> bool:
+            if key == "longer" and key in self.held:
+                self.damaged.add(key)
+            return super().has(key)
+
+        def discard_damaged(self, key: str) -> str:
+            self.has(key)
+            return super().discard_damaged(key)
+
+    class Decaying(Stores):
+        def events(self) -> Iterator[Event]:
+            if self.waiting[0].key == "both":
+                self.waiting.pop(0)
+                yield Event(key="both", what="damaged", reason="an input")
+                return
+            yield from super().events()
+
+    shelf = Decays()
+    executor = Decaying(shelf=shelf)
+    outcome = execute(GRAPH, shelf, executor, Listens())
+    (failure,) = outcome.failed
+    assert (
+        failure.reason == "the result of longer: longer.file is damaged, 3 times; does the disk still work?"
+    )
+    assert executor.submitted.count("both") == MAX_ATTEMPTS

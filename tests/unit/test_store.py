@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from transferscope.checksums import Damaged
 from transferscope.errors import BadInput
 from transferscope.store import MARKER, Store, sweep_files, write_atomically
 
@@ -41,7 +43,15 @@ def test_a_result_is_found_with_its_files_and_its_note(store: Store) -> None:
     store.commit(KEY, writes("hello"), {"title": "a task", "seconds": 1.5})
     assert store.has(KEY)
     assert (store.path(KEY) / "result.txt").read_text() == "hello"
-    assert store.info(KEY) == {"title": "a task", "seconds": 1.5, "files": {"result.txt": 5}}
+    hello = (
+        "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"  # of FIPS 180-4: sha256sum says so
+    )
+    assert store.info(KEY) == {
+        "title": "a task",
+        "seconds": 1.5,
+        "files": {"result.txt": 5},
+        "checksums": {"result.txt": hello},
+    }
     assert files(store) == [f"objects/ab/{KEY}/{name}" for name in (MARKER, "result.txt")]
 
 
@@ -149,15 +159,112 @@ def strange_marker(folder: Path) -> None:
     (folder / MARKER).write_text(json.dumps([1, 2]))
 
 
-@pytest.mark.parametrize("damage", [cut, remove, remove_marker, cut_marker, strange_marker])
+def flip_marker(folder: Path) -> None:
+    (folder / MARKER).write_text((folder / MARKER).read_text().replace("a task", "b task"))
+
+
+def unseal_marker(folder: Path) -> None:
+    (folder / MARKER).write_text((folder / MARKER).read_text().replace("seal", "seam"))
+
+
+@pytest.mark.parametrize(
+    "damage", [cut, remove, remove_marker, cut_marker, strange_marker, flip_marker, unseal_marker]
+)
 def test_a_damaged_result_is_not_there_and_is_replaced(store: Store, damage: Callable[[Path], None]) -> None:
-    store.commit(KEY, writes("hello"), {})
+    store.commit(KEY, writes("hello"), {"title": "a task"})
     damage(store.path(KEY))
     assert not store.has(KEY)
+    assert store.flaw(KEY).startswith(str(store.path(KEY)))
     store.commit(KEY, writes("again"), {})
     assert store.has(KEY)
     assert (store.path(KEY) / "result.txt").read_text() == "again"
     assert sorted(path.name for path in store.path(KEY).iterdir()) == [MARKER, "result.txt"]
+
+
+def test_a_flipped_bit_is_found_by_who_reads(store: Store) -> None:
+    store.commit(KEY, writes("hello"), {})
+    path = store.path(KEY) / "result.txt"
+    for bit in range(8 * 5):
+        flipped = int.from_bytes(b"hello", "big") ^ (1 << bit)
+        path.write_bytes(flipped.to_bytes(5, "big"))
+        assert store.has(KEY), "sizes alone don't show it"
+        with pytest.raises(Damaged, match="another checksum") as caught:
+            _ = store.result(KEY) / "result.txt"
+        assert caught.value.key == KEY
+        assert store.flaw(KEY) == caught.value.reason
+    store.commit(KEY, writes("hello"), {})
+    assert store.flaw(KEY) == ""
+    assert (store.result(KEY) / "result.txt").read_text() == "hello"
+    assert not list((store.root / "unfinished").iterdir())
+
+
+def test_only_the_file_that_is_read_is_looked_at(store: Store) -> None:
+    def write(folder: Path) -> None:
+        writes("one", "one.txt")(folder)
+        writes("two", "two.txt")(folder)
+
+    store.commit(KEY, write, {})
+    (store.path(KEY) / "two.txt").write_text("owt")
+    assert (store.result(KEY) / "one.txt").read_text() == "one"
+    with pytest.raises(Damaged, match=r"two\.txt has another checksum"):
+        _ = store.result(KEY) / "two.txt"
+
+
+@pytest.mark.parametrize(("damage", "said"), [(cut, "3 bytes instead of 5"), (remove, "No such file")])
+def test_a_file_that_is_gone_or_cut_is_named(store: Store, damage: Callable[[Path], None], said: str) -> None:
+    store.commit(KEY, writes("hello"), {})
+    damage(store.path(KEY))
+    with pytest.raises(Damaged, match=said):
+        _ = store.result(KEY) / "result.txt"
+
+
+def test_a_disk_that_fails_to_read_is_damage_and_a_missing_right_is_not(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.commit(KEY, writes("hello"), {})
+
+    def fails(number: int) -> None:
+        def fail(*_: object) -> None:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr("transferscope.checksums.checksum", fail)
+
+    fails(errno.EIO)
+    with pytest.raises(Damaged, match="put/output error"):
+        _ = store.result(KEY) / "result.txt"
+    fails(errno.EACCES)
+    with pytest.raises(PermissionError):
+        _ = store.result(KEY) / "result.txt"
+
+
+def test_what_is_not_there_is_not_damaged_but_cannot_be_read(store: Store) -> None:
+    assert store.flaw(KEY) == ""
+    with pytest.raises(Damaged, match="is missing or damaged"):
+        store.result(KEY)
+
+
+def test_only_a_damaged_result_is_discarded_and_not_under_anothers_hands(store: Store) -> None:
+    store.commit(KEY, writes("hello"), {})
+    assert store.discard_damaged(KEY) == ""
+    (store.path(KEY) / "result.txt").write_text("jello")
+    assert store.claim(KEY)
+    assert store.discard_damaged(KEY) == "", "who is at it will replace it"
+    store.release(KEY)
+    assert "another checksum" in store.discard_damaged(KEY)
+    assert not store.path(KEY).exists()
+    assert files(store) == []
+
+
+def test_a_result_of_a_version_without_checksums_can_be_read(store: Store) -> None:
+    folder = store.path(KEY)
+    folder.mkdir(parents=True)
+    (folder / "result.txt").write_text("hello")
+    (folder / MARKER).write_text(json.dumps({"title": "old", "files": {"result.txt": 5}}))
+    assert store.has(KEY)
+    assert store.flaw(KEY) == ""
+    assert (store.result(KEY) / "result.txt").read_text() == "hello"
+    cut(folder)
+    assert "3 bytes instead of 5" in store.flaw(KEY)
 
 
 def test_of_two_writers_of_one_key_the_first_stays(store: Store) -> None:

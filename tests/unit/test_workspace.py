@@ -55,5 +55,7 @@ def test_drawn_only_while_every_file_is_there(tmp_path: Path) -> None:
     workspace.provenance_file.write_text(json.dumps(origin))
     assert workspace.is_drawn(the_plan)
     assert not workspace.is_drawn(plan(load_study(DEMO, variant="quick")))
+    table.write_text("y")
+    assert not workspace.is_drawn(the_plan)
     table.unlink()
     assert not workspace.is_drawn(the_plan)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from transferscope.config import Study
 from transferscope.errors import BadInput
@@ -10,6 +11,9 @@ from transferscope.plan import Plan
 from transferscope.store import Store
 from transferscope.study_file import load_study
 from transferscope.task import Task
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def study_of_folder(out: Path) -> Study:
@@ -22,6 +26,16 @@ def study_of_folder(out: Path) -> Study:
     if not path.exists():
         raise BadInput(f"{out} holds no study: there is no study.yaml. Name the --out folder of a run.")
     return load_study(path)
+
+
+def discard_damaged(plan: Plan, store: Store, consequence: str, console: Console) -> None:
+    """Remove the damaged ones of a plan's results, and name each."""
+    from transferscope.execute import damage
+
+    for found in damage.discard_damaged(plan.graph, store):
+        console.print(
+            f"damaged: {found}; {consequence}", highlight=False, markup=False, soft_wrap=True, style="yellow"
+        )
 
 
 def missing_tasks(plan: Plan, store: Store) -> list[Task]:

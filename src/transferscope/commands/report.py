@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from transferscope.commands.conclude import conclude
 from transferscope.commands.machine import default_workers
-from transferscope.commands.place import missing_tasks, study_of_folder
+from transferscope.commands.place import discard_damaged, missing_tasks, study_of_folder
 from transferscope.errors import BadInput
 from transferscope.plan import plan
 from transferscope.store import write_atomically
@@ -39,6 +39,7 @@ def draw_report(out: Path, *, formats: Sequence[str] = (), with_latex: bool = Fa
     chosen = _formats(formats)
     workspace = Workspace(out)
     the_plan = plan(study_of_folder(out))
+    discard_damaged(the_plan, workspace.store, "transferscope run computes it again", console)
     cached = [task for task in the_plan.graph if workspace.store.has(task.key)]
     outcome = Outcome(cached=cached, not_run=missing_tasks(the_plan, workspace.store))
     exit_code = conclude(the_plan, workspace, outcome, default_workers(), "cpu", console)

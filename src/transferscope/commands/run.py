@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from transferscope.commands.conclude import conclude, tell
 from transferscope.commands.machine import default_workers, resolved_device
-from transferscope.commands.place import missing_tasks
+from transferscope.commands.place import discard_damaged, missing_tasks
 from transferscope.config import Study
 from transferscope.errors import BadInput
 from transferscope.plan import Plan, plan
@@ -81,6 +81,9 @@ def _run_in(
     study = the_plan.study
     missing = missing_tasks(the_plan, store)
     num_workers = default_workers() if workers is None else workers
+    if missing or not workspace.is_drawn(the_plan):
+        discard_damaged(the_plan, store, "it is computed again", console)
+        missing = missing_tasks(the_plan, store)
     if missing:
         if engine == "ray" and device == "auto":  # the driver's machine may be another kind than the nodes
             device = "cuda" if study.resources.num_gpus else "cpu"

@@ -24,6 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from transferscope.analysis import Column, Row, Split
+from transferscope.checksums import Folder
 from transferscope.data.base import Description, ImageData, ImageSplit
 from transferscope.data.normalize import normalize
 from transferscope.data.shuffle import block_shuffle, pixel_channel_shuffle
@@ -56,13 +57,13 @@ def write_description(folder: Path, about: Description) -> None:
     (folder / "about.json").write_text(json.dumps(asdict(about)))
 
 
-def read_description(folder: Path) -> Description:
+def read_description(folder: Folder) -> Description:
     """What the data set of a data or train result is."""
     fields = json.loads((folder / "about.json").read_text())
     return Description(**{**fields, "class_names": tuple(fields["class_names"])})
 
 
-def read_data(folder: Path, view: View) -> ImageData:
+def read_data(folder: Folder, view: View) -> ImageData:
     """A decoded data set under a view: train and test are shuffled by the same permutation."""
     ids = json.loads((folder / "ids.json").read_text())
     splits = {}
@@ -109,7 +110,7 @@ def write_search(folder: Path, history: pl.DataFrame, about: Description) -> Non
     history.write_parquet(folder / "history.parquet")
 
 
-def read_search(folder: Path) -> float:
+def read_search(folder: Folder) -> float:
     """The held-out metric of a network of a search at its last epoch; NaN where the training diverged."""
     return pl.read_parquet(folder / "history.parquet")["held_out_metric"][-1]
 
@@ -125,7 +126,7 @@ def write_given(folder: Path, given: GivenNetwork) -> None:
     (folder / "weights.json").write_text(json.dumps(about))
 
 
-def read_given(folder: Path) -> dict[str, Any]:
+def read_given(folder: Folder) -> dict[str, Any]:
     """What is known of P as it was given: file, modules, and which of them look untrained."""
     return json.loads((folder / "weights.json").read_text())
 
@@ -136,7 +137,7 @@ def _write_state(folder: Path, epoch: int | str, state: Mapping[str, Tensor]) ->
     save_file(dict(state), folder / f"checkpoint-{epoch}.safetensors", metadata=order)
 
 
-def read_state(folder: Path, epoch: int | Literal["best"]) -> dict[str, Tensor]:
+def read_state(folder: Folder, epoch: int | Literal["best"]) -> dict[str, Tensor]:
     """The checkpoint of an epoch, in the order of the network."""
     with safe_open(folder / f"checkpoint-{epoch}.safetensors", framework="pt") as file:
         return {name: file.get_tensor(name) for name in json.loads(file.metadata()["order"])}
@@ -165,7 +166,7 @@ class StoredSubject:
     """One set of weights in the store; read when asked for."""
 
     def __init__(
-        self, folder: Path, run: Run | GivenRun, epoch: int | Literal["best"], device: torch.device
+        self, folder: Folder, run: Run | GivenRun, epoch: int | Literal["best"], device: torch.device
     ) -> None:
         self._folder, self._run, self._about = folder, run, read_description(folder)
         self._device = device
@@ -217,7 +218,7 @@ class StoredCellData:
 
     def __init__(
         self,
-        folder: Path,
+        folder: Folder,
         view: View,
         normalization: Normalization,
         device: torch.device,

@@ -95,7 +95,7 @@ def _weights(payload: GivenWeights) -> Callable[[Path], None]:
 
 
 def _given(task: Task, run: GivenRun, store: Store, device: torch.device) -> Callable[[Path], None]:
-    data_folder = store.path(task.inputs[0])
+    data_folder = store.result(task.inputs[0])
     about, data = read_description(data_folder), read_data(data_folder, UNSHUFFLED)
     shape = (about.num_classes, about.channels, about.image_size_px)
     final = instance_state(run.network, run.weights, *shape, run.name)
@@ -108,7 +108,7 @@ def _given(task: Task, run: GivenRun, store: Store, device: torch.device) -> Cal
 def _train(
     task: Task, run: Run, store: Store, device: torch.device, on_progress: Progress
 ) -> tuple[Callable[[Path], None], float | None]:
-    data_folder = store.path(task.inputs[0])
+    data_folder = store.result(task.inputs[0])
     about, data = read_description(data_folder), read_data(data_folder, run.view)
     train_split, held_out = hold_out(data.train, run.recipe.held_out)
     model = _initialized(task, run, store, about)
@@ -146,7 +146,7 @@ def _settled(task: Task, run: Run, store: Store) -> Recipe:
     metrics: dict[float, list[float]] = {}
     for searched, key in zip(recipe.search, task.inputs[-len(recipe.search) :], strict=True):
         if isinstance(searched.recipe, Recipe):
-            metrics.setdefault(searched.recipe.learning_rate, []).append(read_search(store.path(key)))
+            metrics.setdefault(searched.recipe.learning_rate, []).append(read_search(store.result(key)))
     fields = {name: getattr(recipe, name) for name in Schedule.model_fields}
     return Recipe(**fields, learning_rate=best_rate(metrics))
 
@@ -156,7 +156,7 @@ def _initialized(task: Task, run: Run, store: Store, about: Description) -> nn.M
     if run.source is None:
         return random_init(*network, about.image_size_px)
     epoch = 0 if isinstance(run.source, GivenWeights) else run.source.epoch
-    pretrained = read_state(store.path(task.inputs[1]), epoch)
+    pretrained = read_state(store.result(task.inputs[1]), epoch)
     if run.initialization == "pretrained":
         return pretrained_init(*network, pretrained, about.image_size_px)
     return control_init(run.initialization, *network, pretrained, about.image_size_px)
@@ -172,12 +172,12 @@ def _measure(
 ) -> Callable[[Path], None]:
     module, cell = analysis_module(measurement.analysis), measurement.cell
     subjects = {
-        role: StoredSubject(store.path(measurement.run_keys[role]), point.run, point.epoch, device)
+        role: StoredSubject(store.result(measurement.run_keys[role]), point.run, point.epoch, device)
         for role, point in cell.subjects.items()
     }
     normalization = next(iter(cell.subjects.values())).run.normalization
     held_out = max((_held_out(point.run, cell.data) for point in cell.subjects.values()), default=0.0)
-    data = StoredCellData(store.path(task.inputs[0]), cell.view, normalization, device, held_out)
+    data = StoredCellData(store.result(task.inputs[0]), cell.view, normalization, device, held_out)
     # seeded by the key: the same draws whenever and wherever the cell is measured
     generator = torch.Generator().manual_seed(int(task.key[:15], 16))
     rows = module.measure(subjects, data, measurement.settings, generator)

@@ -20,6 +20,7 @@ from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
 from typing import Literal
 
+from transferscope.checksums import Damaged
 from transferscope.errors import BadInput, TaskFailed
 from transferscope.store import Store
 from transferscope.task import Task
@@ -30,8 +31,8 @@ class Event:
     """Something that happened to a task."""
 
     key: str
-    what: Literal["progress", "done", "failed", "died"]
-    """died: its process was killed from outside; the task may be run again."""
+    what: Literal["progress", "done", "failed", "died", "damaged"]
+    """died: its process was killed from outside; damaged: a result that it reads is; the task may be run again."""
     share: float = 0.0
     """Share that is done; only for progress."""
     row: Mapping[str, float] = field(default_factory=dict)
@@ -39,7 +40,7 @@ class Event:
     seconds: float = 0.0
     """How long it took; only for done."""
     reason: str = ""
-    """One line; only for failed and died."""
+    """One line; only for failed, died and damaged."""
     details: str = ""
     """The traceback; only for failed."""
 
@@ -195,6 +196,8 @@ def attempt(
         seconds = run_task(task, store, torch.device(device), on_progress)
     except reraised:
         raise
+    except Damaged as error:
+        return Event(key=task.key, what="damaged", reason=error.reason)
     except (TaskFailed, BadInput) as error:
         return Event(key=task.key, what="failed", reason=str(error), details=str(error))
     except Exception as error:

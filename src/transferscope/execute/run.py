@@ -5,14 +5,14 @@ from __future__ import annotations
 import heapq
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from transferscope.execute.local import Event
 from transferscope.task import Graph, Task
 
 MAX_ATTEMPTS = 3
-"""How often a task is started whose process is killed from outside."""
+"""How often a task is started whose process is killed from outside, or whose inputs are found damaged."""
 POLL_S = 0.1
 """How long to wait before looking again at what another run computes."""
 
@@ -23,6 +23,7 @@ class Shelf(Protocol):
     def has(self, key: str) -> bool: ...
     def claim(self, key: str) -> bool: ...
     def release(self, key: str) -> None: ...
+    def discard_damaged(self, key: str) -> str: ...
 
 
 class Executor(Protocol):
@@ -42,6 +43,7 @@ class Reporter(Protocol):
     """Who is told how it goes."""
 
     def begin(self, to_do: list[Task], num_cached: int) -> None: ...
+    def added(self, tasks: list[Task]) -> None: ...
     def started(self, task: Task) -> None: ...
     def progressed(self, task: Task, share: float, row: Mapping[str, float], /) -> None: ...
     def ended(self, task: Task, event: Event) -> None: ...
@@ -79,6 +81,8 @@ def execute(graph: Graph, store: Shelf, executor: Executor, reporter: Reporter) 
 
     A task that another run on the same store is at is left to it, and its result is taken when it is there; where
     that run ends without one, the task is run here.
+
+    Where a task finds one of its inputs damaged, that is computed again, and then the task.
 
     A KeyboardInterrupt ends the executor and goes on to the caller; what is finished stays in the store.
     """
@@ -118,8 +122,7 @@ def execute(graph: Graph, store: Shelf, executor: Executor, reporter: Reporter) 
                     continue
                 del running[event.key]
                 store.release(event.key)
-                state.settle(task, event)
-                reporter.ended(task, event)
+                _settle(task, event, state, store, reporter)
     finally:
         executor.close()
         for key in running:
@@ -129,10 +132,20 @@ def execute(graph: Graph, store: Shelf, executor: Executor, reporter: Reporter) 
     return outcome
 
 
+def _settle(task: Task, event: Event, state: _State, store: Shelf, reporter: Reporter) -> None:
+    if event.what == "damaged":
+        event = state.look_after(task, event, store)
+    added = state.settle(task, event, store)
+    reporter.ended(task, event)
+    if added:
+        reporter.added(added)
+
+
 class _State:
     """Which tasks wait for what."""
 
     def __init__(self, graph: Graph, to_do: list[Task], done: set[str]) -> None:
+        self._graph = graph
         self._to_do = {task.key: task for task in to_do}
         self._readers = graph.dependants()
         self._lengths = graph.critical_paths()
@@ -161,23 +174,59 @@ class _State:
         self.outcome.cached.append(task)
         self._free_readers(task)
 
-    def settle(self, task: Task, event: Event) -> None:
-        if event.what == "died" and self._attempts[task.key] < MAX_ATTEMPTS:
+    def settle(self, task: Task, event: Event, store: Shelf) -> list[Task]:
+        """Take note of how a task ended; what is to be computed again for it, that wasn't to do any more."""
+        again = self._attempts[task.key] < MAX_ATTEMPTS
+        if event.what == "died" and again:
             self._push(task.key)
-            return
+            return []
+        if event.what == "damaged" and again:
+            return self._recompute(task, store)
         self.settled.add(task.key)
         if event.what == "done":
             self.outcome.succeeded.append(task)
             self._free_readers(task)
-            return
+            return []
         reason = event.reason
         if event.what == "died":
             reason = f"{reason}, {MAX_ATTEMPTS} times; is there enough memory for so many workers?"
+        if event.what == "damaged":
+            reason = f"{reason}, {MAX_ATTEMPTS} times; does the disk still work?"
         self.outcome.failed.append(Failure(task=task, reason=reason, details=event.details or reason))
+        return []
+
+    def look_after(self, task: Task, event: Event, store: Shelf) -> Event:
+        """Remove the damaged ones of a task's inputs; the event that names them all."""
+        inputs = [self._graph[key] for key in task.inputs]
+        flaws = [(other.title, store.discard_damaged(other.key)) for other in inputs]
+        named = [f"the result of {title}: {flaw}" for title, flaw in flaws if flaw]
+        return replace(event, reason="; ".join(named) or event.reason)
+
+    def _recompute(self, task: Task, store: Shelf) -> list[Task]:
+        """Let a task wait for those of its inputs that the store doesn't have any more, and these for theirs."""
+        missing = [self._graph[key] for key in task.inputs if not store.has(key)]
+        self._waits_for[task.key] = {other.key for other in missing}
+        if not missing:
+            self._push(task.key)
+        added = []
+        for other in missing:
+            known = other.key in self._to_do and other.key not in self.settled
+            if not known:
+                self._forget(other)
+                added += [other, *self._recompute(other, store)]
+        return added
+
+    def _forget(self, task: Task) -> None:
+        """It was done, and is to be done again."""
+        self._to_do[task.key] = task
+        self.settled.discard(task.key)
+        for tasks in (self.outcome.cached, self.outcome.succeeded):
+            if task in tasks:
+                tasks.remove(task)
 
     def _free_readers(self, task: Task) -> None:
         for key in self._readers[task.key]:
-            if key in self._waits_for:
+            if task.key in self._waits_for.get(key, ()):
                 self._waits_for[key].discard(task.key)
                 if not self._waits_for[key]:
                     self._push(key)

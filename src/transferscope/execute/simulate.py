@@ -82,6 +82,9 @@ class _Finished:
     def release(self, key: str) -> None:
         pass
 
+    def discard_damaged(self, key: str) -> str:  # noqa: ARG002
+        return ""
+
 
 class _Silent:
     def begin(self, to_do: list[Task], num_cached: int) -> None:
@@ -94,6 +97,9 @@ class _Silent:
         pass
 
     def ended(self, task: Task, event: Event) -> None:
+        pass
+
+    def added(self, tasks: list[Task]) -> None:
         pass
 
     def finish(self) -> None:
