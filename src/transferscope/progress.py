@@ -114,7 +114,10 @@ class LineProgress:
         end = f"{event.seconds:.1f} s" if event.what == "done" else f"{event.what}: {event.reason}"
         tail = "" if left is None else f", about {duration(left)} left"
         self._console.print(
-            f"[{self._ended}/{self._total}] {task.title}: {end}{tail}", highlight=False, markup=False
+            f"[{self._ended}/{self._total}] {task.title}: {end}{tail}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
         )
 
     def finish(self) -> None:
