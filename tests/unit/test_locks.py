@@ -14,7 +14,7 @@ import pytest
 import tiny
 from rich.console import Console
 
-from transferscope import commands
+from transferscope.commands.clean import clean
 from transferscope.errors import BadInput
 from transferscope.store import Store
 
@@ -98,7 +98,7 @@ def test_two_runs_at_once_compute_each_task_once(tmp_path: Path) -> None:
 
 def cleaned(folder: Path, *, remove: bool) -> str:
     printed = io.StringIO()
-    commands.clean(folder, remove=remove, console=Console(file=printed, width=200))
+    clean(folder, remove=remove, console=Console(file=printed, width=200))
     return printed.getvalue()
 
 
