@@ -16,7 +16,7 @@ from torch import nn
 from transferscope.errors import BadInput
 from transferscope.metrics import cka_sums
 from transferscope.metrics.cka import cka, linear_cka
-from transferscope.metrics.hsic import gram
+from transferscope.metrics.hsic import centred, gram
 
 TOLERANCE = 1e-10
 few = settings(deadline=None, max_examples=15)
@@ -92,13 +92,14 @@ def test_offset_and_scale_do_not_hurt(seed, scale, offset):
     assert linear_cka(x, y) == pytest.approx(expected, abs=TOLERANCE)
 
 
-def test_grams_are_centred(monkeypatch):
-    """In blocks of features, and with a first sample far off."""
+def test_centred_grams_are_those_of_centred_features(monkeypatch):
+    """In blocks of features, and with a first sample, their origin, far off."""
     monkeypatch.setattr("transferscope.metrics.hsic.WIDENED_AT_ONCE", {"cpu": 50})
     x, _ = features(0, 20, 33, 3)
     x[0] += 1e3
     centre = (x - x.mean(0)).numpy()
-    np.testing.assert_allclose(gram(x.reshape(20, 3, 11)), centre @ centre.T, rtol=1e-9, atol=1e-6)
+    found = centred(gram(x.reshape(20, 3, 11))[None], debiased=False)[0]
+    np.testing.assert_allclose(found, centre @ centre.T, rtol=1e-9, atol=1e-6)
 
 
 def test_bounds_and_invariance():

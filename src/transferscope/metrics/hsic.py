@@ -22,18 +22,21 @@ REST_OF_ONE = 1e-9
 
 
 def gram(features: Tensor) -> Tensor:
-    """(m, m) float64 Gram of the features (m, ...), flattened per sample and centred over the samples.
+    """(m, m) float64 Gram of the features (m, ...), flattened per sample, with the first sample as the origin.
 
-    The first sample is taken off before the mean: the difference of two float32 numbers is exact in float64,
-    so that neither an offset nor its rounding reaches the product, and constant features give exact zeros.
+    The difference of two float32 numbers is exact in float64, so that neither an offset nor its rounding reaches
+    the product, and constant features give exact zeros. Centring the Gram afterwards (`centred`) is the same as
+    centring the features, which would be another pass over them.
     """
     flat = features.detach().reshape(len(features), -1)
-    total = torch.zeros(len(flat), len(flat), dtype=torch.float64, device=flat.device)
-    at_once = WIDENED_AT_ONCE.get(flat.device.type, WIDENED_ELSEWHERE)
-    for block in flat.split(max(1, at_once // len(flat)), dim=1):
-        wide = block.double()
-        wide = wide - wide[:1]
-        wide -= wide.mean(0)
+    m, p = flat.shape
+    total = torch.zeros(m, m, dtype=torch.float64, device=flat.device)
+    at_once = max(1, WIDENED_AT_ONCE.get(flat.device.type, WIDENED_ELSEWHERE) // m)
+    # one piece of memory for all blocks: it stays in the cache
+    room = torch.empty(m, min(at_once, p), dtype=torch.float64, device=flat.device)
+    for block in flat.split(at_once, dim=1):
+        wide = room[:, : block.shape[1]].copy_(block)
+        wide -= wide[:1].clone()
         total.addmm_(wide, wide.T)
     return total
 

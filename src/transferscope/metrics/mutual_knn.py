@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 DEFAULT_NEIGHBOURS = 10
+ENTRIES_AT_ONCE = 2**18
+"""Distances held at a time: few steps for many small Grams, and no memory for many large ones."""
 
 
 def mutual_knn(grams: Tensor, k: int = DEFAULT_NEIGHBOURS) -> Tensor:
@@ -32,17 +34,18 @@ def mutual_knn(grams: Tensor, k: int = DEFAULT_NEIGHBOURS) -> Tensor:
     num_layers, m, _ = grams.shape
     if not 0 < k < m:
         return torch.full((num_layers, num_layers), torch.nan, dtype=torch.float64)
-    shares = torch.stack([_neighbour_shares(gram, k) for gram in grams]).flatten(1)
+    at_once = max(1, ENTRIES_AT_ONCE // m**2)
+    shares = torch.cat([_neighbour_shares(some, k) for some in grams.split(at_once)]).flatten(1)
     return (shares @ shares.T).double().cpu() / (m * k)
 
 
-def _neighbour_shares(gram: Tensor, k: int) -> Tensor:
-    """(m, m) float32: 1 for a neighbour, 0 for none, between for those equally far away; rows sum to k."""
-    own = gram.diagonal()
-    distances = own[:, None] + own[None, :] - 2 * gram
-    distances.fill_diagonal_(torch.inf)
-    furthest = distances.topk(k, dim=1, largest=False).values[:, -1:]
+def _neighbour_shares(grams: Tensor, k: int) -> Tensor:
+    """(p, m, m) float32: 1 for a neighbour, 0 for none, between for those equally far away; rows sum to k."""
+    own = grams.diagonal(dim1=1, dim2=2)
+    distances = own[:, :, None] + own[:, None, :] - 2 * grams
+    distances.diagonal(dim1=1, dim2=2).fill_(torch.inf)
+    furthest = distances.topk(k, dim=2, largest=False).values[:, :, -1:]
     nearer, tied = distances < furthest, distances == furthest
-    left = k - nearer.sum(1, keepdim=True)
+    left = k - nearer.sum(2, keepdim=True)
     # Sums of at most m k shares, each 1 where there are no ties: exact in float32 below 2^24.
-    return nearer.float() + tied.float() * (left / tied.sum(1, keepdim=True)).float()
+    return nearer.float() + tied.float() * (left / tied.sum(2, keepdim=True)).float()
