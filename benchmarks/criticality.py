@@ -26,7 +26,7 @@ def run(size: Size, rounds: int) -> Result:
 
 
 def cases(size: Size) -> Iterator[Case]:
-    n, steps = (32, 10) if size == "full" else (16, 2)
+    n, steps = (64, 10) if size == "full" else (16, 2)
     inputs, labels = images(n, 32), torch.arange(n) % NUM_CLASSES
     alphas = [round(i / (steps - 1), 6) for i in range(steps)]
     sigmas = [round(0.02 * i, 6) for i in range(steps)]

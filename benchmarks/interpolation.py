@@ -1,4 +1,4 @@
-"""Loss and accuracy on the lines between 4 networks: 6 pairs x 21 alphas, 64 images of 32 px.
+"""Loss and accuracy on the lines between 4 networks: 6 pairs x 21 alphas, 512 images of 32 px.
 
 The running statistics of BatchNorm are the same in all four, so that the ways, which treat them differently,
 can agree; that costs nobody anything.
@@ -40,7 +40,7 @@ def run(size: Size, rounds: int) -> Result:
 
 
 def cases(size: Size) -> Iterator[Case]:
-    n, num_alphas, names = (64, 21, NAMES) if size == "full" else (64, 5, NAMES[:3])
+    n, num_alphas, names = (512, 21, NAMES) if size == "full" else (64, 5, NAMES[:3])
     alphas = torch.linspace(0, 1, num_alphas, dtype=torch.float64).tolist()
     jpegs = _jpegs(n)
     labels = torch.arange(n) % NUM_CLASSES

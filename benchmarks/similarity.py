@@ -49,12 +49,12 @@ def run(size: Size, rounds: int) -> Result:
 
 
 def cases(size: Size) -> Iterator[Case]:
-    n, side, width, num_models = (128, 64, 64, 6) if size == "full" else (32, 32, 8, 3)
+    n, side, width, num_models = (512, 64, 64, 6) if size == "full" else (32, 32, 8, 3)
     batches = list(images(n, side).split(min(BATCH_SIZE, n // 2)))
     models = {str(seed): _settled(width, seed, batches[0]) for seed in range(num_models)}
     layers = convolutions(models["0"])
     yield _one_pair({name: models[name] for name in "01"}, batches, layers)
-    yield _all_pairs(models, batches[:1], layers)
+    yield _all_pairs(models, batches[:4], layers)
     yield _with_null({name: models[name] for name in "01"}, torch.cat(batches), layers[4::4][:4])
 
 

@@ -76,6 +76,8 @@ def _ours(model: nn.Module, recipe: Recipe, images: Tensor, labels: Tensor) -> l
     steps = len(images) // size
     generator = torch.Generator().manual_seed(0)
     stepper = Stepper(model, recipe, num_steps=steps, normalization="per_image", generator=generator)
+    # as the training loop does where nothing varies the images
+    images = normalize(images, "per_image").contiguous(memory_format=torch.channels_last)
     order = torch.arange(len(images))
     losses = []
     for step in range(steps):

@@ -131,8 +131,8 @@ def train(
     rows: list[dict[str, Any]] = [{"epoch": 0, **evaluation.at(0, recipe.learning_rate)}]
     on_progress(0.0, rows[0])
     if recipe.augmentation == "none" and images.numel() <= NORMALISED_AT_ONCE:
-        # once instead of at every step: the same to the bit, as each image is normalised by itself
-        images = normalize(images, normalization)
+        # once instead of at every step, and laid out as the network reads: the same to the bit, image by image
+        images = normalize(images, normalization).contiguous(memory_format=torch.channels_last)
     # all at once and beforehand: looking at the labels of a batch would wait for a GPU at every step
     check_labels(evaluation.an_output.expand(len(labels), -1), train_split.labels)
     data_seconds = all_seconds = 0.0
