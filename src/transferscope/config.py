@@ -12,10 +12,18 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator, model_validator
 
 from transferscope.errors import BadInput
-from transferscope.options import Arguments, DatasetOptions, Frozen, NetworkOptions, Normalization
+from transferscope.options import (
+    Arguments,
+    DatasetOptions,
+    Frozen,
+    MeanStd,
+    NetworkOptions,
+    Normalization,
+    named_normalization,
+)
 
 PositiveInt = Annotated[int, Field(ge=1)]
 NaturalInt = Annotated[int, Field(ge=0)]
@@ -352,8 +360,9 @@ class Study(Frozen):
     """Name of the variant that was asked for, printed in the report; set by `--variant`."""
     network: SerializeAsAny[NetworkOptions]
     """The architecture, the same for P-T and RI-T."""
-    normalization: Normalization = "per_image"
-    """How pixels become the network's input; see `transferscope.data.normalize`."""
+    normalization: Normalization | Literal["pretrained"] = "per_image"
+    """How pixels become the network's input; see `transferscope.data.normalize`. Or mean and std of each channel; or
+    pretrained: those that published weights state themselves, which is put in their place when the study is read."""
     source: Source | None = None
     """What P was trained on, and how; or P's weights."""
     instances: dict[str, GivenInstance] | None = Field(default=None, min_length=1)
@@ -397,6 +406,18 @@ class Study(Frozen):
         if self.seeds != tuple(range(len(self.instances))):
             raise ValueError(f"seeds number the {len(self.instances)} given instances; leave them out")
         return self
+
+    @field_validator("normalization")
+    @classmethod
+    def _one_name_for_the_same(cls, value: Normalization | str) -> Normalization | str:
+        return named_normalization(value) if isinstance(value, MeanStd) else value
+
+    @property
+    def known_normalization(self) -> Normalization:
+        """How pixels become the network's input. Raises ValueError where it was not looked up yet."""
+        if self.normalization == "pretrained":
+            raise ValueError("what the weights state was not looked up")
+        return self.normalization
 
     @property
     def own_training(self) -> Training:

@@ -9,12 +9,9 @@ import sys
 from types import ModuleType
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from transferscope.errors import BadInput, did_you_mean
-
-Normalization = Literal["per_image", "unit", "imagenet", "centred_64"]
-"""How pixels become a network's input; see `transferscope.data.normalize`."""
 
 
 class Frozen(BaseModel):
@@ -23,6 +20,39 @@ class Frozen(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True, allow_inf_nan=False
     )
+
+
+class MeanStd(Frozen):
+    """A normalization by constants: (images / 255 - mean) / std for each channel, as published weights state it."""
+
+    mean: tuple[float, ...] = Field(min_length=1)
+    """Of each channel of the images, on the scale from 0 to 1."""
+    std: tuple[Annotated[float, Field(gt=0)], ...] = Field(min_length=1)
+    """Standard deviation of each channel, on the same scale."""
+
+    @model_validator(mode="after")
+    def _as_many_of_each(self) -> MeanStd:
+        if len(self.mean) != len(self.std):
+            raise ValueError(f"mean has {len(self.mean)} channels and std {len(self.std)}: must be as many")
+        return self
+
+
+NamedNormalization = Literal["per_image", "unit", "imagenet", "centred_64"]
+Normalization = NamedNormalization | MeanStd
+"""How pixels become a network's input; see `transferscope.data.normalize`."""
+IMAGENET = MeanStd(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+"""The constants that most published ImageNet weights expect."""
+
+
+def named_normalization(how: MeanStd) -> Normalization:
+    """The constants under their name, where they have one: what means the same has the same key.
+
+    >>> named_normalization(MeanStd(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)))
+    'unit'
+    """
+    if how == IMAGENET:
+        return "imagenet"
+    return "unit" if {*how.mean, *how.std} == {0.5} else how
 
 
 class FrozenMap(dict[str, Any]):

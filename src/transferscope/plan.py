@@ -114,7 +114,7 @@ class _Planner:
         inits = [] if run.init_weights is None else [_weights_spec(run.init_weights)]
         spec = {
             "network": _trained_network(run.network),
-            "normalization": run.normalization,
+            **run.model_dump(mode="json", include={"normalization"}),
             "data": data,
             "weights": _weights_spec(run.weights),
             "init": inits,

@@ -192,7 +192,7 @@ def pretraining_run(study: Study) -> Run:
         raise ValueError("the study's P is given, not pre-trained here")
     return Run(
         network=study.network,
-        normalization=study.normalization,
+        normalization=study.known_normalization,
         data=source.data,
         initialization="random",
         init_seed=recipe.seed,
@@ -253,7 +253,7 @@ def target_run(
     rates = learning_rates(study, target)
     return Run(
         network=study.network,
-        normalization=study.normalization,
+        normalization=study.known_normalization,
         data=study.targets[target].data,
         view=view,
         initialization=_INITIALIZATIONS[kind],
@@ -285,7 +285,7 @@ def search_runs(study: Study, kind: Kind, target: str) -> tuple[Run, ...]:
     found = [
         Run(
             network=study.network,
-            normalization=study.normalization,
+            normalization=study.known_normalization,
             data=study.targets[name].data,
             initialization=_INITIALIZATIONS[kind],
             source=source,
@@ -307,7 +307,7 @@ def given_runs(study: Study, target: str) -> list[tuple[Kind, int, GivenRun]]:
     runs = [
         GivenRun(
             network=study.network,
-            normalization=study.normalization,
+            normalization=study.known_normalization,
             data=study.targets[target].data,
             name=name,
             kind=given.kind,

@@ -10,7 +10,7 @@ from transferscope.config import AnalysisConfig, Schedule, Study, Weights
 from transferscope.data.base import Description, describe
 from transferscope.errors import BadInput, did_you_mean
 from transferscope.model_errors import Problem
-from transferscope.options import DatasetOptions
+from transferscope.options import DatasetOptions, MeanStd
 from transferscope.yaml_positions import KeyPath
 
 
@@ -29,6 +29,7 @@ def study_problems(study: Study) -> list[Problem]:
             problems.extend(_misfits(reference, where, description, path))
         elif pretraining is None:
             reference, where = description, f"target '{name}'"
+        problems.extend(_wrong_channels(study, description, name))
         if description is not None and study.training is not None:
             problems.extend(_wrong_smoothing(study.training, ("training",), description, f"target '{name}'"))
     if source is not None and pretraining is not None:
@@ -97,6 +98,13 @@ def _misfits(source: Description, where: str, target: Description, path: KeyPath
     if target.channels != source.channels:
         channels = f"{target.channels} here, {source.channels} in {where}"
         yield Problem(path, f"images must have as many channels in source and target: {channels}")
+
+
+def _wrong_channels(study: Study, about: Description | None, target: str) -> Iterator[Problem]:
+    how = study.normalization
+    if about is not None and isinstance(how, MeanStd) and len(how.mean) != about.channels:
+        channels = f"{len(how.mean)} here, and images of target '{target}' have {about.channels}"
+        yield Problem(("normalization",), f"mean and std must be of each channel: {channels}")
 
 
 def _wrong_smoothing(schedule: Schedule, path: KeyPath, about: Description, whose: str) -> Iterator[Problem]:

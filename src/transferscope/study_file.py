@@ -21,7 +21,7 @@ from transferscope.config import AnalysisConfig, Study, Training
 from transferscope.data.base import dataset_module, forget_descriptions
 from transferscope.errors import BadInput, did_you_mean
 from transferscope.model_errors import Problem, paths_given_as_text, plain_problems, shown
-from transferscope.options import DatasetOptions, NetworkOptions
+from transferscope.options import DatasetOptions, NetworkOptions, named_normalization
 from transferscope.study_checks import study_problems
 from transferscope.study_draft import Draft, apply_override, apply_variant
 from transferscope.yaml_positions import MAX_BYTES, Dumper, KeyPath, read_yaml
@@ -95,11 +95,26 @@ def _read(content: bytes, name: str, overrides: Sequence[str], variant: str | No
     study = _validated(draft)
     draft.stop_at_problems()
     assert study is not None, "no problem, no study"
-    study = _with_its_search(study)
+    study = _with_its_normalization(_with_its_search(study), draft)
+    draft.stop_at_problems()
     for problem in study_problems(study):
         draft.report(problem)
     draft.stop_at_problems()
     return study
+
+
+def _with_its_normalization(study: Study, draft: Draft) -> Study:
+    """A study with the mean and std that its given weights state, where it asks for these."""
+    if study.normalization != "pretrained":
+        return study
+    from transferscope.models.stated_normalization import stated_normalization
+
+    try:
+        stated = named_normalization(stated_normalization(study))
+    except BadInput as error:
+        draft.report(Problem(("normalization",), str(error)))
+        return study
+    return study.model_copy(update={"normalization": stated})
 
 
 def _with_its_search(study: Study) -> Study:

@@ -15,12 +15,16 @@ from torch import Tensor
 
 from transferscope.data import normalize as normalize_module
 from transferscope.data import shuffle as shuffle_module
-from transferscope.data.normalize import IMAGENET_MEAN, IMAGENET_STD, NORMALIZATIONS, Normalization, normalize
+from transferscope.data.normalize import NORMALIZATIONS, normalize
 from transferscope.data.shuffle import block_shuffle
 from transferscope.errors import BadInput
+from transferscope.options import MeanStd, Normalization, named_normalization
+
+CONSTANTS = MeanStd(mean=(0.1, 0.5, 0.9), std=(0.3, 0.2, 1.5))
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def literal_normalize(images: Tensor, how: str) -> np.ndarray:
+def literal_normalize(images: Tensor, how: Normalization) -> np.ndarray:
     """Image by image, channel by channel, in float64."""
     result = np.empty(tuple(images.shape))
     for i, image in enumerate(images.numpy().astype(np.float64) / 255):
@@ -33,14 +37,15 @@ def literal_normalize(images: Tensor, how: str) -> np.ndarray:
         elif how == "centred_64":
             result[i] = (images[i].numpy().astype(np.float64) - 128) / 64
         else:
+            mean, std = (IMAGENET_MEAN, IMAGENET_STD) if how == "imagenet" else (how.mean, how.std)
             for c in range(3):
-                result[i, c] = (image[c] - IMAGENET_MEAN[c]) / IMAGENET_STD[c]
+                result[i, c] = (image[c] - mean[c]) / std[c]
     return result
 
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.sampled_from(NORMALIZATIONS),
+    st.sampled_from((*NORMALIZATIONS, CONSTANTS)),
     st.integers(1, 4),
     st.integers(1, 40),
     st.integers(0, 255),
@@ -84,12 +89,27 @@ def test_per_image_commutes_with_the_block_shuffle() -> None:
     assert torch.allclose(first, block_shuffle(normalize(images, "per_image"), 4, seed=1), atol=1e-6)
 
 
-@pytest.mark.parametrize("how", NORMALIZATIONS)
+@pytest.mark.parametrize("how", [*NORMALIZATIONS, CONSTANTS])
 def test_no_images_give_no_images(how: Normalization) -> None:
     assert normalize(torch.empty(0, 3, 8, 8, dtype=torch.uint8), how).shape == (0, 3, 8, 8)
 
 
+def test_constants_of_a_name_are_that_normalization() -> None:
+    images = torch.randint(0, 256, (5, 3, 16, 16), generator=torch.Generator().manual_seed(0)).byte()
+    imagenet = MeanStd(mean=IMAGENET_MEAN, std=IMAGENET_STD)
+    assert named_normalization(imagenet) == "imagenet"
+    assert torch.equal(normalize(images, imagenet), normalize(images, "imagenet"))
+    half = MeanStd(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+    assert named_normalization(half) == "unit"
+    assert torch.allclose(normalize(images, half), normalize(images, "unit"), rtol=0, atol=1e-6)
+    assert named_normalization(CONSTANTS) == CONSTANTS
+
+
 def test_wrong_input_is_refused() -> None:
+    with pytest.raises(BadInput, match="by mean and std needs 2 channels; these images have 1"):
+        normalize(torch.zeros(1, 1, 8, 8, dtype=torch.uint8), MeanStd(mean=(0, 0), std=(1, 1)))
+    with pytest.raises(ValueError, match="mean has 1 channels and std 2: must be as many"):
+        MeanStd(mean=(0,), std=(1, 1))
     with pytest.raises(BadInput, match=r"must be uint8.*float32"):
         normalize(torch.zeros(1, 3, 8, 8), "unit")
     with pytest.raises(BadInput, match=r"shape \(3, 8, 8\)"):

@@ -6,12 +6,9 @@ import torch
 from torch import Tensor
 
 from transferscope.errors import BadInput, did_you_mean
-from transferscope.options import Normalization
+from transferscope.options import IMAGENET, MeanStd, NamedNormalization, Normalization
 
-NORMALIZATIONS: tuple[Normalization, ...] = ("per_image", "unit", "imagenet", "centred_64")
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+NORMALIZATIONS: tuple[NamedNormalization, ...] = ("per_image", "unit", "imagenet", "centred_64")
 PER_IMAGE_FLOOR = 0.1
 """Added to an image's standard deviation, so that a flat image stays flat and its noise isn't blown up."""
 
@@ -26,11 +23,12 @@ def normalize(images: Tensor, how: Normalization) -> Tensor:
       between channels stays. The same before and after a block shuffle, up to rounding.
     - "unit": (x - 0.5) / 0.5, from -1 to 1.
     - "imagenet": (x - mean_c) / std_c with the constants that most published ImageNet weights expect.
+    - MeanStd: the same with constants of its own.
     - "centred_64": (images - 128) / 64, about -2 to 2, as the paper does with CheXpert.
 
     Args:
-        images: (n, channels, height, width), uint8; "imagenet" needs 3 channels.
-        how: one of "per_image", "unit", "imagenet", "centred_64".
+        images: (n, channels, height, width), uint8; "imagenet" needs 3 channels, MeanStd as many as it has.
+        how: one of "per_image", "unit", "imagenet", "centred_64", or a MeanStd.
 
     Returns:
         (n, channels, height, width), float32, in the memory format of `images`.
@@ -49,12 +47,14 @@ def normalize(images: Tensor, how: Normalization) -> Tensor:
             "images to normalize must be uint8 of shape (n, channels, height, width); these are "
             f"{images.dtype} of shape {tuple(images.shape)}."
         )
+    if isinstance(how, MeanStd):
+        return _by_constants(images, how, "by mean and std")
     if how == "per_image":
         return _per_image(images)
     if how == "unit":
         return images.float().mul_(2 / 255).sub_(1)
     if how == "imagenet":
-        return _imagenet(images)
+        return _by_constants(images, IMAGENET, "'imagenet'")
     if how == "centred_64":
         return images.float().sub_(128).div_(64)
     raise BadInput(f"unknown normalization '{how}'.{did_you_mean(how, NORMALIZATIONS)}")
@@ -69,12 +69,12 @@ def _per_image(images: Tensor) -> Tensor:
     return centred.div_(deviation.add_(255 * PER_IMAGE_FLOOR))
 
 
-def _imagenet(images: Tensor) -> Tensor:
-    if images.shape[1] != 3:
+def _by_constants(images: Tensor, how: MeanStd, what: str) -> Tensor:
+    channels = len(how.mean)
+    if images.shape[1] != channels:
         raise BadInput(
-            f"the normalization 'imagenet' needs 3 channels; these images have {images.shape[1]}. "
+            f"the normalization {what} needs {channels} channels; these images have {images.shape[1]}. "
             "Use 'per_image' or 'unit'."
         )
-    mean = torch.tensor(IMAGENET_MEAN, device=images.device).view(3, 1, 1)
-    std = torch.tensor(IMAGENET_STD, device=images.device).view(3, 1, 1)
+    mean, std = (torch.tensor(each, device=images.device).view(-1, 1, 1) for each in (how.mean, how.std))
     return images.float().sub_(255 * mean).div_(255 * std)

@@ -26,18 +26,24 @@ def published_file(options: NetworkOptions, weights: Weights) -> Path:
     """
     name = weights.hub or ""
     if name.startswith("hf-hub:"):
-        return _from_hugging_face(name.removeprefix("hf-hub:"), FILES, weights.revision)
+        return hugging_face_file(name.removeprefix("hf-hub:"), FILES, weights.revision)
+    model = getattr(options, "model", "")
     if options.name == "timm":
-        return _of_timm(getattr(options, "model", ""), name)
+        return _of_timm(model, name)
     if options.name == "torchvision":
-        return _of_torchvision(getattr(options, "model", ""), name)
+        return _from_address(torchvision_weights(model, name).url)
     raise BadInput(
         f"source.weights.hub: '{name}' is no name of weights for the network '{options.name}'. Valid: "
         "hf-hub:<organisation>/<name>; for the networks timm and torchvision also a name of their own weights."
     )
 
 
-def _of_timm(model: str, tag: str) -> Path:
+def timm_config(model: str, tag: str) -> Any:
+    """What timm knows of the weights of this tag: where they are, and what they expect.
+
+    Raises:
+        BadInput: it has none of this tag; the message names the nearest.
+    """
     from transferscope.models.networks.timm import import_timm
 
     timm = import_timm()
@@ -49,13 +55,15 @@ def _of_timm(model: str, tag: str) -> Path:
         raise BadInput(
             f"source.weights.hub: timm has no weights '{tag}' of {architecture}.{did_you_mean(tag, tags)}"
         )
-    if cfg.hf_hub_id:
-        files = (cfg.hf_hub_filename,) if cfg.hf_hub_filename else FILES
-        return _from_hugging_face(cfg.hf_hub_id, files, None)
-    return _from_address(cfg.url)
+    return cfg
 
 
-def _of_torchvision(model: str, name: str) -> Path:
+def torchvision_weights(model: str, name: str) -> Any:
+    """torchvision's entry of the weights of this name: where they are, and what they expect.
+
+    Raises:
+        BadInput: it has none of this name; the message names the nearest.
+    """
     from transferscope.models.torchvision_ops import import_torchvision
 
     models = import_torchvision("torchvision").models
@@ -66,10 +74,23 @@ def _of_torchvision(model: str, name: str) -> Path:
             f"source.weights.hub: torchvision has no weights '{name}' of {model}."
             f"{did_you_mean(chosen, [*known.__members__, DEFAULT])}"
         )
-    return _from_address(known[chosen].url)
+    return known[chosen]
 
 
-def _from_hugging_face(repository: str, files: tuple[str, ...], revision: str | None) -> Path:
+def _of_timm(model: str, tag: str) -> Path:
+    cfg = timm_config(model, tag)
+    if cfg.hf_hub_id:
+        files = (cfg.hf_hub_filename,) if cfg.hf_hub_filename else FILES
+        return hugging_face_file(cfg.hf_hub_id, files, None)
+    return _from_address(cfg.url)
+
+
+def hugging_face_file(repository: str, files: tuple[str, ...], revision: str | None) -> Path:
+    """The first of these files that a repository of the Hugging Face hub has, from the cache or fetched.
+
+    Raises:
+        BadInput: there is none, or it can't be had; says how to.
+    """
     from transferscope.models.networks.timm import INSTALL
 
     try:
