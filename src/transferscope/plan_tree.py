@@ -16,9 +16,8 @@ from transferscope.task import Measurement, Task
 def plan_tree(plan: Plan, store: Store | None) -> Tree:
     """Counts by kind, data set and analysis; cached or not, where there is a store; estimated cost."""
     tasks = list(plan.graph)
-    seconds = (
-        {} if store is None else {t.key: store.info(t.key)["seconds"] for t in tasks if store.has(t.key)}
-    )
+    infos = {} if store is None else store.infos(task.key for task in tasks)
+    seconds = {key: info["seconds"] for key, info in infos.items()}
     left = plan.graph.needed(seconds)
     tree = Tree(f"[bold]{plan.study.name}[/bold]: {_counts(tasks, seconds)}; {_cost(tasks, left, seconds)}")
     data = tree.add(f"data: {_counts([t for t in tasks if t.kind == 'data'], seconds)}")

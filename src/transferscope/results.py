@@ -32,13 +32,16 @@ class AnalysisResult:
 
 def collect(plan: Plan, store: Store) -> dict[str, AnalysisResult]:
     """The tables of every analysis of the plan, from what the store has."""
-    return {name: _collect(name, plan, store) for name in plan.study.analyses}
+    keys = [planned.task_key for planned in plan.cells]
+    store.fetch(keys)
+    there = store.present(keys)
+    return {name: _collect(name, plan, store, there) for name in plan.study.analyses}
 
 
-def _collect(name: str, plan: Plan, store: Store) -> AnalysisResult:
+def _collect(name: str, plan: Plan, store: Store, there: set[str]) -> AnalysisResult:
     module = analysis_module(name)
     cells = [planned for planned in plan.cells if planned.analysis == name]
-    present = [planned for planned in cells if store.has(planned.task_key)]
+    present = [planned for planned in cells if planned.task_key in there]
     columns = {table: (*module.KEYS, *own) for table, own in module.TABLES.items()}
     tables = {}
     for table, documented in columns.items():

@@ -11,7 +11,7 @@ import fcntl
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +38,9 @@ class Store:
 
     Locks are the operating system's: they end with the process that holds them, however it ends.
     """
+
+    url: str | None = None
+    """Where results are besides; see `remote_store`."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -116,6 +119,20 @@ class Store:
         if info is None:
             raise KeyError(key)
         return info
+
+    def present(self, keys: Iterable[str]) -> set[str]:
+        """Those of the results that are there."""
+        return {key for key in keys if self.has(key)}
+
+    def infos(self, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """What was noted with those of the results that are there."""
+        return {key: self.info(key) for key in keys if self.has(key)}
+
+    def fetch(self, keys: Iterable[str]) -> None:
+        """Bring these results to this machine: they are."""
+
+    def share(self, keys: Iterable[str]) -> None:
+        """Show these results to other machines: where the folder can be seen they are."""
 
     def commit(self, key: str, write: Callable[[Path], None], info: dict[str, Any]) -> None:
         """Store a result: `write` fills a folder, which then appears under the key in one step.

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from transferscope.errors import BadInput
 from transferscope.execute.run import Failure, Outcome
 from transferscope.findings import Finding
 from transferscope.plan import Plan
+from transferscope.remote_store import open_store
 from transferscope.store import Store, sweep_files, write_atomically
 from transferscope.study_file import resolved_yaml
 from transferscope.task import canonical_key
@@ -57,10 +59,12 @@ class Workspace:
     """The folder that a study writes to."""
 
     root: Path
+    store_url: str | None = None
+    """Where results are besides; None: where they were when the folder was last used."""
 
-    @property
+    @cached_property
     def store(self) -> Store:
-        return Store(self.root / "store")
+        return open_store(self.root / "store", self.store_url)
 
     @property
     def report(self) -> Path:
@@ -175,9 +179,10 @@ def provenance(
     computed = {task.key for task in outcome.succeeded}
     tasks = []
     left_out: dict[str, dict[str, int]] = {}
+    infos = store.infos(task.key for task in plan.graph)
     for task in plan.graph:
-        if store.has(task.key):
-            info = store.info(task.key)
+        info = infos.get(task.key)
+        if info is not None:
             if info.get("left_out"):
                 left_out[task.title] = info["left_out"]
             seconds, device_of_task = info["seconds"], info["device"]

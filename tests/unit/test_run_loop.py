@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -200,6 +200,9 @@ class Forgetful:
 
     held: set[str] = field(default_factory=set)
     damaged: set[str] = field(default_factory=set)
+
+    def present(self, keys: Iterable[str]) -> set[str]:
+        return set(filter(self.has, keys))
 
     def has(self, key: str) -> bool:
         return key in self.held

@@ -23,6 +23,14 @@ Workers = Annotated[
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 Engine = Annotated[str, typer.Option("--engine", help="local, or ray: the same tasks on a Ray cluster.")]
+StoreUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        metavar="URL",
+        help="Where results go too, for machines without a common disk: s3://bucket/study, gs://..., a folder.",
+    ),
+]
 Address = Annotated[
     str | None,
     typer.Option(

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from transferscope.cli.app import app
-from transferscope.cli.arguments import Address, Device, Engine, Out, Set, StudyFile, Variant, Workers
+from transferscope.cli.arguments import (
+    Address,
+    Device,
+    Engine,
+    Out,
+    Set,
+    StoreUrl,
+    StudyFile,
+    Variant,
+    Workers,
+)
 from transferscope.cli.console import make_console
 from transferscope.errors import BadInput
 
@@ -29,6 +39,7 @@ def run(
     device: Device = "auto",
     engine: Engine = "local",
     address: Address = None,
+    store: StoreUrl = None,
 ) -> None:
     """Run a study and write its report; finished tasks are never run twice.
 
@@ -36,7 +47,9 @@ def run(
     """
     from transferscope.study_file import load_study
 
-    _run(load_study(study, overrides=set_ or (), variant=variant), out, workers, device, engine, address)
+    _run(
+        load_study(study, overrides=set_ or (), variant=variant), out, workers, device, engine, address, store
+    )
 
 
 @app.command()
@@ -47,6 +60,7 @@ def demo(
     device: Device = "auto",
     engine: Engine = "local",
     address: Address = None,
+    store: StoreUrl = None,
 ) -> None:
     """Run the embedded default study: offline, a few minutes on two cores.
 
@@ -62,6 +76,7 @@ def demo(
         device,
         engine,
         address,
+        store,
     )
 
 
@@ -99,6 +114,7 @@ def compare(
     device: Device = "auto",
     engine: Engine = "local",
     address: Address = None,
+    store: StoreUrl = None,
 ) -> None:
     """Compare networks that were trained elsewhere; nothing is trained.
 
@@ -125,11 +141,17 @@ def compare(
         analyses=analysis,
         overrides=set_ or (),
     )
-    _run(study, out, workers, device, engine, address)
+    _run(study, out, workers, device, engine, address, store)
 
 
 def _run(
-    study: Study, out: Path, workers: int | None, device: str, engine: str, address: str | None
+    study: Study,
+    out: Path,
+    workers: int | None,
+    device: str,
+    engine: str,
+    address: str | None,
+    store: str | None,
 ) -> NoReturn:
     from transferscope.commands import run_study
 
@@ -141,6 +163,7 @@ def _run(
             device=device,
             engine=engine,
             address=address,
+            store_url=store,
             console=make_console(),
         )
     except KeyboardInterrupt:  # caught here: typer would end without a word

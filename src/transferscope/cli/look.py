@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from transferscope.cli.app import app
-from transferscope.cli.arguments import Device, Folder, Set, StudyFile, Variant
+from transferscope.cli.arguments import Device, Folder, Set, StoreUrl, StudyFile, Variant
 from transferscope.cli.console import make_console
 
 
@@ -19,6 +19,7 @@ def plan(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Say what is cached there.")
     ] = None,
+    store: StoreUrl = None,
     set_: Set = None,
     variant: Variant = None,
     throughput: Annotated[
@@ -58,6 +59,7 @@ def plan(
         show_plan(
             load_study(study, overrides=set_ or (), variant=variant),
             out,
+            store_url=store,
             throughput=throughput,
             device_counts=gpus if simulate else None,
             device=device,

@@ -40,4 +40,4 @@ def discard_damaged(plan: Plan, store: Store, consequence: str, console: Console
 
 def missing_tasks(plan: Plan, store: Store) -> list[Task]:
     """The tasks that are still to run."""
-    return plan.graph.needed(task.key for task in plan.graph if store.has(task.key))
+    return plan.graph.needed(store.present(task.key for task in plan.graph))

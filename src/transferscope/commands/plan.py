@@ -10,6 +10,8 @@ from transferscope.commands.machine import resolved_device
 from transferscope.config import Recipe, Study
 from transferscope.errors import BadInput
 from transferscope.plan import plan
+from transferscope.remote_folder import checked_url
+from transferscope.remote_store import node_folder, open_store
 from transferscope.store import Store
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ def show_plan(
     study: Study,
     out: Path | None,
     *,
+    store_url: str | None = None,
     throughput: str | None = None,
     device_counts: str | None = None,
     device: str = "auto",
@@ -30,6 +33,7 @@ def show_plan(
     Args:
         study: the study.
         out: folder of a run, to tell what is cached there.
+        store_url: where results are besides, to tell what is cached there.
         throughput: training images a second of one device, or "measure"; adds device-hours.
         device_counts: numbers of devices, as in "1,8,64"; adds how long the study would take on so many.
         device: where to measure.
@@ -47,17 +51,24 @@ def show_plan(
             "--simulate needs the speed of one device: add --throughput IMAGES_PER_SECOND, or --throughput measure."
         )
     images_per_second = None if throughput is None else _throughput(throughput, study, device, console)
-    the_plan, store = plan(study), None if out is None else Store(out / "store")
+    the_plan, store = plan(study), _store(out, store_url)
     console.print(plan_tree(the_plan, store))
     if the_plan.assumed:
         names = ", ".join(the_plan.assumed)
         console.print(f"not at hand, so with their official sizes and classes: {names}", highlight=False)
     if images_per_second is None:
         return
-    done = set() if store is None else {task.key for task in the_plan.graph if store.has(task.key)}
+    done = set() if store is None else store.present(task.key for task in the_plan.graph)
     console.print(cost_table(the_plan, images_per_second, done))
     if counts:
         console.print(simulated_table(the_plan, images_per_second, counts, done))
+
+
+def _store(out: Path | None, url: str | None) -> Store | None:
+    if url is None:
+        return None if out is None else open_store(out / "store")
+    url = checked_url(url)
+    return open_store(node_folder(url) if out is None else out / "store", url)
 
 
 def _throughput(text: str, study: Study, device: str, console: Console) -> float:

@@ -40,7 +40,8 @@ def draw_report(out: Path, *, formats: Sequence[str] = (), with_latex: bool = Fa
     workspace = Workspace(out)
     the_plan = plan(study_of_folder(out))
     discard_damaged(the_plan, workspace.store, "transferscope run computes it again", console)
-    cached = [task for task in the_plan.graph if workspace.store.has(task.key)]
+    there = workspace.store.present(task.key for task in the_plan.graph)
+    cached = [task for task in the_plan.graph if task.key in there]
     outcome = Outcome(cached=cached, not_run=missing_tasks(the_plan, workspace.store))
     exit_code = conclude(the_plan, workspace, outcome, default_workers(), "cpu", console)
     _publish(workspace, chosen, with_latex, console)

@@ -11,6 +11,7 @@ from transferscope.commands.place import discard_damaged, missing_tasks
 from transferscope.config import Study
 from transferscope.errors import BadInput
 from transferscope.plan import Plan, plan
+from transferscope.remote_folder import checked_url
 from transferscope.store import Store
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def run_study(
     device: str,
     engine: str = "local",
     address: str | None = None,
+    store_url: str | None = None,
     console: Console,
 ) -> int:
     """Run a study, then write its tables, findings, figures and report.
@@ -41,6 +43,7 @@ def run_study(
         device: where to compute.
         engine: "local", or "ray".
         address: of a running Ray cluster; without one, Ray is started here.
+        store_url: where results go besides, for machines without a common disk; the folder remembers it.
         console: where to print.
 
     Returns:
@@ -58,10 +61,11 @@ def run_study(
     the_plan = plan(study)
     if the_plan.assumed:
         raise BadInput(f"{', '.join(the_plan.assumed)}: the data aren't at hand; their sizes were assumed.")
-    workspace = Workspace(out)
+    workspace = Workspace(out, None if store_url is None else checked_url(store_url))
     workspace.prepare(the_plan)
     store = workspace.store
     with store.in_use():
+        store.share(task.key for task in the_plan.graph)
         return _run_in(workspace, the_plan, store, workers, device, engine, address, console)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from transferscope.commands.place import missing_tasks, study_of_folder
 from transferscope.plan import plan
-from transferscope.store import Store
+from transferscope.remote_store import open_store
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,7 +18,7 @@ def show_status(out: Path, *, console: Console) -> None:
     from transferscope.plan_tree import plan_tree
 
     the_plan = plan(study_of_folder(out))
-    store = Store(out / "store")
+    store = open_store(out / "store")
     console.print(plan_tree(the_plan, store))
     left = len(missing_tasks(the_plan, store))
     report = out / "report.html"

@@ -22,6 +22,7 @@ from typing import Literal
 
 from transferscope.checksums import Damaged
 from transferscope.errors import BadInput, TaskFailed
+from transferscope.remote_store import open_store
 from transferscope.store import Store
 from transferscope.task import Task
 
@@ -85,7 +86,7 @@ class Pool:
     def __init__(self, store: Store, device: str, num_workers: int) -> None:
         self.slots = num_workers
         self._context = multiprocessing.get_context("spawn")
-        self._arguments = (str(store.root), device)
+        self._arguments = (str(store.root), store.url, device)
         self._workers: list[_Worker] = []
 
     def submit(self, task: Task) -> None:
@@ -138,7 +139,7 @@ class Pool:
 
 
 class _Worker:
-    def __init__(self, context: SpawnContext, arguments: tuple[str, str]) -> None:
+    def __init__(self, context: SpawnContext, arguments: tuple[str, str | None, str]) -> None:
         self.pipe, theirs = context.Pipe()
         self.process: SpawnProcess = context.Process(
             target=_worker_main, args=(theirs, *arguments), daemon=True, name="transferscope-worker"
@@ -149,11 +150,11 @@ class _Worker:
         self.task: Task | None = None
 
 
-def _worker_main(pipe: Connection, root: str, device: str) -> None:
+def _worker_main(pipe: Connection, root: str, url: str | None, device: str) -> None:
     """A worker's life: tasks in, events out, until the pipe closes or the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    store = Store(Path(root))
+    store = open_store(Path(root), url)
     while True:
         try:
             task: Task = pipe.recv()

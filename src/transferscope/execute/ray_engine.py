@@ -1,7 +1,8 @@
 """An executor on Ray: one Ray task a node of the graph, on this machine or on a cluster.
 
-Only tasks and keys travel through Ray; results go through the store, which every node must see under the same
-path. Ray restarts what a killed worker or node was at; the cluster's token and address are Ray's business.
+Only tasks and keys travel through Ray; results go through the store: a folder that every node sees under the same
+path, or a URL, each node then with a folder of its own beside it. Ray restarts what a killed worker or node was at;
+the cluster's token and address are Ray's business.
 """
 
 from __future__ import annotations
@@ -9,18 +10,19 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from transferscope.errors import BadInput
 from transferscope.execute.local import Event, attempt
+from transferscope.remote_folder import TRANSIENT
+from transferscope.remote_store import RemoteStore, node_folder
 from transferscope.store import Store
 from transferscope.task import Task
 
 MAX_RETRIES = 2
 """How often Ray starts a task again whose worker or node was killed."""
-TRANSIENT = (ConnectionError, TimeoutError)
-"""Exceptions of remote storage that a second try may not meet; only these are retried."""
 CONNECT_S = 10.0
 """How long the cluster's address may take to answer."""
 _Told = tuple[float, Mapping[str, float]]
@@ -45,7 +47,7 @@ class RayCluster:
         """Connect to a cluster, or start one of this machine's own.
 
         Args:
-            store: where results go; a folder that every node sees under the same path.
+            store: where results go; without a URL, a folder that every node sees under the same path.
             device: where tasks compute.
             address: of a running cluster, as Ray takes it ("auto", "ray://host:10001", "host:6379"); without
                 one, Ray is started here and ended with the run.
@@ -57,7 +59,7 @@ class RayCluster:
             BadInput: Ray is not installed, the cluster can't be reached, or no node has room for a task.
         """
         self._ray = _ray()
-        self._root, self._device = str(store.root.resolve()), device
+        self._store, self._device = (str(store.root.resolve()), store.url), device
         self._needs = {"CPU": num_cpus, "GPU": num_gpus}
         self._connect(address, num_workers)
         self._run = self._ray.remote(
@@ -79,7 +81,7 @@ class RayCluster:
 
     def submit(self, task: Task) -> None:
         """Hand a task to Ray."""
-        handle = self._run.options(name=task.title).remote(task, self._root, self._device, self._progress)
+        handle = self._run.options(name=task.title).remote(task, self._store, self._device, self._progress)
         self._running[handle] = task
 
     def events(self) -> Iterator[Event]:
@@ -166,15 +168,24 @@ class _Progress:
         return told
 
 
-def _run(task: Task, root: str, device: str, progress: Any) -> Event:
+def _run(task: Task, store: tuple[str, str | None], device: str, progress: Any) -> Event:
     """A task on a node of the cluster."""
     return attempt(
         task,
-        Store(Path(root)),
+        _node_store(*store),
         device,
         lambda share, row: progress.tell.remote(task.key, share, dict(row)),
         reraised=TRANSIENT,
     )
+
+
+@lru_cache
+def _node_store(root: str, url: str | None) -> Store:
+    if url is None:
+        return Store(Path(root))
+    store = RemoteStore(node_folder(url), url)
+    store.sweep()  # what killed workers of this node left
+    return store
 
 
 def _knock(address: str | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -20,6 +20,7 @@ POLL_S = 0.1
 class Shelf(Protocol):
     """What knows which results there are; `Store` is one."""
 
+    def present(self, keys: Iterable[str]) -> set[str]: ...
     def has(self, key: str) -> bool: ...
     def claim(self, key: str) -> bool: ...
     def release(self, key: str) -> None: ...
@@ -86,7 +87,7 @@ def execute(graph: Graph, store: Shelf, executor: Executor, reporter: Reporter) 
 
     A KeyboardInterrupt ends the executor and goes on to the caller; what is finished stays in the store.
     """
-    done = {task.key for task in graph if store.has(task.key)}
+    done = store.present(task.key for task in graph)
     to_do = graph.needed(done)
     state = _State(graph, to_do, done)
     outcome = state.outcome

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from transferscope.execute.local import Event
@@ -72,6 +72,9 @@ class _VirtualDevices:
 @dataclass(frozen=True)
 class _Finished:
     keys: frozenset[str]
+
+    def present(self, keys: Iterable[str]) -> set[str]:
+        return set(self.keys.intersection(keys))
 
     def has(self, key: str) -> bool:
         return key in self.keys
