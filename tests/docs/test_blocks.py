@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 import sandbox
-import yaml
 from blocks import Block, blocks, inline_commands, is_printed
 from typer.main import get_command
 
+from transferscope import analyses, datasets
 from transferscope.cli import app
 from transferscope.study_file import study_of
+from transferscope.yaml_positions import read_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = {
@@ -54,6 +55,8 @@ def test_blocks(page: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     """Blocks of a page are run in order, in one folder; Python blocks share their names."""
     monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend(str(folder))
+    for package in (analyses, datasets):  # pages add folders of their own
+        monkeypatch.setattr(package, "__path__", [*package.__path__])
     known = set(sys.modules)
     reader = _Reader(folder)
     for block in blocks(PAGES[page], page):
@@ -105,7 +108,7 @@ class _Reader:
 
 def _read_as_part(block: Block) -> None:
     """A piece of a study is laid over the reader's study, and all of that is read; a whole one by itself."""
-    part = yaml.safe_load(block.runnable)
+    part = read_yaml(block.runnable.encode(), block.place).data
     assert isinstance(part, dict), f"{block.place}: expected keys of a study"
     whole = sandbox.study()
     whole["analyses"] = {"mistakes": {}}
