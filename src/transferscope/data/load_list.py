@@ -1,4 +1,4 @@
-"""From a list of image files to images in memory, under the one policy for what can't be used."""
+"""From a list of image files to decoded images, under the one policy for what can't be used."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from transferscope.data.base import ImageData, ImageSplit
 from transferscope.data.decode import Decoder, Failure, decode_into, pixel_digest
 from transferscope.data.image_list import Entry, Listing, check_labels
 from transferscope.data.problems import Problems
+from transferscope.data.spool import new_array
 from transferscope.options import FileOptions
 
 Digests = list[bytes | None]
@@ -40,7 +41,7 @@ def load_list(
     shape = (channels, size_px, size_px)
     images, digests = {}, {}
     for name, entries in (("train", listing.train), ("test", listing.test)):
-        images[name] = np.empty((len(entries), *shape), dtype=np.uint8)
+        images[name] = new_array((len(entries), *shape))
         digests[name] = _decode_split(images[name], entries, decode, problems)
     ids = {name: [entry.id for entry in getattr(listing, name)] for name in ("train", "test")}
     if not options.keep_duplicates:
@@ -143,4 +144,5 @@ def _compacted(images: np.ndarray, kept: Sequence[int]) -> np.ndarray:
         return images
     for new, old in enumerate(kept):
         images[new] = images[old]
-    return images[: len(kept)].copy() if 2 * len(kept) < len(images) else images[: len(kept)]
+    few = 2 * len(kept) < len(images) and not isinstance(images, np.memmap)
+    return images[: len(kept)].copy() if few else images[: len(kept)]

@@ -28,11 +28,12 @@ from transferscope.checksums import Folder
 from transferscope.data.base import Description, ImageData, ImageSplit
 from transferscope.data.normalize import normalize
 from transferscope.data.shuffle import block_shuffle, pixel_channel_shuffle
+from transferscope.data.spool import in_pieces
 from transferscope.models.build import build, modules_of
 from transferscope.models.given import GivenNetwork
 from transferscope.models.modules import Module
 from transferscope.options import Normalization
-from transferscope.runs import GivenRun, Run, View
+from transferscope.runs import UNSHUFFLED, GivenRun, Run, View
 from transferscope.train.held_out import hold_out
 from transferscope.train.loop import Trained
 
@@ -64,15 +65,23 @@ def read_description(folder: Folder) -> Description:
 
 
 def read_data(folder: Folder, view: View) -> ImageData:
-    """A decoded data set under a view: train and test are shuffled by the same permutation."""
+    """A decoded data set under a view: train and test are shuffled by the same permutation.
+
+    The file is mapped into memory, so that images that nobody looks at are never read; what is shuffled of it lies in
+    another such file where it is large.
+    """
     ids = json.loads((folder / "ids.json").read_text())
     splits = {}
     for name in SPLITS:
         tensors = load_file(folder / f"{name}.safetensors")
         splits[name] = ImageSplit(
-            images=show(tensors["images"], view), labels=tensors["labels"], ids=tuple(ids[name])
+            images=_shown(tensors["images"], view), labels=tensors["labels"], ids=tuple(ids[name])
         )
     return ImageData(**splits)
+
+
+def _shown(images: Tensor, view: View) -> Tensor:
+    return images if view == UNSHUFFLED else in_pieces(images, lambda piece: show(piece, view))
 
 
 def show(images: Tensor, view: View) -> Tensor:
@@ -246,9 +255,12 @@ class StoredCellData:
         return self._data.test.images
 
     def _split(self, split: ImageSplit) -> Split:
-        inputs = normalize(split.images.to(self._device), self._normalization)
         return Split(
-            inputs=inputs.contiguous(memory_format=torch.channels_last),
+            inputs=in_pieces(split.images, self._inputs),
             labels=split.labels.to(self._device),
             ids=split.ids,
         )
+
+    def _inputs(self, images: Tensor) -> Tensor:
+        normalised = normalize(images.to(self._device), self._normalization)
+        return normalised.contiguous(memory_format=torch.channels_last)

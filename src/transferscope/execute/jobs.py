@@ -14,6 +14,7 @@ from torch import nn
 from transferscope.analysis import analysis_module
 from transferscope.config import Recipe, Schedule
 from transferscope.data.base import Description, describe, load
+from transferscope.data.spool import spooling_in
 from transferscope.execute.artifacts import (
     StoredCellData,
     StoredSubject,
@@ -48,9 +49,16 @@ def run_task(
 ) -> float:
     """Compute a task whose inputs are in the store, and store its result.
 
+    Images that memory doesn't hold lie beside the store meanwhile, where results are written too.
+
     Returns:
         Seconds it took, the writing included.
     """
+    with spooling_in(store.root / "unfinished"):
+        return _run_task(task, store, device, on_progress)
+
+
+def _run_task(task: Task, store: Store, device: torch.device, on_progress: Progress) -> float:
     started = time.perf_counter()
     payload = task.payload
     more: dict[str, Any] = {}

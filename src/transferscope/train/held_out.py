@@ -9,6 +9,7 @@ from torch import Tensor
 
 from transferscope.data.base import ImageSplit
 from transferscope.data.decode import pixel_digest
+from transferscope.data.spool import rows_of
 from transferscope.errors import TaskFailed
 
 HELD_OUT_SEED = 0
@@ -68,4 +69,4 @@ def held_out_rows(labels: Tensor, fraction: float) -> list[int]:
 def _part(split: ImageSplit, rows: Sequence[int]) -> ImageSplit:
     index = torch.tensor(rows, dtype=torch.int64)
     ids = tuple(split.ids[row] for row in rows)
-    return ImageSplit(images=split.images[index], labels=split.labels[index], ids=ids)
+    return ImageSplit(images=rows_of(split.images, index), labels=split.labels[index], ids=ids)
