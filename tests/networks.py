@@ -59,6 +59,17 @@ def text_transformer(num_classes: int) -> nn.Module:
     return TextTransformer(num_classes)
 
 
+class PixelTransformer(TextTransformer):
+    """The text transformer where there are only images: a few of their pixels, from -1 to 1, are the tokens."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__(num_classes, length=16)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        pixels = tokens[:, 0, 4::8, 4::8].flatten(1)
+        return super().forward(pixels.mul(8).long().add(10).clamp(0, 19))
+
+
 class TwoOutputs(Plain):
     """Logits and features, as some networks give."""
 

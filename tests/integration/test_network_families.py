@@ -31,6 +31,7 @@ from transferscope.models.weight_files import read_state_dict
 from transferscope.options import NetworkOptions
 from transferscope.outputs import all_findings
 from transferscope.plan import Plan, plan
+from transferscope.report.render import identifier
 from transferscope.results import collect
 from transferscope.store import Store
 
@@ -41,10 +42,11 @@ FAMILIES = [
     "fixup_resnet",
     "networks:Plain",
     "networks:perceptron",
+    "networks:PixelTransformer",
     *(
         pytest.param(text, marks=networks.needs_timm)
         for text in (
-            *("timm:test_resnet", "timm:test_efficientnet", "timm:test_convnext", "timm:test_vit"),
+            "timm:test_resnet",
             "torchvision:squeezenet1_1",
         )
     ),
@@ -133,6 +135,45 @@ def check_numbers(tables: dict[str, pl.DataFrame], text: str) -> None:
     assert set(similarity["status"]) <= {"ok", "constant", "degenerate"}
     convolutions = sum(isinstance(module, nn.Conv2d) for module in model.modules())
     assert tables["spectra"]["convolution"].n_unique() == convolutions
+
+
+@networks.needs_timm
+@pytest.mark.parametrize("text", ["timm:test_vit", "timm:test_convnext", "timm:test_efficientnet"])
+def test_a_whole_study_of_a_family_ends_in_a_report(tmp_path: Path, text: str) -> None:
+    """From the pre-training over all analyses to the page: nothing failed, nothing left out, every figure drawn."""
+    sizes = {"image_size_px": SIZE, "train_size": 50, "test_size": 50}
+    document = tiny.document(
+        network=network_from_text(text).model_dump(mode="json"),
+        targets={"digits": {"data": {"dataset": "rendered_digits", **sizes}, "likeness_rank": 1}},
+        seeds=[0, 1],
+    )
+    document["source"] = {
+        "data": {"dataset": "letters", **sizes},
+        "pretraining": {"epochs": 1, "batch_size": 10, "learning_rate": 0.01, "keep_epochs": "all"},
+    }
+    document["training"] |= {
+        "epochs": 1,
+        "batch_size": 10,
+        "learning_rate": {"p_t": 0.01, "ri_t": 0.01},
+        "augmentation": "crop_and_flip",
+    }
+    document["analyses"]["feature_reuse"]["block_sizes_px"] = [8]
+    document["analyses"]["low_level_statistics"] = {"bootstrap_draws": 100}
+    document["analyses"].pop("learning_rates", None)
+    done = tiny.run(tiny.write(tmp_path / "study.yaml", document), tmp_path / "out")
+    assert done.exit_code == 0, done.printed
+    assert " 0 failed, 0 not run" in done.printed
+    report = (tmp_path / "out" / "report.html").read_text()
+    for name in document["analyses"]:
+        assert f'<section id="{identifier("analysis", name)}"' in report
+    assert "Part of this is missing." not in report
+    drawn = {path.stem.split("-")[0] for path in (tmp_path / "out" / "figures").glob("*.svg")}
+    assert {"feature_reuse", "barriers", "criticality", "feature_similarity", "checkpoints"} <= drawn
+    tables = {
+        name: pl.read_parquet(tmp_path / "out" / "tables" / f"{name}.parquet")
+        for name in document["analyses"]
+    }
+    check_numbers(tables, text)
 
 
 def test_a_study_with_given_weights_is_told_that_checkpoints_need_a_pre_training(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
@@ -23,8 +23,11 @@ SHARE = 1 / 16
 """Of the memory, beyond which one array lies in a file: several of several processes must fit beside each other."""
 PIECE_BYTES = 2**26
 """What is worked on at a time where the whole doesn't fit."""
-CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
-"""Where a container says how much memory it has."""
+CGROUP_LIMITS = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
+"""Where a container says how much memory it has: in version 2 of control groups, and in version 1."""
 _folder: ContextVar[Path | None] = ContextVar("folder", default=None)
 
 
@@ -42,10 +45,9 @@ def spooling_in(folder: Path) -> Iterator[None]:
 def limit_bytes() -> int:
     """Bytes of the largest array that is held in memory."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    try:
-        memory = min(memory, int(CGROUP_LIMIT.read_text()))
-    except (OSError, ValueError):  # not in a container, or in one without a limit
-        pass
+    for file in CGROUP_LIMITS:
+        with suppress(OSError, ValueError):  # not in a container, or in one without a limit
+            memory = min(memory, int(file.read_text()))
     return int(SHARE * memory)
 
 
