@@ -37,3 +37,4 @@ Address = Annotated[
         "--address", metavar="ADDRESS", help="A running Ray cluster, e.g. auto; else Ray is started here."
     ),
 ]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 LOG_WIDTH = 140
+EXIT_INTERRUPTED = 130
 
 
 def make_console() -> Console:
@@ -19,6 +22,18 @@ def make_console() -> Console:
     console = Console()
     # a log has no width of its own
     return console if console.is_terminal else Console(width=LOG_WIDTH)
+
+
+@contextmanager
+def told_when_stopped(text: str) -> Iterator[None]:
+    """Ctrl-C ends with 130 and a word: typer would end without one."""
+    import typer
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"\nstopped; {text}", file=sys.stderr)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
 def unbuffer() -> None:

@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from transferscope.cli.app import app
-from transferscope.cli.arguments import Device, Folder, Set, StoreUrl, StudyFile, Variant
-from transferscope.cli.console import make_console
+from transferscope.cli.arguments import Device, Folder, Json, Set, StoreUrl, StudyFile, Variant
+from transferscope.cli.console import make_console, told_when_stopped
+from transferscope.errors import BadInput
 
 
 @app.command()
@@ -68,14 +69,52 @@ def plan(
 
 
 @app.command()
-def status(folder: Folder) -> None:
+def status(
+    folder: Folder,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on until the run that is under way ends.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Show how far the study in a folder has come.
 
     Example: transferscope status runs/first
+
+    Example: transferscope status runs/first --follow
     """
+    from transferscope.commands.status import follow as follow_run
     from transferscope.commands.status import show_status
 
-    show_status(folder, console=make_console())
+    if follow and as_json:
+        raise BadInput("--follow and --json: choose one of them.")
+    if follow:
+        with told_when_stopped("the run goes on"):
+            raise typer.Exit(follow_run(folder, console=make_console()))
+    show_status(folder, as_json=as_json, console=make_console())
+
+
+@app.command()
+def watch(
+    folder: Folder,
+    port: Annotated[
+        int,
+        typer.Option("--port", min=0, max=65535, help="Of this machine's loopback; a free one by default."),
+    ] = 0,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Print the address, and open nothing.")
+    ] = False,
+) -> None:
+    """Serve a page that fills in while a study runs: tasks, curves, time left. For this machine only.
+
+    Example: transferscope watch runs/first
+
+    Example: transferscope watch runs/first --port 8080 --no-browser
+    """
+    from transferscope.commands.watch import watch as serve
+
+    console = make_console()
+    with told_when_stopped("the run goes on"):
+        serve(folder, port=port, with_browser=console.is_terminal and not no_browser, console=console)
 
 
 @app.command()

@@ -94,7 +94,7 @@ def _run_in(
         else:
             device = resolved_device(device)
         _try_network(the_plan, store)
-        reporter = _reporter(console)
+        reporter = _reporter(workspace, console)
         executor = _executor(engine, study, store, num_workers, device, address, reporter)
         outcome = execute(the_plan.graph, store, executor, reporter)
     else:
@@ -154,7 +154,11 @@ def _executor(
     return Pool(store, device, num_workers)
 
 
-def _reporter(console: Console) -> Reporter:
+def _reporter(workspace: Workspace, console: Console) -> Reporter:
+    from transferscope.live.records import Recorder
+    from transferscope.live.several import Several
     from transferscope.progress import LineProgress, LiveProgress
 
-    return LiveProgress(console) if console.is_terminal else LineProgress(console)
+    shown = LiveProgress(console) if console.is_terminal else LineProgress(console)
+    recorder = Recorder(workspace.root)
+    return Several(shown, {"noting how the run goes": recorder}, say=console.print)
