@@ -168,6 +168,7 @@ class Breaks:
     """A listener whose disk is full."""
 
     def begin(self, to_do: list[Task], num_cached: int) -> None: ...
+    def added(self, tasks: list[Task]) -> None: ...
     def started(self, task: Task) -> None:
         raise OSError(28, "No space left on device")
 

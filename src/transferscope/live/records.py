@@ -51,6 +51,10 @@ class Recorder:
         self._about = {"started": time.time(), "num_tasks": len(to_do), "num_cached": num_cached}
         self._note(now=True)
 
+    def added(self, tasks: list[Task]) -> None:
+        self._clock.added(tasks)
+        self._about["num_tasks"] += len(tasks)
+
     def started(self, task: Task) -> None:
         self._clock.started(task)
         line = {"title": task.title, "kind": task.kind, "at": time.time(), **self._me}

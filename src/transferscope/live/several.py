@@ -25,6 +25,10 @@ class Several:
         self._first.begin(to_do, num_cached)
         self._tell(lambda one: one.begin(to_do, num_cached))
 
+    def added(self, tasks: list[Task]) -> None:
+        self._first.added(tasks)
+        self._tell(lambda one: one.added(tasks))
+
     def started(self, task: Task) -> None:
         self._first.started(task)
         self._tell(lambda one: one.started(task))

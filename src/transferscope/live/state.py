@@ -93,6 +93,7 @@ class Watcher:
         self._refresh()
         runs, noted = read_runs(self._out), read_tasks(self._out)
         store = self._workspace.store
+        self._done -= noted.keys()  # what was damaged may be computed again
         self._done |= {t.key for t in self._plan.graph if t.key not in self._done and store.has(t.key)}
         left = {task.key for task in self._plan.graph.needed(self._done)}
         states: dict[str, State] = {
