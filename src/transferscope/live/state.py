@@ -92,9 +92,8 @@ class Watcher:
         """The state now."""
         self._refresh()
         runs, noted = read_runs(self._out), read_tasks(self._out)
-        store = self._workspace.store
         self._done -= noted.keys()  # what was damaged may be computed again
-        self._done |= {t.key for t in self._plan.graph if t.key not in self._done and store.has(t.key)}
+        self._done |= {t.key for t in self._plan.graph if t.key not in self._done and self._store.has(t.key)}
         left = {task.key for task in self._plan.graph.needed(self._done)}
         states: dict[str, State] = {
             task.key: self._state(task, left, noted.get(task.key)) for task in self._plan.graph
@@ -156,6 +155,7 @@ class Watcher:
                 return
             self._seen = changed
         self._plan = self._load()
+        self._store = self._workspace.store
         self._groups = _groups(self._plan)
         self._curves: dict[str, dict[str, Any]] = {}
 
@@ -196,9 +196,7 @@ class Watcher:
         import polars as pl
 
         with suppress(OSError, pl.exceptions.PolarsError):
-            table = pl.read_parquet(
-                self._workspace.store.path(task.key) / "history.parquet", columns=list(COLUMNS)
-            )
+            table = pl.read_parquet(self._store.path(task.key) / "history.parquet", columns=list(COLUMNS))
             return [[_finite(value) for value in row] for row in table.rows()]
         return []
 
