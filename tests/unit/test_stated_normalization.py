@@ -87,6 +87,19 @@ def test_where_nothing_is_stated(network: dict[str, Any], hub: str | None, probl
         read(network, None if hub is None else {"hub": hub})
 
 
+@networks.needs_timm
+def test_a_repository_that_is_not_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub.constants
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(
+        BadInput, match=r"HF_HUB_OFFLINE is set.*hf download no/where config.json.* Or: Give one of"
+    ):
+        read(timm_network("resnet18"), {"hub": "hf-hub:no/where"})
+
+
 def test_numbers_of_ones_own(tmp_path: Path) -> None:
     network = {"name": "fixup_resnet", "depths": [1], "widths": [4]}
     own = {"mean": [0.1, 0.2, 0.3], "std": [0.2, 0.3, 0.4]}

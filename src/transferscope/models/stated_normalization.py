@@ -70,11 +70,17 @@ def _stated(network: NetworkOptions, weights: Weights) -> MeanStd:
 
 
 def _of_hugging_face(repository: str, revision: str | None) -> Mapping[str, Any]:
-    """`mean` and `std` of a repository's own configuration, where one of its files has both."""
+    """`mean` and `std` of a repository's own configuration, where one of its files has both.
+
+    Raises:
+        BadInput: none of its files can be had.
+    """
+    problems: list[str] = []
     for name in CONFIGURATIONS:
         try:
             stated = _read(hugging_face_file(repository, (name,), revision))
-        except BadInput:  # not every repository has both
+        except BadInput as error:  # not every repository has both
+            problems.append(str(error))
             continue
         config = stated.get("pretrained_cfg", stated)
         found = {
@@ -83,6 +89,8 @@ def _of_hugging_face(repository: str, revision: str | None) -> Mapping[str, Any]
         }
         if all(found.values()):
             return found
+    if len(problems) == len(CONFIGURATIONS):
+        raise BadInput(f"what hf-hub:{repository} states can't be read: {problems[0]} Or: {CHOICES}")
     return {}
 
 
