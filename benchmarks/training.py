@@ -82,7 +82,7 @@ def _ours(model: nn.Module, recipe: Recipe, images: Tensor, labels: Tensor) -> l
     losses = []
     for step in range(steps):
         batch = order[step * size : (step + 1) * size]
-        losses.append(stepper.step(images[batch], labels[batch], step).loss)
+        losses.append(stepper.step(images, labels, batch, step).loss)
     return torch.stack(losses).tolist()
 
 

@@ -66,3 +66,14 @@ def print_waiting(trained: Iterable[Mapping[str, Any]], console: Console) -> Non
     if seconds:
         share = sum(own * share for own, share in noted) / seconds
         console.print(f"training waited {share:.1%} of its time for data", highlight=False)
+
+
+def print_notes(noted: Iterable[Mapping[str, Any]], console: Console) -> None:
+    """What is worth saying of tasks that succeeded: one that went on after a stop, an evaluation in smaller batches.
+
+    Args:
+        noted: what was noted with their results.
+    """
+    for info in noted:
+        for note in info.get("notes", ()):
+            console.print(f"note: {info['title']}: {note}", highlight=False, markup=False, soft_wrap=True)

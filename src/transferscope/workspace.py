@@ -26,6 +26,7 @@ from transferscope.claims import BY_ID
 from transferscope.config import Study
 from transferscope.errors import BadInput
 from transferscope.execute.run import Failure, Outcome
+from transferscope.execute.snapshot_folders import sweep_snapshots
 from transferscope.findings import Finding
 from transferscope.plan import Plan
 from transferscope.remote_store import open_store
@@ -102,6 +103,7 @@ class Workspace:
         """Make the folder and note the study in it; raises BadInput where nothing can be written."""
         self.store.prepare()
         self.store.sweep()
+        sweep_snapshots(self.store)
         for folder in (self.root, *(self.root / name for name in FOLDERS)):
             sweep_files(folder)
         try:
@@ -185,10 +187,10 @@ def provenance(
         if info is not None:
             if info.get("left_out"):
                 left_out[task.title] = info["left_out"]
-            seconds, device_of_task = info["seconds"], info["device"]
+            seconds, device_of_task, notes = info["seconds"], info["device"], info.get("notes")
             state = "computed" if task.key in computed else "cached"
         else:
-            seconds = device_of_task = None
+            seconds = device_of_task = notes = None
             state = "missing"
         tasks.append(
             {
@@ -199,6 +201,7 @@ def provenance(
                 "seconds": seconds,
                 "device": device_of_task,
                 "cached": state == "cached",
+                **({"notes": notes} if notes else {}),
             }
         )
     return {

@@ -24,7 +24,7 @@ from transferscope.execute.artifacts import (
 )
 from transferscope.runs import UNSHUFFLED, View
 from transferscope.train.held_out import hold_out
-from transferscope.train.loop import Best, Trained
+from transferscope.train.trained import Best, Trained
 
 ABOUT = Description(class_names=("a", "b"), image_size_px=4, num_train=3, num_test=2, fingerprint="f")
 

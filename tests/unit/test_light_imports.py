@@ -75,7 +75,8 @@ def test_training_does_not_wait_for_the_compiler_of_torch() -> None:
         "recipe = Recipe(epochs=1, learning_rate=0.1, clip_norm=1.0)\n"
         "stepper = Stepper(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 2)), recipe, num_steps=1,\n"
         "                  normalization='unit', generator=torch.Generator())\n"
-        "stepper.step(torch.zeros(2, 3, 2, 2, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64), 0)\n"
+        "stepper.step(torch.zeros(2, 3, 2, 2, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64),\n"
+        "             torch.arange(2), 0)\n"
         "assert 'torch._dynamo' not in sys.modules\n"
     )
 

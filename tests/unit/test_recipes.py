@@ -20,8 +20,9 @@ from transferscope.metrics.scores import per_example_loss, score
 from transferscope.models.init import random_init
 from transferscope.train import loop
 from transferscope.train.evaluate import predict
-from transferscope.train.loop import Trained, train
+from transferscope.train.loop import train
 from transferscope.train.optimizer import learning_rate_at, optimizer_for
+from transferscope.train.trained import Trained
 
 
 def recipe(**fields: Any) -> Recipe:

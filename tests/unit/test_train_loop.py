@@ -20,7 +20,8 @@ from transferscope.metrics.scores import score
 from transferscope.models.build import FixupResNet
 from transferscope.models.init import random_init
 from transferscope.train.evaluate import predict
-from transferscope.train.loop import HISTORY_SCHEMA, Trained, learning_rate_at, train
+from transferscope.train.loop import learning_rate_at, train
+from transferscope.train.trained import HISTORY_SCHEMA, Trained
 
 CPU = torch.device("cpu")
 NETWORK = FixupResNet(depths=(1, 1), widths=(4, 4))

@@ -50,11 +50,12 @@ def tell(
     console: Console,
 ) -> int:
     """Print the findings, how the tasks ended, and where the report is; the exit code."""
-    from transferscope.summary import print_findings, print_outcome, print_waiting
+    from transferscope.summary import print_findings, print_notes, print_outcome, print_waiting
 
     print_findings(findings, console)
     print_outcome(outcome, logs, console)
-    trained = [task for task in outcome.succeeded if task.kind == "train"]
-    print_waiting((workspace.store.info(task.key) for task in trained), console)
+    infos = [workspace.store.info(task.key) for task in outcome.succeeded]
+    print_notes(infos, console)
+    print_waiting((info for info in infos if info["kind"] == "train"), console)
     console.print(f"report: {workspace.report}", highlight=False, soft_wrap=True)
     return EXIT_DONE if outcome.complete else EXIT_FAILED

@@ -35,7 +35,7 @@ from transferscope.models.modules import Module
 from transferscope.options import Normalization
 from transferscope.runs import UNSHUFFLED, GivenRun, Run, View
 from transferscope.train.held_out import hold_out
-from transferscope.train.loop import Trained
+from transferscope.train.trained import Trained
 
 DTYPES = {"str": pl.String, "int": pl.Int64, "float": pl.Float64, "bool": pl.Boolean, "png": pl.Binary}
 SPLITS = ("train", "test")

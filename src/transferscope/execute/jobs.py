@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ from transferscope.execute.artifacts import (
     write_search,
     write_trained,
 )
+from transferscope.execute.notes import collected_notes
+from transferscope.execute.snapshots import StoredSnapshots, snapshot_seconds
 from transferscope.models.given import given_network
 from transferscope.models.init import control_init, pretrained_init, random_init
 from transferscope.models.instances import init_state, instance_state
@@ -37,8 +39,9 @@ from transferscope.store import Store
 from transferscope.task import Measurement, Task
 from transferscope.train.given import evaluated
 from transferscope.train.held_out import hold_out
-from transferscope.train.loop import Diverged, train
+from transferscope.train.loop import train
 from transferscope.train.rate_search import best_rate
+from transferscope.train.trained import Diverged
 
 Progress = Callable[[float, Mapping[str, float]], None]
 """Told the share that is done, and the newest row of a training's history."""
@@ -60,20 +63,8 @@ def run_task(
 
 def _run_task(task: Task, store: Store, device: torch.device, on_progress: Progress) -> float:
     started = time.perf_counter()
-    payload = task.payload
-    more: dict[str, Any] = {}
-    if isinstance(payload, GivenWeights):
-        write = _weights(payload)
-    elif isinstance(payload, GivenRun):
-        write = _given(task, payload, store, device)
-    elif isinstance(payload, Run):
-        write, data_share = _train(task, payload, store, device, on_progress)
-        more["data_share"] = data_share
-    elif isinstance(payload, Measurement):
-        write = _measure(task, payload, store, device)
-    else:
-        write, about = _data(payload)
-        more["left_out"] = dict(about.left_out)
+    with collected_notes() as notes:
+        made = _make(task, store, device, on_progress)
     seconds = time.perf_counter() - started
     info = {
         "kind": task.kind,
@@ -82,10 +73,37 @@ def _run_task(task: Task, store: Store, device: torch.device, on_progress: Progr
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "device": str(device),
         "torch": torch.__version__,
-        **more,
+        **({"notes": list(notes)} if notes else {}),
+        **made.more,
     }
-    store.commit(task.key, write, info)
+    store.commit(task.key, made.write, info)
+    made.finish()
     return time.perf_counter() - started
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Made:
+    """A result, to be written."""
+
+    write: Callable[[Path], None]
+    more: Mapping[str, Any] = field(default_factory=dict)
+    """What else is to be noted with it."""
+    finish: Callable[[], None] = lambda: None
+    """To be called when it is in the store."""
+
+
+def _make(task: Task, store: Store, device: torch.device, on_progress: Progress) -> _Made:
+    payload = task.payload
+    if isinstance(payload, GivenWeights):
+        return _Made(write=_weights(payload))
+    if isinstance(payload, GivenRun):
+        return _Made(write=_given(task, payload, store, device))
+    if isinstance(payload, Run):
+        return _train(task, payload, store, device, on_progress)
+    if isinstance(payload, Measurement):
+        return _Made(write=_measure(task, payload, store, device))
+    write, about = _data(payload)
+    return _Made(write=write, more={"left_out": dict(about.left_out)})
 
 
 def _data(options: DatasetOptions) -> tuple[Callable[[Path], None], Description]:
@@ -113,13 +131,12 @@ def _given(task: Task, run: GivenRun, store: Store, device: torch.device) -> Cal
     return lambda folder: write_trained(folder, trained, about)
 
 
-def _train(
-    task: Task, run: Run, store: Store, device: torch.device, on_progress: Progress
-) -> tuple[Callable[[Path], None], float | None]:
+def _train(task: Task, run: Run, store: Store, device: torch.device, on_progress: Progress) -> _Made:
     data_folder = store.result(task.inputs[0])
     about, data = read_description(data_folder), read_data(data_folder, run.view)
     train_split, held_out = hold_out(data.train, run.recipe.held_out)
     model = _initialized(task, run, store, about)
+    snapshots = StoredSnapshots(store, task.key, device, snapshot_seconds())
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(run.seed)  # dropout and stochastic depth draw from the global generator
@@ -133,17 +150,22 @@ def _train(
                 device=device,
                 held_out_split=held_out if len(held_out) else None,
                 on_progress=on_progress,
+                snapshots=snapshots,
             )
     except Diverged as diverged:
+        snapshots.remove()  # it would end so again
         if not run.is_search:
             raise
         history = diverged.history
-        return lambda folder: write_search(folder, history, about), None
-    if run.is_search:
-        return lambda folder: write_search(folder, trained.history, about), trained.data_share
-    return lambda folder: write_trained(
-        folder, trained, about, best_by=run.recipe.best_by
-    ), trained.data_share
+        return _Made(write=lambda folder: write_search(folder, history, about))
+
+    def write(folder: Path) -> None:
+        if run.is_search:
+            write_search(folder, trained.history, about)
+        else:
+            write_trained(folder, trained, about, best_by=run.recipe.best_by)
+
+    return _Made(write=write, more={"data_share": trained.data_share}, finish=snapshots.remove)
 
 
 def _settled(task: Task, run: Run, store: Store) -> Recipe:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from transferscope.errors import BadInput
+from transferscope.metrics.halving import in_batches
 from transferscope.metrics.intervals import Interval, percentile_ends, resampling_weights
 from transferscope.metrics.resampled_auc import resampled_auc
 from transferscope.metrics.scores import is_correct, is_multi_label, per_example_loss, score, unranked
@@ -76,7 +77,8 @@ def averaged_logits(
         )
         span.place(torch.full((len(states),), 1 / len(states), dtype=torch.float64))
         device = device_of(model)
-        return torch.cat([model(chunk.to(device)).cpu() for chunk in inputs.split(batch_size)])
+        parts = in_batches(lambda rows: model(inputs[rows].to(device)).cpu(), len(inputs), batch_size)
+        return torch.cat(list(parts))
 
 
 def ensemble_logits(logits: Sequence[Tensor], *, multi_label: bool) -> Tensor:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from transferscope.errors import BadInput
+from transferscope.metrics.halving import in_batches
 from transferscope.metrics.scores import is_correct, is_multi_label, per_example_loss, score, unranked
 from transferscope.metrics.states import device_of
 
@@ -45,30 +47,49 @@ class Evaluation:
 def evaluate(model: nn.Module, data: Data, batch_size: int) -> Evaluation:
     """One pass, in the network's present mode and gradient mode; results on the CPU.
 
+    Batches that don't fit the memory of a GPU are halved; see `in_batches`.
+
     Raises:
         BadInput: a network that gives no (n, k) logits, or labels that don't go with them.
     """
+    passes = in_batches(lambda rows: evaluated_batch(model, data, rows), len(data[0]), batch_size)
+    return joined(list(passes), data[1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluatedBatch:
+    """What one network gives on one batch, on the CPU."""
+
+    losses: Tensor
+    correct: Tensor | None
+    logits: Tensor | None
+
+
+def evaluated_batch(model: nn.Module, data: Data, rows: slice) -> EvaluatedBatch:
+    """A part of `evaluate`."""
     inputs, labels = data
-    device = device_of(model)
-    losses, correct, kept = [], [], []
-    for start in range(0, len(inputs), batch_size):
-        logits = model(inputs[start : start + batch_size].to(device))
-        if not isinstance(logits, Tensor):
-            raise BadInput(
-                f"Expected a network that gives logits (n, k), got a {type(logits).__name__}; wrap it to "
-                "give the logits alone."
-            )
-        target = labels[start : start + batch_size]
-        losses.append(per_example_loss(logits, target).cpu())
-        if is_multi_label(labels):
-            kept.append(logits.cpu())
-        else:
-            right = is_correct(logits, target).double()
-            correct.append(right.masked_fill(unranked(logits), math.nan).cpu())
+    logits = model(inputs[rows].to(device_of(model)))
+    if not isinstance(logits, Tensor):
+        raise BadInput(
+            f"Expected a network that gives logits (n, k), got a {type(logits).__name__}; wrap it to "
+            "give the logits alone."
+        )
+    target = labels[rows]
+    losses = per_example_loss(logits, target).cpu()
+    if is_multi_label(labels):
+        return EvaluatedBatch(losses=losses, correct=None, logits=logits.cpu())
+    right = is_correct(logits, target).double().masked_fill(unranked(logits), math.nan)
+    return EvaluatedBatch(losses=losses, correct=right.cpu(), logits=None)
+
+
+def joined(batches: Sequence[EvaluatedBatch], labels: Tensor) -> Evaluation:
+    """The evaluation of all batches, in order."""
+    correct = [batch.correct for batch in batches if batch.correct is not None]
+    logits = [batch.logits for batch in batches if batch.logits is not None]
     return Evaluation(
-        losses=torch.cat(losses),
+        losses=torch.cat([batch.losses for batch in batches]),
         correct=torch.cat(correct) if correct else None,
-        logits=torch.cat(kept) if kept else None,
+        logits=torch.cat(logits) if logits else None,
         labels=labels.cpu(),
     )
 

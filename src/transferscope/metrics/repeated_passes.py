@@ -9,7 +9,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from transferscope.metrics.evaluation import Data, Evaluation, check_data, evaluate
+from transferscope.metrics.evaluation import Data, Evaluation, check_data, evaluated_batch, joined
+from transferscope.metrics.halving import halved
 from transferscope.metrics.states import device_of
 
 TRIED_EXAMPLES = 32
@@ -65,11 +66,26 @@ class RepeatedPasses:
         return len(self._runner.skipped) if self._is_fresh() else 0
 
     def evaluate(self) -> Evaluation:
-        """One pass over all examples with the present weights; results on the CPU."""
-        if not self._is_fresh():
-            self._forget()
-        self._runner.batch = 0
-        return evaluate(self._runner, self.data, self._batch_size)
+        """One pass over all examples with the present weights; results on the CPU.
+
+        Where a batch doesn't fit the memory of a GPU, what is held is forgotten and all batches are halved.
+        """
+        while True:
+            if not self._is_fresh():
+                self._forget()
+            self._runner.batch = 0
+            starts = range(0, len(self.data[0]), self._batch_size)
+            try:
+                batches = [
+                    evaluated_batch(self._runner, self.data, slice(start, start + self._batch_size))
+                    for start in starts
+                ]
+            except torch.OutOfMemoryError as error:
+                # here and not batch by batch: what is held belongs to batches of one size
+                self._forget()
+                self._batch_size = halved(min(self._batch_size, len(self.data[0])), error)
+                continue
+            return joined(batches, self.data[1])
 
     def stand_before(self, tensors: Sequence[Tensor]) -> None:
         """Hold what doesn't depend on these tensors; from here on, only they change.

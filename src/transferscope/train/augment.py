@@ -42,14 +42,26 @@ def augment(
     Returns:
         As `images`, rounded to uint8.
     """
+    theta = drawn_maps(
+        len(images), images.shape[-2] / images.shape[-1], how, generator, crop_scale=crop_scale
+    )
+    return images if theta is None else warp(images, theta)
+
+
+def drawn_maps(
+    n: int,
+    height_over_width: float,
+    how: Augmentation,
+    generator: torch.Generator,
+    *,
+    crop_scale: tuple[float, float],
+) -> Tensor | None:
+    """(n, 2, 3) maps of n images as `augment` draws them, for `warp`; None where nothing varies."""
     if how == "none":
-        return images
-    height, width = images.shape[-2:]
+        return None
     if how == "crop_and_flip":
-        theta = crop_and_flip_maps(len(images), crop_scale, generator)
-    else:
-        theta = affine_maps(len(images), height / width, generator)
-    return warp(images, theta)
+        return crop_and_flip_maps(n, crop_scale, generator)
+    return affine_maps(n, height_over_width, generator)
 
 
 def warp(images: Tensor, theta: Tensor) -> Tensor:

@@ -1,29 +1,164 @@
-"""Logits of a network on images in memory."""
+"""A network on images in memory, and what is kept of a training: checkpoints and the best epoch."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from transferscope.config import Recipe
+from transferscope.data.base import ImageSplit
 from transferscope.data.normalize import normalize
+from transferscope.errors import TaskFailed
+from transferscope.metrics.halving import in_batches
+from transferscope.metrics.scores import per_example_loss, score
 from transferscope.options import Normalization
+from transferscope.train.ranks import ALONE, Ranks
+from transferscope.train.snapshot import State, copied
+from transferscope.train.trained import Best, Diverged
 
 BATCH_SIZE = 256
-"""Images a forward pass; fixed, so that results don't depend on who asks."""
+"""Images a forward pass; fixed, so that results don't depend on who asks. Halved only where memory is short."""
 
 
-def predict(model: nn.Module, images: Tensor, normalization: Normalization, device: torch.device) -> Tensor:
-    """Logits (n, num_classes), float32 on the CPU, of uint8 images (n, c, h, w); evaluation mode meanwhile."""
+def predict(
+    model: nn.Module,
+    images: Tensor,
+    normalization: Normalization,
+    device: torch.device,
+    ranks: Ranks = ALONE,
+) -> Tensor:
+    """Logits (n, num_classes), float32 on the CPU, of uint8 images (n, c, h, w); evaluation mode meanwhile.
+
+    Several processes share the batches, and all get all logits: the same to the bit as one's alone.
+    """
+
+    def logits(chunk: Tensor) -> Tensor:
+        inputs = normalize(chunk.to(device), normalization)
+        return model(inputs.contiguous(memory_format=torch.channels_last)).cpu()
+
+    def in_parts(chunk: Tensor) -> Tensor:
+        return torch.cat(list(in_batches(lambda rows: logits(chunk[rows]), len(chunk), BATCH_SIZE)))
+
+    chunks = images.split(BATCH_SIZE)
     was_training = model.training
     model.eval()
     try:
         with torch.inference_mode():
-            parts = [
-                model(
-                    normalize(chunk.to(device), normalization).contiguous(memory_format=torch.channels_last)
-                ).cpu()
-                for chunk in images.split(BATCH_SIZE)
-            ]
+            parts = [in_parts(chunk) for chunk in ranks.own_chunks(chunks)]
     finally:
         model.train(was_training)
-    return torch.cat(parts).float()
+    if ranks.count == 1:
+        return torch.cat(parts).float()
+    return _together(parts, [len(chunk) for chunk in chunks], device, ranks)
+
+
+def _together(parts: list[Tensor], sizes: list[int], device: torch.device, ranks: Ranks) -> Tensor:
+    """All logits in the order of the images, from each process's chunks."""
+    widest = torch.zeros(ranks.count, dtype=torch.int64, device=device)
+    widest[ranks.rank] = parts[0].shape[1] if parts else 0
+    num_classes = int(ranks.total(widest).max())  # there may be fewer chunks than processes
+    own = torch.cat(parts).float() if parts else torch.empty(0, num_classes)
+    shared = [rows.cpu() for rows in ranks.all_rows(own.to(device))]
+    split = [
+        list(rows.split(sizes[rank :: ranks.count])) if len(rows) else [] for rank, rows in enumerate(shared)
+    ]
+    return torch.cat([split[number % ranks.count][number // ranks.count] for number in range(len(sizes))])
+
+
+class Evaluation:
+    """Looks at a network after an epoch, and keeps the states that are asked for."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        splits: dict[str, ImageSplit | None],
+        recipe: Recipe,
+        normalization: Normalization,
+        device: torch.device,
+        ranks: Ranks = ALONE,
+    ) -> None:
+        self._model, self._recipe, self._device, self._ranks = model, recipe, device, ranks
+        self._splits = {name: split for name, split in splits.items() if split is not None}
+        self._normalization: Normalization = normalization
+        self.checkpoints: dict[int, State] = {}
+        self.test_logits = torch.empty(0)
+        self.an_output = torch.empty(0)
+        """(1, num_classes)"""
+        self._best: tuple[int, float, State] | None = None
+
+    def at(self, epoch: int, rate: float) -> dict[str, float]:
+        """The row's part of an epoch.
+
+        Raises:
+            Diverged: outputs that are not finite: the last step is not seen by any training loss.
+        """
+        recipe = self._recipe
+        is_kept = epoch in recipe.kept_epochs
+        if is_kept:
+            self.checkpoints[epoch] = self._state()
+        row = {}
+        for name, split in self._splits.items():
+            if not is_kept and recipe.best_by != name:
+                continue
+            logits = predict(self._model, split.images, self._normalization, self._device, self._ranks)
+            self.an_output = logits[:1]
+            if epoch and not logits.isfinite().all():
+                raise Diverged(
+                    f"the outputs on the {name.replace('_', '-')} images are not finite after epoch {epoch}, rate "
+                    f"{rate:.4g}. Lower learning_rate or set clip_norm."
+                )
+            row[f"{name}_loss"] = per_example_loss(logits, split.labels).double().mean().item()
+            row[f"{name}_metric"] = score(logits, split.labels)
+            if name == "test":
+                self.test_logits = logits
+        if epoch and recipe.best_by != "none":
+            metric = row[f"{recipe.best_by}_metric"]
+            # NaN is never better
+            if metric > (-1 if self._best is None else self._best[1]):
+                self._best = (epoch, metric, self.checkpoints[epoch] if is_kept else self._state())
+        return row
+
+    def best(self) -> Best | None:
+        """The best network, evaluated; the model is left as it was."""
+        if self._recipe.best_by == "none":
+            return None
+        if self._best is None:
+            raise TaskFailed(
+                f"best_by: {self._recipe.best_by} finds no best epoch: its metric is not defined at any, as where no "
+                "finding has both classes among the images. Hold out more images, or set best_by to none."
+            )
+        if not self._ranks.is_first:  # it alone has the states
+            return None
+        epoch, metric, state = self._best
+        logits, last = self.test_logits, self.checkpoints[self._recipe.epochs]
+        if epoch != self._recipe.epochs:
+            self._model.load_state_dict(state)
+            test = self._splits["test"]
+            logits = predict(self._model, test.images, self._normalization, self._device)
+            self._model.load_state_dict(last)
+        return Best(epoch=epoch, metric=metric, state=state, test_logits=logits)
+
+    def noted(self) -> tuple[dict[str, Any], dict[str, State]]:
+        """All of this as plain data and as states by name, for `restore`."""
+        states = {f"checkpoint-{epoch}": state for epoch, state in self.checkpoints.items()}
+        best = None
+        if self._best is not None:
+            best = {"epoch": self._best[0], "metric": self._best[1]}
+            if self._best[0] not in self.checkpoints:
+                states[f"best-{self._best[0]}"] = self._best[2]
+        return {"checkpoints": sorted(self.checkpoints), "best": best}, states
+
+    def restore(self, facts: dict[str, Any], states: dict[str, State], test_logits: Tensor) -> None:
+        """Take up again what was `noted`."""
+        kept = facts["checkpoints"] if self._ranks.is_first else []
+        self.checkpoints = {epoch: states[f"checkpoint-{epoch}"] for epoch in kept}
+        if facts["best"] is not None:
+            epoch = facts["best"]["epoch"]
+            state = self.checkpoints[epoch] if epoch in self.checkpoints else states.get(f"best-{epoch}", {})
+            self._best = (epoch, facts["best"]["metric"], state)
+        self.test_logits = test_logits
+
+    def _state(self) -> State:
+        return copied(self._model.state_dict()) if self._ranks.is_first else {}

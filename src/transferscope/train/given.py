@@ -11,7 +11,7 @@ from transferscope.errors import TaskFailed
 from transferscope.metrics.scores import per_example_loss, score
 from transferscope.options import Normalization
 from transferscope.train.evaluate import predict
-from transferscope.train.loop import HISTORY_SCHEMA, Trained
+from transferscope.train.trained import HISTORY_SCHEMA, Trained
 
 
 def evaluated(

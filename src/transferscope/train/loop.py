@@ -6,7 +6,6 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
@@ -17,67 +16,19 @@ from transferscope.config import Recipe
 from transferscope.data.base import ImageSplit
 from transferscope.data.normalize import normalize
 from transferscope.errors import TaskFailed
-from transferscope.metrics.scores import check_labels, per_example_loss, score
+from transferscope.metrics.scores import check_labels, score
 from transferscope.options import Normalization
-from transferscope.train.evaluate import predict
-from transferscope.train.optimizer import learning_rate_at
+from transferscope.train.evaluate import Evaluation
+from transferscope.train.optimizer import learning_rate_at, moments, restore_moments
+from transferscope.train.ranks import ALONE, Ranks
+from transferscope.train.snapshot import Snapshot, Snapshots, State, copied, prefixed, unprefixed
 from transferscope.train.step import Stepped, Stepper
+from transferscope.train.trained import HISTORY_SCHEMA, Diverged, Trained
 
 NORMALISED_AT_ONCE = 2**27
 """Numbers of training images that are kept as floats where nothing varies them: half a GiB."""
 ON_DEVICE_BYTES = 2**35
 """Training images, as uint8, that are put on the device all at once: 32 GiB."""
-HISTORY_SCHEMA = {
-    "epoch": pl.Int64,
-    "learning_rate": pl.Float64,
-    "train_loss": pl.Float64,
-    "train_metric": pl.Float64,
-    "held_out_loss": pl.Float64,
-    "held_out_metric": pl.Float64,
-    "test_loss": pl.Float64,
-    "test_metric": pl.Float64,
-}
-
-
-class Diverged(TaskFailed):
-    """A training whose loss, or what its network gives, is not finite."""
-
-    history: pl.DataFrame
-    """As `Trained.history`, up to the epoch where it happened; that row's numbers are NaN."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Best:
-    """The network at the epoch that the recipe's `best_by` chose."""
-
-    epoch: int
-    """From 1: the init is no candidate."""
-    metric: float
-    """The metric that it was chosen by."""
-    state: dict[str, Tensor]
-    """On the CPU."""
-    test_logits: Tensor
-    """(n_test, num_classes) float32."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trained:
-    """What a training run leaves behind."""
-
-    checkpoints: dict[int, dict[str, Tensor]]
-    """State by kept epoch, on the CPU; 0 is the init."""
-    history: pl.DataFrame
-    """A row an epoch, 0 is the init. The train columns are means over the epoch as it was trained (null at 0):
-    on augmented and mixed images where the recipe says so, the loss toward smoothed and mixed labels, the metric
-    against the label with the larger weight. Held-out and test columns are null at epochs where they weren't
-    looked at: that is at kept epochs, and at all where `best_by` names them."""
-    test_logits: Tensor
-    """(n_test, num_classes) float32 at the last epoch; empty where no test images were given."""
-    best: Best | None = None
-    """Only where the recipe has a `best_by`."""
-    data_share: float | None = None
-    """Share of the time of the steps that went into getting their batches ready, measured; None where nothing was
-    trained. The only thing here that differs from run to run."""
 
 
 def train(
@@ -91,6 +42,8 @@ def train(
     device: torch.device,
     held_out_split: ImageSplit | None = None,
     on_progress: Callable[[float, Mapping[str, float]], None] = lambda *_: None,
+    snapshots: Snapshots | None = None,
+    ranks: Ranks = ALONE,
 ) -> Trained:
     """Train by the recipe.
 
@@ -104,177 +57,235 @@ def train(
         seed: of the order of the batches, and of augmentation and mixup.
         device: where to train.
         held_out_split: images held out of the training, where the recipe holds some out.
-        on_progress: told the share that is done after each epoch, and its row of the history; at the start, epoch 0's.
+        on_progress: told the share that is done after each epoch, and its row of the history; at the start, epoch 0's,
+            or all those that were trained before the training was stopped.
+        snapshots: where it is noted how far the training is. What lies there is gone on from, and what comes out is
+            that of a training that was never stopped, to the bit on a CPU.
+        ranks: the processes that train together, each with a replica of the model and all images. Each takes its part
+            of every batch; the steps are those of one process, up to the rounding of sums.
 
     Raises:
         Diverged: the loss is not finite, or what a kept network gives; says the step or epoch, and the rate.
-        TaskFailed: no epoch is the best.
+        TaskFailed: no epoch is the best; too little memory; batches too small for so many processes.
     """
     # channels_last is what makes small convolutions fast on CPUs and tensor cores alike
     model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    generator = torch.Generator().manual_seed(seed)
-    # more images than a device should hold stay where they are, and go there batch by batch
-    place = device if train_split.images.nbytes <= ON_DEVICE_BYTES else train_split.images.device
-    images, labels = train_split.images.to(place), train_split.labels.to(place)
-    batch_size = min(recipe.batch_size, len(images))
-    steps = len(images) // batch_size
-    stepper = Stepper(
-        model,
-        recipe,
-        num_steps=recipe.epochs * steps,
-        normalization=normalization,
-        generator=torch.Generator().manual_seed(_noise_seed(seed)),
-    )
-    evaluation = _Evaluation(
-        model, {"held_out": held_out_split, "test": test_split}, recipe, normalization, device
-    )
-    rows: list[dict[str, Any]] = [{"epoch": 0, **evaluation.at(0, recipe.learning_rate)}]
-    on_progress(0.0, rows[0])
-    if recipe.augmentation == "none" and images.numel() <= NORMALISED_AT_ONCE:
-        # once instead of at every step, and laid out as the network reads: the same to the bit, image by image
-        images = normalize(images, normalization).contiguous(memory_format=torch.channels_last)
-    # all at once and beforehand: looking at the labels of a batch would wait for a GPU at every step
-    check_labels(evaluation.an_output.expand(len(labels), -1), train_split.labels)
-    data_seconds = all_seconds = 0.0
-    for epoch in range(1, recipe.epochs + 1):
-        model.train()
-        order = torch.randperm(len(images), generator=generator).to(place)
-        stepped = []
-        began = time.perf_counter()
-        for i in range(steps):
-            asked = time.perf_counter()
-            batch = order[i * batch_size : (i + 1) * batch_size]
-            inputs, seen = images[batch].to(device), labels[batch].to(device)
-            data_seconds += time.perf_counter() - asked
-            stepped.append(stepper.step(inputs, seen, (epoch - 1) * steps + i))
-        all_seconds += time.perf_counter() - began
-        row = {"epoch": epoch, "learning_rate": stepped[-1].rate}
-        try:
-            row |= _train_scores(stepped, epoch, steps, recipe)
-            row |= evaluation.at(epoch, stepped[-1].rate)
-        except Diverged as diverged:
-            unknown = dict.fromkeys(set(HISTORY_SCHEMA) - {*row}, math.nan)
-            diverged.history = pl.DataFrame([*rows, row | unknown], schema=HISTORY_SCHEMA)
-            raise
-        rows.append(row)
-        on_progress(epoch / recipe.epochs, row)
+    splits = {"held_out": held_out_split, "test": test_split}
+    evaluation = Evaluation(model, splits, recipe, normalization, device, ranks)
+    training = _Training(model, train_split, recipe, evaluation, normalization, seed, device, ranks)
+    found = None if snapshots is None else _found(snapshots, device, ranks)
+    if found is None:
+        training.begin()
+    else:
+        training.restore(found)
+    for row in training.rows:
+        on_progress(row["epoch"] / recipe.epochs, row)
+    try:
+        while training.epoch < recipe.epochs:
+            training.run_epoch()
+            if snapshots is not None and ranks.told(int(snapshots.is_due()), device):
+                snapshot = training.snapshot()
+                if ranks.is_first:
+                    snapshots.write(snapshot)
+            on_progress(training.epoch / recipe.epochs, training.rows[-1])
+    except torch.OutOfMemoryError as error:
+        raise TaskFailed(_too_large(recipe, len(train_split), device, error)) from None
     return Trained(
         checkpoints=evaluation.checkpoints,
-        history=pl.DataFrame(rows, schema=HISTORY_SCHEMA),
+        history=pl.DataFrame(training.rows, schema=HISTORY_SCHEMA),
         test_logits=evaluation.test_logits,
         best=evaluation.best(),
-        data_share=(data_seconds + stepper.data_seconds) / all_seconds,
+        data_share=training.data_share,
     )
 
 
-class _Evaluation:
-    """Looks at a network after an epoch, and keeps the states that are asked for."""
+class _Training:
+    """A training between two epochs: all that changes, and the way to the next."""
 
     def __init__(
         self,
         model: nn.Module,
-        splits: dict[str, ImageSplit | None],
+        split: ImageSplit,
         recipe: Recipe,
+        evaluation: Evaluation,
         normalization: Normalization,
+        seed: int,
         device: torch.device,
+        ranks: Ranks,
     ) -> None:
-        self._model, self._recipe, self._device = model, recipe, device
-        self._splits = {name: split for name, split in splits.items() if split is not None}
-        self._normalization: Normalization = normalization
-        self.checkpoints: dict[int, dict[str, Tensor]] = {}
-        self.test_logits = torch.empty(0)
-        self.an_output = torch.empty(0)
-        """(1, num_classes)"""
-        self._best: tuple[int, float, dict[str, Tensor]] | None = None
+        self._model, self._recipe, self._evaluation, self._ranks = model, recipe, evaluation, ranks
+        self._device = device
+        # more images than a device should hold stay where they are, and go there batch by batch
+        place = device if split.images.nbytes <= ON_DEVICE_BYTES else split.images.device
+        self._images, self._labels = split.images.to(place), split.labels.to(place)
+        if recipe.augmentation == "none" and self._images.numel() <= NORMALISED_AT_ONCE:
+            # once instead of at every step, and laid out as the network reads: the same to the bit, image by image
+            images = normalize(self._images, normalization)
+            self._images = images.contiguous(memory_format=torch.channels_last)
+        self._batch_size = min(recipe.batch_size, len(self._images))
+        self._steps = len(self._images) // self._batch_size
+        _check_parts(self._batch_size, recipe, ranks)
+        self._order = torch.Generator().manual_seed(seed)
+        self._noise = torch.Generator().manual_seed(_noise_seed(seed))
+        self._stepper = Stepper(
+            model,
+            recipe,
+            num_steps=recipe.epochs * self._steps,
+            normalization=normalization,
+            generator=self._noise,
+            device=device,
+            ranks=ranks,
+        )
+        self.epoch = 0
+        self.rows: list[dict[str, Any]] = []
+        self._last_loss: float | None = None
+        """Of the last step of the last epoch."""
+        self._seconds = self._earlier_data_seconds = 0.0
 
-    def at(self, epoch: int, rate: float) -> dict[str, float]:
-        """The row's part of an epoch.
+    @property
+    def data_share(self) -> float:
+        return (self._earlier_data_seconds + self._stepper.data_seconds) / self._seconds
 
-        Raises:
-            Diverged: outputs that are not finite: the last step is not seen by any training loss.
-        """
-        recipe = self._recipe
-        is_kept = epoch in recipe.kept_epochs
-        if is_kept:
-            self.checkpoints[epoch] = _state(self._model)
-        row = {}
-        for name, split in self._splits.items():
-            if not is_kept and recipe.best_by != name:
-                continue
-            logits = self._predict(split)
-            self.an_output = logits[:1]
-            if epoch and not logits.isfinite().all():
-                raise Diverged(
-                    f"the outputs on the {name.replace('_', '-')} images are not finite after epoch {epoch}, rate "
-                    f"{rate:.4g}. Lower learning_rate or set clip_norm."
-                )
-            row[f"{name}_loss"] = per_example_loss(logits, split.labels).double().mean().item()
-            row[f"{name}_metric"] = score(logits, split.labels)
-            if name == "test":
-                self.test_logits = logits
-        if epoch and recipe.best_by != "none":
-            metric = row[f"{recipe.best_by}_metric"]
-            # NaN is never better
-            if metric > (-1 if self._best is None else self._best[1]):
-                state = self.checkpoints[epoch] if is_kept else _state(self._model)
-                self._best = (epoch, metric, state)
-        return row
+    def begin(self) -> None:
+        """Look at the init; check that all labels fit."""
+        self.rows = [{"epoch": 0, **self._evaluation.at(0, self._recipe.learning_rate)}]
+        # all at once and beforehand: looking at the labels of a batch would wait for a GPU at every step
+        check_labels(self._evaluation.an_output.expand(len(self._labels), -1), self._labels.cpu())
 
-    def best(self) -> Best | None:
-        """The best network, evaluated; the model is left as it was."""
-        if self._recipe.best_by == "none":
-            return None
-        if self._best is None:
-            raise TaskFailed(
-                f"best_by: {self._recipe.best_by} finds no best epoch: its metric is not defined at any, as where no "
-                "finding has both classes among the images. Hold out more images, or set best_by to none."
+    def run_epoch(self) -> None:
+        """Train an epoch, and look at what came out."""
+        epoch, steps, size = self.epoch + 1, self._steps, self._batch_size
+        self._model.train()
+        order = torch.randperm(len(self._images), generator=self._order).to(self._images.device)
+        began = time.perf_counter()
+        stepped = [
+            self._stepper.step(
+                self._images, self._labels, order[i * size : (i + 1) * size], (epoch - 1) * steps + i
             )
-        epoch, metric, state = self._best
-        logits, last = self.test_logits, self.checkpoints[self._recipe.epochs]
-        if epoch != self._recipe.epochs:
-            self._model.load_state_dict(state)
-            logits = self._predict(self._splits["test"])
-            self._model.load_state_dict(last)
-        return Best(epoch=epoch, metric=metric, state=state, test_logits=logits)
+            for i in range(steps)
+        ]
+        self._seconds += time.perf_counter() - began
+        row = {"epoch": epoch, "learning_rate": stepped[-1].rate}
+        try:
+            row |= self._train_scores(stepped, epoch)
+            row |= self._evaluation.at(epoch, stepped[-1].rate)
+        except Diverged as diverged:
+            unknown = dict.fromkeys(set(HISTORY_SCHEMA) - {*row}, math.nan)
+            diverged.history = pl.DataFrame([*self.rows, row | unknown], schema=HISTORY_SCHEMA)
+            raise
+        self.rows.append(row)
+        self.epoch = epoch
 
-    def _predict(self, split: ImageSplit) -> Tensor:
-        return predict(self._model, split.images, self._normalization, self._device)
+    def snapshot(self) -> Snapshot:
+        """All that changes, between two epochs."""
+        evaluation, states = self._evaluation.noted()
+        facts = {
+            "epoch": self.epoch,
+            "rows": self.rows,
+            "last_loss": self._last_loss,
+            "seconds": self._seconds,
+            "data_seconds": self._earlier_data_seconds + self._stepper.data_seconds,
+            "evaluation": evaluation,
+        }
+        # every tensor of the network, also those that checkpoints leave out
+        network = {**dict(self._model.named_parameters()), **dict(self._model.named_buffers())}
+        generators = {"order": self._order.get_state(), "noise": self._noise.get_state()}
+        for name, state in self._global_generators().items():
+            generators |= {
+                f"{name}-{rank}": own[0]
+                for rank, own in enumerate(self._ranks.all_rows(state[None].to(self._device)))
+            }
+        now = {
+            **prefixed("network", network),
+            **prefixed("optimizer", moments(self._stepper.optimizer, self._model)),
+            **prefixed("generator", generators),
+            "test_logits": self._evaluation.test_logits,
+        }
+        return Snapshot(facts=facts, states={**states, f"epoch-{self.epoch}": copied(now)})
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Take up a snapshot."""
+        facts = snapshot.facts
+        self.epoch, self.rows, self._last_loss = facts["epoch"], facts["rows"], facts["last_loss"]
+        self._seconds, self._earlier_data_seconds = facts["seconds"], facts["data_seconds"]
+        now: State = dict(snapshot.states[f"epoch-{self.epoch}"])
+        network = {**dict(self._model.named_parameters()), **dict(self._model.named_buffers())}
+        with torch.no_grad():
+            for name, tensor in unprefixed("network", now).items():
+                network[name].copy_(tensor)
+        restore_moments(self._stepper.optimizer, self._model, unprefixed("optimizer", now))
+        generators = unprefixed("generator", now)
+        self._order.set_state(generators["order"])
+        self._noise.set_state(generators["noise"])
+        torch.set_rng_state(generators[f"cpu-{self._ranks.rank}"])
+        if self._device.type == "cuda":
+            torch.cuda.set_rng_state(generators[f"cuda-{self._ranks.rank}"], self._device)
+        self._evaluation.restore(facts["evaluation"], dict(snapshot.states), now["test_logits"])
+
+    def _global_generators(self) -> dict[str, Tensor]:
+        """States of the generators that dropout and stochastic depth draw from."""
+        states = {"cpu": torch.get_rng_state()}
+        if self._device.type == "cuda":
+            states["cuda"] = torch.cuda.get_rng_state(self._device)
+        return states
+
+    def _train_scores(self, stepped: Sequence[Stepped], epoch: int) -> dict[str, float]:
+        """Loss and metric of an epoch's steps. Raises Diverged."""
+        losses = self._ranks.total(torch.stack([step.loss for step in stepped]))
+        self._check_finite(losses, epoch)
+        self._last_loss = losses[-1].item()
+        outputs, labels = (
+            torch.cat(self._ranks.all_rows(torch.cat(tensors)))
+            for tensors in ([step.outputs for step in stepped], [step.labels for step in stepped])
+        )
+        return {"train_loss": losses.double().mean().item(), "train_metric": score(outputs, labels)}
+
+    def _check_finite(self, losses: Tensor, epoch: int) -> None:
+        """Looked at once an epoch, so that a GPU isn't waited for at every step."""
+        finite = losses.isfinite()
+        if finite.all():
+            return
+        first = int((~finite).nonzero()[0])
+        step = (epoch - 1) * self._steps + first
+        rate = learning_rate_at(self._recipe, step, self._recipe.epochs * self._steps)
+        last = losses[first - 1].item() if first else self._last_loss
+        raise Diverged(
+            f"the training loss is {losses[first].item()} at epoch {epoch}, step {step}, rate {rate:.4g} "
+            f"(last finite loss: {'none' if last is None else f'{last:.4g}'}). Lower learning_rate or set clip_norm."
+        )
+
+
+def _found(snapshots: Snapshots, device: torch.device, ranks: Ranks) -> Snapshot | None:
+    """The newest snapshot. The first process says whether there is one: all begin anew, or none."""
+    found = snapshots.newest() if ranks.is_first else None
+    if not ranks.told(int(found is not None), device):
+        return None
+    found = found or snapshots.newest()
+    if found is None:
+        raise RuntimeError("the first process found a snapshot that this one can't read")
+    return found
+
+
+def _check_parts(batch_size: int, recipe: Recipe, ranks: Ranks) -> None:
+    """Raises TaskFailed where a process would have no image in a part of a batch."""
+    smallest = batch_size // min(recipe.accumulate, batch_size)
+    if smallest < ranks.count:
+        raise TaskFailed(
+            f"num_workers {ranks.count} can't share batches of {batch_size} images in {recipe.accumulate} parts: each "
+            "needs an image of every part. Lower num_workers or accumulate, or raise batch_size."
+        )
+
+
+def _too_large(recipe: Recipe, count: int, device: torch.device, error: Exception) -> str:
+    reason = (str(error).strip().splitlines() or ["no reason given"])[0]
+    size = min(recipe.batch_size, count)
+    return (
+        f"out of memory on {device} in training with batch_size {size} in {recipe.accumulate} part(s): {reason} Set "
+        f"accumulate to {2 * recipe.accumulate} or more, which computes the same batches in smaller parts; or lower "
+        "batch_size, which is another recipe."
+    )
 
 
 def _noise_seed(seed: int) -> int:
     """A seed of its own for augmentation and mixup: the order of the batches is the same without them."""
     return int.from_bytes(hashlib.sha256(f"augmentation {seed}".encode()).digest()[:4], "big")
-
-
-def _train_scores(stepped: Sequence[Stepped], epoch: int, steps: int, recipe: Recipe) -> dict[str, float]:
-    """Loss and metric of an epoch's steps. Raises Diverged."""
-    losses = torch.stack([step.loss for step in stepped])
-    _check_finite(losses, epoch, steps, recipe)
-    outputs, labels = (
-        torch.cat([step.outputs for step in stepped]),
-        torch.cat([step.labels for step in stepped]),
-    )
-    return {"train_loss": losses.double().mean().item(), "train_metric": score(outputs, labels)}
-
-
-def _check_finite(losses: Tensor, epoch: int, steps: int, recipe: Recipe) -> None:
-    """Looked at once an epoch, so that a GPU isn't waited for at every step."""
-    finite = losses.isfinite()
-    if finite.all():
-        return
-    first = int((~finite).nonzero()[0])
-    step = (epoch - 1) * steps + first
-    rate = learning_rate_at(recipe, step, recipe.epochs * steps)
-    last = f"{losses[first - 1].item():.4g}" if first else "none in this epoch"
-    raise Diverged(
-        f"the training loss is {losses[first].item()} at epoch {epoch}, step {step}, rate {rate:.4g} "
-        f"(last finite loss: {last}). Lower learning_rate or set clip_norm."
-    )
-
-
-def _state(model: nn.Module) -> dict[str, Tensor]:
-    """A copy of the state on the CPU, contiguous: what is stored doesn't depend on the memory format."""
-    return {
-        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, tensor in model.state_dict().items()
-    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -39,7 +40,8 @@ class Sgd:
     def __init__(self, groups: list[dict[str, Any]], momentum: float) -> None:
         self.param_groups = groups
         self._momentum = momentum
-        self._velocities: dict[nn.Parameter, Tensor | None] = {}
+        self.state: dict[nn.Parameter, dict[str, Tensor]] = {}
+        """By parameter the "velocity", where there is momentum."""
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
@@ -52,7 +54,7 @@ class Sgd:
         """One step by the gradients that there are."""
         for group in self.param_groups:
             moved = [parameter for parameter in group["params"] if parameter.grad is not None]
-            velocities = [self._velocities.get(parameter) for parameter in moved]
+            velocities = [self.state.get(parameter, {}).get("velocity") for parameter in moved]
             sgd(
                 moved,
                 [parameter.grad for parameter in moved],
@@ -66,7 +68,9 @@ class Sgd:
                 maximize=False,
             )
             # the function has put the new ones in their places
-            self._velocities.update(zip(moved, velocities, strict=True))
+            for parameter, velocity in zip(moved, velocities, strict=True):
+                if velocity is not None:
+                    self.state[parameter] = {"velocity": velocity}
 
 
 Optimizer = Sgd | torch.optim.Optimizer
@@ -99,6 +103,28 @@ def optimizer_for(model: nn.Module, recipe: Recipe) -> Optimizer:
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
     return Sgd([{"lr": recipe.learning_rate, **group} for group in groups], recipe.momentum)
+
+
+def moments(optimizer: Optimizer, model: nn.Module) -> dict[str, Tensor]:
+    """What the optimizer remembers of past steps, by parameter and kind."""
+    return {
+        f"{name}/{kind}": tensor
+        for name, parameter in model.named_parameters()
+        for kind, tensor in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def restore_moments(optimizer: Optimizer, model: nn.Module, found: Mapping[str, Tensor]) -> None:
+    """Take up again what `moments` gave, on the parameters' device and in their memory format."""
+    parameters = dict(model.named_parameters())
+    for key, tensor in found.items():
+        name, _, kind = key.rpartition("/")
+        parameter = parameters[name]
+        # the fused steps read memory in its order: it must be that of the parameter
+        place = torch.empty_like(parameter) if tensor.ndim else tensor.to(parameter.device)
+        if tensor.ndim:
+            place.copy_(tensor)
+        optimizer.state.setdefault(parameter, {})[kind] = place.detach()
 
 
 def set_rate(optimizer: Optimizer, recipe: Recipe, step: int, num_steps: int) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,23 +14,40 @@ from torch import Tensor, nn
 from transferscope.config import Recipe
 from transferscope.data.normalize import normalize
 from transferscope.options import Normalization
-from transferscope.train.augment import augment
+from transferscope.train.augment import drawn_maps, warp
 from transferscope.train.optimizer import optimizer_for, set_rate
+from transferscope.train.ranks import ALONE, Ranks
 from transferscope.train.targets import drawn_mix, mixed_loss
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stepped:
-    """What a step leaves behind."""
+    """What a step leaves behind; where several processes train, of this one's part of the batch."""
 
     rate: float
     """The base learning rate."""
     loss: Tensor
-    """() float64, the mean over the batch of what was trained toward."""
+    """() float64, of what was trained toward: the sum over the part, over the size of the whole batch."""
     outputs: Tensor
     """(n, num_classes) float32."""
     labels: Tensor
     """(n, ...) to score them against: of mixed images the one with the larger weight."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Batch:
+    """A part of a batch as the network takes it."""
+
+    inputs: Tensor
+    labels: Tensor
+    others: Tensor
+    """Labels of the images that were mixed in."""
+    weight: float
+    """Of `labels`."""
+    parts: list[int]
+    """Sizes of the parts that it is computed in."""
+    size: int
+    """Images in the whole batch."""
 
 
 class Stepper:
@@ -43,6 +61,8 @@ class Stepper:
         num_steps: int,
         normalization: Normalization,
         generator: torch.Generator,
+        device: torch.device | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         """
         Args:
@@ -51,58 +71,114 @@ class Stepper:
             num_steps: steps of the whole training.
             normalization: how pixels become inputs.
             generator: of augmentation and mixup, on the CPU.
+            device: where the model is; where the images are by default.
+            ranks: the processes that share every batch.
         """
         self._recipe, self._num_steps = recipe, num_steps
         self._normalization: Normalization = normalization
         self._generator = generator
-        self._optimizer = optimizer_for(model, recipe)
+        self._device, self._ranks = device, ranks
+        self.optimizer = optimizer_for(model, recipe)
         self._parameters = list(model.parameters())
         self.data_seconds = 0.0
-        """Spent on augmenting, normalising and mixing so far."""
-        self._forward: Callable[..., Any] = torch.compile(model) if recipe.compile else model
+        """Spent on loading, augmenting, normalising and mixing so far."""
+        self._shared = None if ranks.count == 1 else _shared(model)
+        wrapped = model if self._shared is None else self._shared
+        self._forward: Callable[..., Any] = torch.compile(wrapped) if recipe.compile else wrapped
 
-    def step(self, images: Tensor, labels: Tensor, step: int) -> Stepped:
+    def step(self, images: Tensor, labels: Tensor, rows: Tensor, step: int) -> Stepped:
         """Train on a batch.
 
         Args:
-            images: (n, channels, height, width) uint8; or float, where they are normalised already (and not
-                to be augmented).
+            images: (n, channels, height, width) uint8, all that are trained on; or float, where they are normalised
+                already (and not to be augmented).
             labels: (n, ...) of them.
+            rows: (b,) int64, the images of the whole batch.
             step: which step, from 0.
         """
-        recipe = self._recipe
-        rate = set_rate(self._optimizer, recipe, step, self._num_steps)
+        rate = set_rate(self.optimizer, self._recipe, step, self._num_steps)
         asked = time.perf_counter()
-        inputs = images
-        if not images.is_floating_point():
-            varied = augment(images, recipe.augmentation, self._generator, crop_scale=recipe.crop_scale)
-            inputs = normalize(varied, self._normalization)
-        others, weight, seen = labels, 1.0, labels
-        if recipe.mixup:
-            mix = drawn_mix(len(images), recipe.mixup, self._generator)
-            partner, weight = mix.partner.to(images.device), mix.weight
-            inputs, others = torch.lerp(inputs[partner], inputs, weight), labels[partner]
-            seen = labels if weight >= 0.5 else others
+        batch = self._loaded(images, labels, rows)
         self.data_seconds += time.perf_counter() - asked
-        loss, outputs = self._gradients(inputs, labels, others, weight)
-        if recipe.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self._parameters, recipe.clip_norm, foreach=True)
-        self._optimizer.step()
+        loss, outputs = self._gradients(batch)
+        if self._recipe.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self._parameters, self._recipe.clip_norm, foreach=True)
+        self.optimizer.step()
+        seen = batch.labels if batch.weight >= 0.5 else batch.others
         return Stepped(rate=rate, loss=loss, outputs=outputs, labels=seen)
 
-    def _gradients(
-        self, inputs: Tensor, labels: Tensor, others: Tensor, weight: float
-    ) -> tuple[Tensor, Tensor]:
-        """Mean loss and outputs of a batch; its gradients are in the parameters afterwards."""
-        self._optimizer.zero_grad()
-        parts = min(self._recipe.accumulate, len(inputs))
+    def _loaded(self, images: Tensor, labels: Tensor, rows: Tensor) -> _Batch:
+        """This process's part of a batch. All draw for the whole batch, so that it is the same for all."""
+        recipe, size = self._recipe, len(rows)
+        device = images.device if self._device is None else self._device
+        theta = None
+        if not images.is_floating_point():
+            ratio = images.shape[-2] / images.shape[-1]
+            theta = drawn_maps(
+                size, ratio, recipe.augmentation, self._generator, crop_scale=recipe.crop_scale
+            )
+        mix = drawn_mix(size, recipe.mixup, self._generator) if recipe.mixup else None
+        parts = torch.arange(size).tensor_split(min(recipe.accumulate, size))
+        if self._ranks.count == 1:
+            own, needed = None, None
+        else:
+            parts = [self._ranks.own(part) for part in parts]
+            own = torch.cat(list(parts))
+            needed = own if mix is None else torch.cat([own, mix.partner[own]])
+            rows = rows[needed.to(rows.device)]
+            theta = None if theta is None else theta[needed]
+        inputs, known = images[rows].to(device), labels[rows].to(device)
+        if theta is not None:
+            inputs = warp(inputs, theta)
+        if not inputs.is_floating_point():
+            inputs = normalize(inputs, self._normalization)
+        others, weight = known, 1.0
+        if mix is not None and own is None:
+            partner, weight = mix.partner.to(device), mix.weight
+            inputs, others = torch.lerp(inputs[partner], inputs, weight), known[partner]
+        elif mix is not None and own is not None:
+            (inputs, mixed_in), (known, others) = inputs.split(len(own)), known.split(len(own))
+            weight = mix.weight
+            inputs = torch.lerp(mixed_in, inputs, weight)
+        return _Batch(
+            inputs=inputs,
+            labels=known,
+            others=others,
+            weight=weight,
+            parts=[len(part) for part in parts],
+            size=size,
+        )
+
+    def _gradients(self, batch: _Batch) -> tuple[Tensor, Tensor]:
+        """Loss and outputs of this part of the batch; the whole batch's gradients are in the parameters afterwards."""
+        self.optimizer.zero_grad()
         losses, outputs = [], []
-        for part, own, other in zip(*(t.tensor_split(parts) for t in (inputs, labels, others)), strict=True):
-            with torch.autocast(part.device.type, torch.bfloat16, enabled=self._recipe.precision == "bf16"):
-                output = self._forward(part.contiguous(memory_format=torch.channels_last)).float()
-            each = mixed_loss(output, own, other, weight=weight, smoothing=self._recipe.label_smoothing)
-            loss = each.mean() * (len(part) / len(inputs))
-            loss.backward()
+        split = (tensor.split(batch.parts) for tensor in (batch.inputs, batch.labels, batch.others))
+        for number, (part, own, other) in enumerate(zip(*split, strict=True), start=1):
+            with self._unshared(number < len(batch.parts)):
+                with torch.autocast(
+                    part.device.type, torch.bfloat16, enabled=self._recipe.precision == "bf16"
+                ):
+                    output = self._forward(part.contiguous(memory_format=torch.channels_last)).float()
+                each = mixed_loss(
+                    output, own, other, weight=batch.weight, smoothing=self._recipe.label_smoothing
+                )
+                loss = each.mean() * (len(part) / batch.size)
+                # gradients are averaged over the processes, and the loss is a sum over them
+                (loss if self._shared is None else loss * self._ranks.count).backward()
             losses.append(loss.detach())
             outputs.append(output.detach())
         return torch.stack(losses).sum(), torch.cat(outputs)
+
+    def _unshared(self, more_follow: bool) -> Any:
+        """Gradients of all parts but the last stay here until the last one's go round."""
+        return self._shared.no_sync() if self._shared is not None and more_follow else nullcontext()
+
+
+def _shared(model: nn.Module) -> Any:
+    """The network with gradients that are averaged over all processes while they are computed."""
+    from torch.nn.parallel import DistributedDataParallel
+
+    # parameters without a gradient, as in layers that are dropped at random, are no mistake; buffers need not travel,
+    # as BatchNorm has the statistics of the whole batch everywhere
+    return DistributedDataParallel(model, find_unused_parameters=True, broadcast_buffers=False)
