@@ -10,17 +10,21 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from transferscope.checksums import Damaged, Result, flushed, sealed, unsealed
+from transferscope.disk_errors import writing_to
 from transferscope.errors import BadInput
 
 MARKER = "done.json"
+WAIT_S = 10.0
+"""How long a run waits for another process to end its cleaning."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,8 +143,11 @@ class Store:
 
         A result that is already whole is left as it is; a damaged one is replaced.
         """
-        folder = self.path(key)
-        scratch = self.root / "unfinished" / f"{key[:16]}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        with self._writing():
+            self._commit(key, write, info)
+
+    def _commit(self, key: str, write: Callable[[Path], None], info: dict[str, Any]) -> None:
+        folder, scratch = self.path(key), self._scratch(key)
         scratch.mkdir(parents=True)
         try:
             write(scratch)
@@ -170,8 +177,9 @@ class Store:
     def claim(self, key: str) -> bool:
         """Take a result on oneself; False where another process is at it. Ends with `release` or the process."""
         path = self.root / "claims" / f"{key}.lock"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("wb")
+        with self._writing():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = path.open("wb")
         if not _locked(file, fcntl.LOCK_EX) or not _is_named(path, file):
             file.close()
             return False
@@ -182,15 +190,19 @@ class Store:
         """Give a claim up, whether the result was stored or not."""
         file = self._claims.pop(key)
         # while it is still locked: who opens the name from now on opens another file
-        (self.root / "claims" / f"{key}.lock").unlink(missing_ok=True)
+        with suppress(OSError):  # what is left of it says nothing, and is swept away
+            (self.root / "claims" / f"{key}.lock").unlink(missing_ok=True)
         file.close()
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
         """Nothing in this store is cleaned away meanwhile."""
         with self._lock_file() as file:
-            if not _locked(file, fcntl.LOCK_SH):
-                raise BadInput(f"{self.root} is being cleaned; try again when that is done.")
+            end = time.monotonic() + WAIT_S
+            while not _locked(file, fcntl.LOCK_SH):
+                if time.monotonic() > end:
+                    raise BadInput(f"{self.root} is being cleaned; try again when that is done.")
+                time.sleep(0.05)
             yield
 
     @contextmanager
@@ -227,17 +239,34 @@ class Store:
 
     def remove(self, key: str) -> None:
         """Remove a result in one step, as far as anyone can see."""
-        scratch = self.root / "unfinished" / f"{key[:16]}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        scratch.parent.mkdir(parents=True, exist_ok=True)
-        self.path(key).rename(scratch)
-        shutil.rmtree(scratch)
+        scratch = self._scratch(key)
+        with self._writing():
+            scratch.parent.mkdir(parents=True, exist_ok=True)
+            self.path(key).rename(scratch)
+        shutil.rmtree(scratch, ignore_errors=True)
+
+    def _scratch(self, key: str) -> Path:
+        """A folder that nobody sees; the number of its process tells `sweep` who writes there."""
+        return self.root / "unfinished" / f"{key[:16]}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+
+    def _writing(self) -> AbstractContextManager[None]:
+        return writing_to(self.root, "finished tasks are kept, and then the same command goes on from here.")
 
     def _lock_file(self) -> IO[bytes]:
-        self.root.mkdir(parents=True, exist_ok=True)
-        return (self.root / "in-use.lock").open("ab")
+        with self._writing():
+            self.root.mkdir(parents=True, exist_ok=True)
+            return (self.root / "in-use.lock").open("ab")
 
     def sweep(self) -> None:
-        """Remove what killed writers of this folder left behind, unless its writer still lives."""
+        """Remove what killed writers left behind, unless a writer still lives.
+
+        While a run is under way nothing is: on another machine of a shared folder its processes can't be seen.
+        """
+        with self._lock_file() as file:
+            if _locked(file, fcntl.LOCK_EX):
+                self._sweep()
+
+    def _sweep(self) -> None:
         for scratch in (self.root / "unfinished").glob("*-*-*"):
             pid = scratch.name.split("-")[1]
             if not (pid.isdigit() and _alive(int(pid))):

@@ -6,7 +6,6 @@ results of the tasks.
 
 from __future__ import annotations
 
-import errno
 import json
 import math
 import platform
@@ -24,6 +23,7 @@ from typing import Any
 from transferscope.checksums import checksum
 from transferscope.claims import BY_ID
 from transferscope.config import Study
+from transferscope.disk_errors import writing_to
 from transferscope.errors import BadInput
 from transferscope.execute.run import Failure, Outcome
 from transferscope.execute.snapshot_folders import sweep_snapshots
@@ -36,21 +36,6 @@ from transferscope.task import canonical_key
 
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "matplotlib", "polars", "altair", "vl-convert-python")
 """Libraries whose version can change a number or a figure."""
-UNWRITABLE = frozenset(
-    getattr(errno, name)
-    for name in (
-        "EACCES",
-        "EPERM",
-        "EROFS",
-        "ENOSPC",
-        "EDQUOT",
-        "ENOTDIR",
-        "EISDIR",
-        "EEXIST",
-        "ENAMETOOLONG",
-    )
-)
-"""What the system says where a file can't be written; all else is nobody's mistake and keeps its traceback."""
 FOLDERS = ("tables", "figures", "logs")
 """Folders of files for people."""
 
@@ -114,16 +99,12 @@ class Workspace:
     @contextmanager
     def writing(self) -> Iterator[None]:
         """While files for people are written: raises BadInput where one of them can't be."""
-        try:
+        with writing_to(
+            self.root,
+            f"the results of the tasks are safe in {self.store.root}. Then draw again with: "
+            f"transferscope report {self.root}",
+        ):
             yield
-        except OSError as error:
-            if error.errno not in UNWRITABLE:
-                raise
-            place = Path(error.filename).parent if error.filename else self.root
-            raise BadInput(
-                f"can't write to {place}: {error.strerror}. The results of the tasks are safe in {self.store.root}; "
-                f"make room or give the right to write, then draw again with: transferscope report {self.root}"
-            ) from None
 
     def write_logs(self, failures: list[Failure]) -> dict[str, Path]:
         """Write why each failed task failed; the file's place by the task's key."""

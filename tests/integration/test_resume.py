@@ -15,6 +15,8 @@ import pytest
 import tiny
 from tiny import TinyRun
 
+from transferscope.execute.interrupts import NOTICE
+
 TIMEOUT_SECONDS = 120
 
 
@@ -99,7 +101,8 @@ def test_a_stopped_run_of_two_workers_goes_on_to_the_same_tables(
     os.killpg(process.pid, signal.SIGINT)  # what Ctrl-C sends: to the workers too
     _, said = process.communicate(timeout=TIMEOUT_SECONDS)
     assert process.returncode == 130
-    assert said == "\nstopped; finished tasks are kept, and the same command goes on from here\n"
+    stopped = "\nstopped; finished tasks are kept, and the same command goes on from here\n"
+    assert said == NOTICE + stopped, "the tasks under way were finished, and the workers said nothing"
     finished = num_results(out)
     total = len(undisturbed.plan.graph)
     assert 20 <= finished < total

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from transferscope.disk_errors import Unwritable
 from transferscope.execute.local import Event
 from transferscope.execute.run import MAX_ATTEMPTS, Outcome, execute
 from transferscope.options import DatasetOptions
@@ -175,6 +176,42 @@ def test_an_interrupt_ends_the_executor_and_goes_on(store: Store) -> None:
         run(executor, store, reporter)
     assert executor.closed == 1
     assert reporter.told[-1] == ("finish",)
+
+
+def test_told_to_stop_it_finishes_what_is_under_way_and_begins_nothing(store: Store) -> None:
+    executor = Pretends(slots=2)
+    with pytest.raises(KeyboardInterrupt):
+        execute(GRAPH, store, executor, Listens(), lambda: len(executor.submitted) >= 3)
+    assert executor.submitted == ["data", "alone", "long"]
+    assert executor.waiting == [], "those under way ended"
+    assert executor.closed == 1
+    assert list((store.root / "claims").iterdir()) == []
+
+
+def test_a_store_that_cannot_be_written_ends_the_run_when_the_tasks_under_way_are_done(store: Store) -> None:
+    executor = Pretends(slots=2, script={"data": ["unwritable"]})
+    with pytest.raises(Unwritable, match="data unwritable"):
+        run(executor, store)
+    assert executor.submitted == ["data", "alone"], "nothing is computed that could not be stored"
+    assert executor.waiting == []
+
+
+def test_a_claim_that_cannot_be_written_ends_the_run_too(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor = Pretends(slots=2)
+    claim = store.claim
+
+    def full(key: str) -> bool:
+        if executor.submitted:
+            raise Unwritable("the disk is full")
+        return claim(key)
+
+    monkeypatch.setattr(store, "claim", full)
+    with pytest.raises(Unwritable, match="the disk is full"):
+        run(executor, store)
+    assert executor.submitted == ["data"]
+    assert executor.waiting == []
 
 
 def test_the_reporter_is_told_everything_in_order(store: Store) -> None:

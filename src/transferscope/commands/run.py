@@ -79,6 +79,7 @@ def _run_in(
     address: str | None,
     console: Console,
 ) -> int:
+    from transferscope.execute.interrupts import Interrupts
     from transferscope.execute.run import Outcome, execute
     from transferscope.workspace import read_findings
 
@@ -96,7 +97,8 @@ def _run_in(
         _try_network(the_plan, store)
         reporter = _reporter(workspace, console)
         executor = _executor(engine, study, store, num_workers, device, address, reporter)
-        outcome = execute(the_plan.graph, store, executor, reporter)
+        with Interrupts() as stopping:
+            outcome = execute(the_plan.graph, store, executor, reporter, stopping)
     else:
         outcome = Outcome(cached=list(the_plan.graph))
         if workspace.is_drawn(the_plan):

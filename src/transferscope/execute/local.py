@@ -12,15 +12,17 @@ import signal
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
 from typing import Literal
 
 from transferscope.checksums import Damaged
+from transferscope.disk_errors import Unwritable
 from transferscope.errors import BadInput, TaskFailed
 from transferscope.remote_store import open_store
 from transferscope.store import Store
@@ -32,8 +34,9 @@ class Event:
     """Something that happened to a task."""
 
     key: str
-    what: Literal["progress", "done", "failed", "died", "damaged"]
-    """died: its process was killed from outside; damaged: a result that it reads is; the task may be run again."""
+    what: Literal["progress", "done", "failed", "died", "damaged", "unwritable"]
+    """died: its process was killed from outside; damaged: a result that it reads is; the task may be run again.
+    unwritable: its result could not be stored, nor could any other."""
     share: float = 0.0
     """Share that is done; only for progress."""
     row: Mapping[str, float] = field(default_factory=dict)
@@ -41,7 +44,7 @@ class Event:
     seconds: float = 0.0
     """How long it took; only for done."""
     reason: str = ""
-    """One line; only for failed, died and damaged."""
+    """One line; only for failed, died, damaged and unwritable."""
     details: str = ""
     """The traceback; only for failed."""
 
@@ -144,7 +147,7 @@ class _Worker:
         self.process: SpawnProcess = context.Process(
             target=_worker_main, args=(theirs, *arguments), daemon=True, name="transferscope-worker"
         )
-        with _one_thread_environment():
+        with _one_thread_environment(), _interrupts_blocked():
             self.process.start()
         theirs.close()
         self.task: Task | None = None
@@ -152,7 +155,6 @@ class _Worker:
 
 def _worker_main(pipe: Connection, root: str, url: str | None, device: str) -> None:
     """A worker's life: tasks in, events out, until the pipe closes or the parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     threading.Thread(target=_die_with_parent, daemon=True).start()
     store = open_store(Path(root), url)
     while True:
@@ -199,6 +201,8 @@ def attempt(
         raise
     except Damaged as error:
         return Event(key=task.key, what="damaged", reason=error.reason)
+    except Unwritable as error:
+        return Event(key=task.key, what="unwritable", reason=str(error))
     except (TaskFailed, BadInput) as error:
         return Event(key=task.key, what="failed", reason=str(error), details=str(error))
     except Exception as error:
@@ -218,6 +222,17 @@ def _how_it_died(exitcode: int | None) -> str:
     if exitcode is not None and exitcode < 0:
         return f"its process was killed by {signal.Signals(-exitcode).name}"
     return f"its process ended with exit code {exitcode}"
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Ctrl-C is the parent's to handle: a process that is started here never gets it, from its first moment on."""
+    resource_tracker.ensure_running()  # the first start would unblock it again for what it starts itself
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _one_thread_environment:

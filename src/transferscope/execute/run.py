@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from transferscope.disk_errors import Unwritable
 from transferscope.execute.local import Event
 from transferscope.task import Graph, Task
 
@@ -77,7 +78,13 @@ class Outcome:
         return not self.failed and not self.not_run
 
 
-def execute(graph: Graph, store: Shelf, executor: Executor, reporter: Reporter) -> Outcome:
+def execute(
+    graph: Graph,
+    store: Shelf,
+    executor: Executor,
+    reporter: Reporter,
+    stopping: Callable[[], bool] = lambda: False,
+) -> Outcome:
     """Run what the store doesn't have, longest chain first; a failure blocks only what depends on it.
 
     A task that another run on the same store is at is left to it, and its result is taken when it is there; where
@@ -85,7 +92,18 @@ def execute(graph: Graph, store: Shelf, executor: Executor, reporter: Reporter) 
 
     Where a task finds one of its inputs damaged, that is computed again, and then the task.
 
-    A KeyboardInterrupt ends the executor and goes on to the caller; what is finished stays in the store.
+    What is finished stays in the store however it ends. A KeyboardInterrupt ends the executor at once.
+
+    Args:
+        graph: the tasks.
+        store: which results there are.
+        executor: where tasks are computed; closed in the end.
+        reporter: told how it goes.
+        stopping: once it says True no task is begun any more.
+
+    Raises:
+        KeyboardInterrupt: it was told to stop, and the tasks under way are finished.
+        Unwritable: a result could not be stored; the tasks under way are finished too, as far as they could be.
     """
     done = store.present(task.key for task in graph)
     to_do = graph.needed(done)
@@ -94,26 +112,12 @@ def execute(graph: Graph, store: Shelf, executor: Executor, reporter: Reporter) 
     reporter.begin(to_do, len(outcome.cached))
     running: dict[str, Task] = {}
     try:
-        while state.ready or running:
-            elsewhere = []
-            while state.ready and len(running) < executor.slots:
-                task = state.pop()
-                if not store.claim(task.key):
-                    elsewhere.append(task)
-                elif store.has(task.key):  # another run was faster
-                    store.release(task.key)
-                    state.found(task)
-                    reporter.started(task)
-                    reporter.ended(task, Event(key=task.key, what="done"))
-                else:
-                    state.begin(task)
-                    running[task.key] = task
-                    reporter.started(task)
-                    executor.submit(task)
-            for task in elsewhere:
-                state.put_back(task)
+        while running or (state.ready and not stopping() and not state.unwritable):
+            waits = False
+            if not stopping() and not state.unwritable:
+                waits = _hand_over(state, store, executor, reporter, running)
             if not running:
-                if elsewhere:
+                if waits:
                     time.sleep(POLL_S)
                 continue
             for event in executor.events():
@@ -129,8 +133,41 @@ def execute(graph: Graph, store: Shelf, executor: Executor, reporter: Reporter) 
         for key in running:
             store.release(key)
         reporter.finish()
+    if state.unwritable:
+        raise Unwritable(state.unwritable)
+    if stopping():
+        raise KeyboardInterrupt
     outcome.not_run = [task for task in to_do if task.key not in state.settled]
     return outcome
+
+
+def _hand_over(
+    state: _State, store: Shelf, executor: Executor, reporter: Reporter, running: dict[str, Task]
+) -> bool:
+    """Give the executor what it has room for; whether something is left because another run is at it."""
+    elsewhere = []
+    while state.ready and len(running) < executor.slots:
+        task = state.pop()
+        try:
+            claimed = store.claim(task.key)
+        except Unwritable as error:
+            state.unwritable = str(error)
+            break
+        if not claimed:
+            elsewhere.append(task)
+        elif store.has(task.key):  # another run was faster
+            store.release(task.key)
+            state.found(task)
+            reporter.started(task)
+            reporter.ended(task, Event(key=task.key, what="done"))
+        else:
+            state.begin(task)
+            running[task.key] = task
+            reporter.started(task)
+            executor.submit(task)
+    for task in elsewhere:
+        state.put_back(task)
+    return bool(elsewhere)
 
 
 def _settle(task: Task, event: Event, state: _State, store: Shelf, reporter: Reporter) -> None:
@@ -153,6 +190,8 @@ class _State:
         self._waits_for = {task.key: {key for key in task.inputs if key in self._to_do} for task in to_do}
         self._attempts: dict[str, int] = {}
         self.settled: set[str] = set()
+        self.unwritable = ""
+        """Why no result can be stored any more."""
         self.ready: list[tuple[float, str]] = []
         self.outcome = Outcome(cached=[task for task in graph if task.key in done])
         for key, inputs in self._waits_for.items():
@@ -177,6 +216,9 @@ class _State:
 
     def settle(self, task: Task, event: Event, store: Shelf) -> list[Task]:
         """Take note of how a task ended; what is to be computed again for it, that wasn't to do any more."""
+        if event.what == "unwritable":
+            self.unwritable = event.reason
+            return []
         again = self._attempts[task.key] < MAX_ATTEMPTS
         if event.what == "died" and again:
             self._push(task.key)
