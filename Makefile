@@ -1,14 +1,15 @@
-# make install | demo | test | check | docs | bench | clean. Needs a Python from 3.11 to 3.13 with venv, nothing else.
+# make install | demo | test | faults | check | docs | bench | clean. Needs a Python from 3.11 to 3.13 with venv, nothing else.
 PYTHON ?= python3
 DEMO_FLAGS ?=
 PYTEST_FLAGS ?=
 BENCH_FLAGS ?=
+FAULTS_FLAGS ?=
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .PRECIOUS: $(INSTALLED)-%
-.PHONY: install demo test check docs bench bench-check clean
+.PHONY: install demo test faults check docs bench bench-check clean
 
 install: $(INSTALLED)-base
 
@@ -18,6 +19,10 @@ demo: $(INSTALLED)-base
 # One thread a process and a process a core: small networks are slower with more threads than one.
 test: $(INSTALLED)-test
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 8 --dist loadfile $(PYTEST_FLAGS)
+
+# Kills and breaks runs at every point that there is, and compares with an undisturbed one: minutes.
+faults: $(INSTALLED)-test
+	PYTHONPATH=tests $(BIN)/python tests/integration/faults/suite.py --ray $(FAULTS_FLAGS)
 
 check: $(INSTALLED)-check
 	$(BIN)/ruff format --check .

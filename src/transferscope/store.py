@@ -54,7 +54,7 @@ class Store:
         """Make the folder, or raise BadInput where nothing can be written."""
         try:
             (self.root / "objects").mkdir(parents=True, exist_ok=True)
-            probe = self.root / f".writable-{uuid.uuid4().hex}"
+            probe = self.root / f".writable.{os.getpid()}-{uuid.uuid4().hex[:8]}"
             probe.touch()
             probe.unlink()
         except OSError as error:
@@ -267,6 +267,7 @@ class Store:
                 self._sweep()
 
     def _sweep(self) -> None:
+        sweep_files(self.root)
         for scratch in (self.root / "unfinished").glob("*-*-*"):
             pid = scratch.name.split("-")[1]
             if not (pid.isdigit() and _alive(int(pid))):

@@ -305,6 +305,20 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path, in_the_way: str
         Store(tmp_path / "out" / "store").prepare()
 
 
+def test_a_probe_of_a_killed_process_is_swept_away(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)
+    store.prepare()
+    monkeypatch.undo()
+    (probe,) = files(store)
+    store.sweep()
+    assert probe in files(store), "its process lives"
+    (store.root / probe).rename(
+        store.root / probe.replace(str(os.getpid()), "4194305")
+    )  # more than there can be
+    store.sweep()
+    assert files(store) == ["in-use.lock"]
+
+
 def test_preparing_leaves_no_trace(store: Store) -> None:
     assert files(store) == []
 

@@ -9,7 +9,10 @@ from pathlib import Path
 
 SCRATCH = re.compile(r"([0-9a-f]{16})-\d+-[0-9a-f]{8}")
 HIDDEN = re.compile(r"(\.\S+)\.\d+-[0-9a-f]{8}$")
+TENSORS = re.compile(r"/\.tmp\w+$")
 KEY = re.compile(r"[0-9a-f]{64}")
+DAMAGES = ("zero-length", "truncated", "bit-flipped")
+OUTPUTS = "tables, figures, report"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +25,7 @@ class Point:
     """For people: the step."""
     how: str
     """A mode of the shim, or "damage", "clock", "locks", "two"."""
+    damage: str = ""
     at: int = 0
     again: int = 0
     worker: bool = False
@@ -50,31 +54,37 @@ def steps(record: str, out: Path, kinds: Mapping[str, str]) -> list[Step]:
         kinds: kind of task by key.
     """
     short = {key[:16]: kind for key, kind in kinds.items()}
+    tensors: dict[str, int] = {}
+    """Number of each file of tensors within its result: they are written under names drawn by chance."""
     found = []
     for number, line in enumerate(record.splitlines(), start=1):
         call, _, path = line.partition(" ")
         name = str(Path(path).relative_to(out)) if path.startswith(f"{out}/") else "."
+        if TENSORS.search(name):
+            inside = [other for other in tensors if Path(other).parent == Path(name).parent]
+            number_inside = tensors.setdefault(name, len(inside) + 1)
+            name = TENSORS.sub(f"/{number_inside}.safetensors", name)
         name = SCRATCH.sub(lambda match: f"<{short.get(match[1], 'probe')}>", name)
         name = HIDDEN.sub(r"\1.*", KEY.sub(lambda match: f"<{kinds[match[0]]}>", name))
-        name = re.sub(r"objects/[0-9a-f]{2}", "objects/*", re.sub(r"writable-[0-9a-f]+", "writable-*", name))
+        name = re.sub(r"objects/[0-9a-f]{2}", "objects/*", name)
         found.append(Step(number=number, call=call, label=f"{call} {name}", part=_part(name)))
     return found
 
 
 def _part(name: str) -> str:
-    if "checkpoint-" in name:
-        return "checkpoint write"
+    if name.endswith(".safetensors"):
+        return "checkpoints and data written"
     if name.startswith(("store/unfinished", "store/objects")):
         return "store commit"
     if name.startswith("store"):
         return "locks and claims"
-    return "tables, figures, report"
+    return OUTPUTS
 
 
 def distinct(all_steps: Sequence[Step]) -> list[Step]:
-    """The first and the last of all steps that are called the same."""
+    """Each step once; of those of a store commit the first and the last that are called the same."""
     first = {step.label: step for step in reversed(all_steps)}
-    last = {step.label: step for step in all_steps}
+    last = {step.label: step for step in all_steps if step.part != OUTPUTS}
     return sorted({*first.values(), *last.values()}, key=lambda step: step.number)
 
 
@@ -112,7 +122,7 @@ def enumerated(all_steps: Sequence[Step], files: Sequence[str], worker_steps: in
     for how, kind in (("no space", "disk full (ENOSPC)"), ("broken", "disk fails (EIO)")):
         chosen = spread([step for step in named if how == "no space" or step.call in ("write", "fsync")], 30)
         found += [Point(kind=kind, label=f"from {step.label}", how=how, at=step.number) for step in chosen]
-    computing = [step for step in named if step.part != "tables, figures, report"]
+    computing = [step for step in named if step.part != OUTPUTS]
     for step in spread(computing, 10) + spread([step for step in named if step not in computing], 4):
         found.append(Point(kind="Ctrl-C once", label=step.label, how="interrupt", at=step.number))
     for step in spread(computing, 10):
@@ -120,8 +130,12 @@ def enumerated(all_steps: Sequence[Step], files: Sequence[str], worker_steps: in
             kind="Ctrl-C twice", label=step.label, how="interrupt", at=step.number, again=step.number + 3
         )
         found.append(point)
-    for damage in ("zero-length", "truncated", "bit-flipped"):
-        found += [Point(kind=f"artifact {damage}", label=file, how="damage", file=file) for file in files]
+    for number, file in enumerate(files):
+        damages = DAMAGES if file.endswith(".safetensors") else (DAMAGES[number % 3],)
+        found += [
+            Point(kind=f"file {damage}", label=file, how="damage", file=file, damage=damage)
+            for damage in damages
+        ]
     for n in (5, 50, 500):
         for jump in ("back", "forward", "both"):
             found.append(

@@ -135,7 +135,7 @@ def run(bench: Bench, tried: list[Point]) -> list[tuple[Point | str, str]]:
         job = Job(study=bench.study, out=out, whole=bench.whole)
         problems += [(point, problem) for problem in disturb(bench, point, out)]
         if point.how == "damage":
-            job = replace(job, damage=point.kind.split()[-1], file=point.file, forget=readers(bench, point))
+            job = replace(job, damage=point.damage, file=point.file, forget=readers(bench, point))
         if waiting:
             take()
         bench.resumer.give(job)
@@ -146,14 +146,15 @@ def run(bench: Bench, tried: list[Point]) -> list[tuple[Point | str, str]]:
 
 
 def readers(bench: Bench, point: Point) -> tuple[str, ...]:
-    """Results to forget so that the damaged one is read: of those that read it, or none for what is drawn."""
-    graph = plan(load_study(bench.study)).graph
+    """Results to forget so that the damaged one is read: all that rest on it; none for what is drawn."""
     parts = point.file.split("/")
     if parts[0] != "store":
         return ()
-    return tuple(
-        other for other in graph.dependants()[parts[3]] for other in (other, *graph.dependants()[other])
-    )
+    resting = {parts[3]}
+    for task in plan(load_study(bench.study)).graph:
+        if resting & set(task.inputs):
+            resting.add(task.key)
+    return tuple(sorted(resting - {parts[3]}))
 
 
 def disturb(bench: Bench, point: Point, out: Path) -> list[str]:
