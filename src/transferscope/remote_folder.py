@@ -19,6 +19,8 @@ TRANSIENT = (ConnectionError, TimeoutError)
 """What a second try may not meet; only these are tried again. File systems retry errors of their own besides."""
 WAITS_S = (0.5, 1.0, 2.0, 4.0)
 """How long to wait before each further try."""
+OBJECT_STORES = frozenset(("s3", "gs", "az", "abfs", "oss", "oci", "obs"))
+"""File systems without folders: to make one would at most make a bucket out of a misspelt name."""
 
 Result = TypeVar("Result")
 
@@ -181,6 +183,9 @@ class RemoteFolder:
         return f"{self._base.rstrip('/')}/{name}"
 
     def _make_parents(self, paths: Sequence[str]) -> None:
+        names = self._fs.protocol
+        if not OBJECT_STORES.isdisjoint([names] if isinstance(names, str) else names):
+            return
         for parent in sorted({path.rpartition("/")[0] for path in paths}):
             self._asked(lambda parent=parent: self._fs.makedirs(parent, exist_ok=True))
 

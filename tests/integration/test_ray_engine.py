@@ -6,6 +6,7 @@ Needs Ray (`pip install 'transferscope[ray]'`); skipped without it.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 import time
@@ -20,13 +21,20 @@ from tiny import TinyRun
 
 from transferscope.commands import run_study
 from transferscope.errors import BadInput
+from transferscope.execute import ray_engine
+from transferscope.execute.local import Event
+from transferscope.options import DatasetOptions
+from transferscope.remote_folder import StoreUnreachable
+from transferscope.remote_store import CACHE_VARIABLE
 from transferscope.store import Store
 from transferscope.study_file import load_study
+from transferscope.task import Task
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'transferscope[ray]'")
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
 
 TIMEOUT_SECONDS = 120
+TOKEN = "not-to-be-seen-anywhere-0123456789abcdef"
 
 
 @pytest.fixture(scope="module")
@@ -39,19 +47,38 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
     return tiny.run(tiny.write(folder / "tiny.yaml", document), folder / "out")
 
 
-@pytest.fixture
-def cluster() -> Iterator[Any]:
-    """Two nodes of one CPU each on this machine."""
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A node of one CPU and what it takes for a GPU; a token of a cluster is in the environment of all."""
     from ray.cluster_utils import Cluster
 
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    try:
-        yield made
-    finally:
-        made.shutdown()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_TOKEN", TOKEN)
+        resources = {"num_cpus": 1, "num_gpus": 1, "include_dashboard": False}
+        head = tmp_path_factory.mktemp("head")
+        made = Cluster(
+            initialize_head=True, head_node_args={**resources, "env_vars": {CACHE_VARIABLE: str(head)}}
+        )
+        made.caches = [head]
+        try:
+            yield made
+        finally:
+            made.shutdown()
 
 
-def run_on(cluster: Any, run: TinyRun, out: Path) -> int:
+@pytest.fixture
+def second(cluster: Any, tmp_path: Path) -> Iterator[Any]:
+    """A second node of one CPU, with a folder for results of its own."""
+    cache = tmp_path / "second"
+    node = cluster.add_node(num_cpus=1, env_vars={CACHE_VARIABLE: str(cache)})
+    cluster.caches.append(cache)
+    yield node
+    if node in cluster.list_all_nodes():
+        cluster.remove_node(node)
+    cluster.caches.pop()
+
+
+def run_on(cluster: Any, run: TinyRun, out: Path, url: str | None = None) -> int:
     study = load_study(run.study_file)
     return run_study(
         study,
@@ -60,6 +87,7 @@ def run_on(cluster: Any, run: TinyRun, out: Path) -> int:
         device="cpu",
         engine="ray",
         address=cluster.address,
+        store_url=url,
         console=Console(quiet=True),
     )
 
@@ -68,16 +96,12 @@ def tables(out: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted((out / "tables").iterdir())}
 
 
-def num_results(out: Path) -> int:
-    return sum(1 for _ in out.glob("store/objects/*/*/done.json"))
-
-
-def after(count: int, out: Path, act: Any) -> threading.Thread:
-    """Act once so many results are there."""
+def after(count: int, place: Path, pattern: str, act: Any) -> threading.Thread:
+    """Act once so many files of a pattern are there."""
 
     def watch() -> None:
         end = time.monotonic() + TIMEOUT_SECONDS
-        while num_results(out) < count and time.monotonic() < end:
+        while sum(1 for _ in place.glob(pattern)) < count and time.monotonic() < end:
             time.sleep(0.01)
         act()
 
@@ -100,11 +124,11 @@ def ray_tasks() -> list[int]:
 
 
 def test_two_nodes_of_which_one_dies_give_the_same_tables(
-    undisturbed: TinyRun, cluster: Any, tmp_path: Path
+    undisturbed: TinyRun, cluster: Any, second: Any, tmp_path: Path
 ) -> None:
-    second = cluster.add_node(num_cpus=1)
     out = tmp_path / "out"
-    killer = after(4, out, lambda: cluster.remove_node(second, allow_graceful=False))
+    remove = lambda: cluster.remove_node(second, allow_graceful=False)  # noqa: E731
+    killer = after(4, out, "store/objects/*/*/done.json", remove)
     assert run_on(cluster, undisturbed, out) == 0
     killer.join()
     assert len(cluster.list_all_nodes()) == 1
@@ -112,8 +136,11 @@ def test_two_nodes_of_which_one_dies_give_the_same_tables(
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the worker in /proc")
-def test_a_killed_worker_costs_nothing(undisturbed: TinyRun, cluster: Any, tmp_path: Path) -> None:
-    out = tmp_path / "out"
+def test_nodes_without_a_common_folder_and_a_killed_worker_give_the_same_tables(
+    undisturbed: TinyRun, cluster: Any, second: Any, tmp_path: Path
+) -> None:
+    """Results go through a URL; the token of the cluster goes nowhere."""
+    out, shared = tmp_path / "out", tmp_path / "shared"
     killed: list[int] = []
 
     def kill() -> None:
@@ -123,11 +150,82 @@ def test_a_killed_worker_costs_nothing(undisturbed: TinyRun, cluster: Any, tmp_p
                 os.kill(pid, signal.SIGKILL)
                 killed.append(pid)
 
-    killer = after(3, out, kill)
-    assert run_on(cluster, undisturbed, out) == 0
+    killer = after(3, shared, "markers/*.json", kill)
+    assert run_on(cluster, undisturbed, out, f"file://{shared}") == 0
     killer.join()
     assert killed
     assert tables(out) == tables(undisturbed.out)
+    made = [
+        {path.parent.name for path in cache.glob("*/*/objects/*/*/done.json")} for cache in cluster.caches
+    ]
+    keys = {task.key for task in undisturbed.plan.graph}
+    assert set().union(*made) == {path.stem for path in shared.glob("markers/*.json")} == keys
+    assert all(made)
+    assert any(keys - here for here in made), "each node has what it made or read"
+    trained_here = {path.parent.name for path in out.glob("store/objects/*/*/history.parquet")}
+    assert not trained_here, "the driver fetches what it draws, and no more"
+    for folder in (out, shared, *cluster.caches):
+        for path in folder.rglob("*"):
+            assert path.is_dir() or TOKEN.encode() not in path.read_bytes()
+
+
+def test_only_transient_errors_are_tried_again_and_progress_is_told(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = tmp_path / "calls"
+
+    def pretends(task: Any, store: Any, device: str, progress: Any) -> Any:
+        with calls.open("a") as file:
+            file.write(f"{task.title}\n")
+        if task.title == "cut off" and calls.read_text().count("cut off") < 3:
+            raise ConnectionResetError("reset by peer")
+        if task.title == "unreachable":
+            raise StoreUnreachable("--store s3://bucket: can't be used")
+        if task.title == "defect":
+            raise ValueError("a defect")
+        progress.tell.remote(task.key, 0.5, {"loss": 1.0})
+        time.sleep(1)
+        return Event(key=task.key, what="done")
+
+    monkeypatch.setattr(ray_engine, "_run", pretends)
+    executor = ray_engine.RayCluster(Store(tmp_path), "cpu", address=cluster.address, num_cpus=0.5)
+    try:
+        ended: dict[str, Event] = {}
+        told: list[Event] = []
+        for title in ("cut off", "unreachable", "defect"):
+            payload = DatasetOptions(dataset="none")
+            executor.submit(Task(kind="data", key=title, inputs=(), title=title, payload=payload, cost=1))
+        while len(ended) < 3:
+            for event in executor.events():
+                if event.what == "progress":
+                    told.append(event)
+                else:
+                    ended[event.key] = event
+    finally:
+        executor.close()
+    assert ended["cut off"].what == "done"
+    assert [(event.key, event.share, event.row) for event in told] == [("cut off", 0.5, {"loss": 1.0})]
+    assert (
+        "in 3 attempts: StoreUnreachable: --store s3://bucket: can't be used" in ended["unreachable"].reason
+    )
+    assert ended["defect"].what == "failed"
+    lines = calls.read_text().splitlines()
+    assert {title: lines.count(title) for title in ended} == {"cut off": 3, "unreachable": 3, "defect": 1}
+
+
+def test_a_studys_resources_are_those_of_its_tasks(
+    undisturbed: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Told(Exception):
+        pass
+
+    def tell(*_: Any, **given: Any) -> None:
+        raise Told(given["num_cpus"], given["num_gpus"])
+
+    monkeypatch.setattr(ray_engine, "RayCluster", tell)
+    study = load_study(undisturbed.study_file, overrides=["resources.num_cpus=2", "resources.num_gpus=0.25"])
+    with pytest.raises(Told, match=re.escape("(2.0, 0.25)")):
+        run_study(study, tmp_path, workers=1, device="cpu", engine="ray", console=Console(quiet=True))
 
 
 def test_a_cluster_that_is_not_there_is_said(undisturbed: TinyRun, tmp_path: Path) -> None:
@@ -144,8 +242,19 @@ def test_a_cluster_that_is_not_there_is_said(undisturbed: TinyRun, tmp_path: Pat
         )
 
 
-def test_a_task_that_fits_no_node_is_said(cluster: Any, tmp_path: Path) -> None:
-    from transferscope.execute.ray_engine import RayCluster
+@pytest.mark.parametrize(("num_cpus", "num_gpus", "slots"), [(0.25, 0.5, 2), (0.25, 0, 4)])
+def test_tasks_share_cpus_and_gpus(
+    cluster: Any, tmp_path: Path, num_cpus: float, num_gpus: float, slots: int
+) -> None:
+    executor = ray_engine.RayCluster(
+        Store(tmp_path), "cpu", address=cluster.address, num_cpus=num_cpus, num_gpus=num_gpus
+    )
+    try:
+        assert executor.slots == slots
+    finally:
+        executor.close()
 
+
+def test_a_task_that_fits_no_node_is_said(cluster: Any, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="no node of the cluster has room for a task of 1 CPU, 4 GPU"):
-        RayCluster(Store(tmp_path), "cpu", address=cluster.address, num_gpus=4)
+        ray_engine.RayCluster(Store(tmp_path), "cpu", address=cluster.address, num_gpus=4)

@@ -100,7 +100,10 @@ class RayCluster:
             try:
                 yield self._ray.get(handle)
             except TRANSIENT as error:
-                yield _failed(task, f"{type(error).__name__}: {error}")
+                cause = getattr(
+                    error, "cause", error
+                )  # Ray's own text begins with the process it happened in
+                yield _failed(task, f"{type(cause).__name__}: {cause}")
             except RayError as error:
                 yield _failed(task, str(error))
 
