@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 Verdict = Literal["holds", "does not hold", "undecided"]
 
+SCALE = 1.0
+"""Size of what statistics are made of: metrics, shares, correlations, losses in nats, ratios of distances. Where
+seeds differ by less than `metrics.intervals.ROUNDING` times this, they give the same number up to rounding."""
 MIN_SEEDS = 3
 """Fewest seeds that can decide a claim: with two, an interval over pairs has nothing left to compare."""
 LEVEL = 0.95
@@ -122,7 +125,7 @@ def estimate(
     if len(seeds) < MIN_SEEDS:
         return Estimate(effect=effect, low=math.nan, high=math.nan, num_seeds=len(seeds))
     left_out = [statistic(_without_seed(table, seed_columns, seed)) for seed in seeds]
-    test = jackknife_test(effect, left_out, null=null, level=LEVEL)
+    test = jackknife_test(effect, left_out, null=null, level=LEVEL, scale=SCALE)
     if test.standard_error == 0:
         alone = [statistic(_of_seed(table, seed_columns, seed)) for seed in seeds]
         return _without_spread(effect, alone, null)
@@ -245,6 +248,7 @@ def _without_spread(effect: float, alone: Sequence[float], null: float) -> Estim
     def same(a: float, b: float) -> bool:
         return math.isclose(a, b, rel_tol=ROUNDING, abs_tol=ROUNDING)
 
+    effect = 0.0 if same(effect, 0.0) else effect  # not -1e-17, which looks like something
     found = Estimate(effect=effect, low=math.nan, high=math.nan, num_seeds=len(alone), standard_error=0.0)
     if 2.0 ** (1 - len(alone)) >= 1 - LEVEL or not all(same(own, effect) for own in alone):
         return found
@@ -253,7 +257,7 @@ def _without_spread(effect: float, alone: Sequence[float], null: float) -> Estim
 
 
 def _no_spread(found: Estimate, *, is_order: bool) -> str:
-    same = f"All {found.num_seeds} seeds give the same number"
+    same = f"All {found.num_seeds} seeds give the same number, up to rounding"
     if found.test == SIGN_TEST:
         return f"{same}: tested by the signs of the seeds alone, the interval is that of their median."
     if is_order:

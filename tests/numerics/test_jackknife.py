@@ -88,6 +88,13 @@ def test_equal_numbers_are_told_from_nearly_equal_ones() -> None:
     assert math.isnan(over_seeds(np.array([1.0, 1.0, 1.0 + 1e-15])).p_value)
 
 
+def test_small_differences_of_large_numbers_are_rounding() -> None:
+    values = np.array([0.0, 5.6e-17, -5.6e-17])
+    assert over_seeds(values).standard_error > 0
+    assert over_seeds(values, scale=1.0).standard_error == 0
+    assert over_seeds(values * 1e6, scale=1.0).standard_error > 0
+
+
 # Signs
 
 

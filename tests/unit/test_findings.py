@@ -20,6 +20,7 @@ from transferscope.findings import (
     Claim,
     Finding,
     adjusted,
+    estimate,
     judge,
     largest,
     mean_over_targets,
@@ -147,8 +148,21 @@ def test_seeds_that_agree_decide_nothing(value: float) -> None:
     found = judge(claim(), instances([value] * 3), mean)
     assert (found.verdict, found.effect) == ("undecided", pytest.approx(value))
     assert all(math.isnan(x) for x in (found.low, found.high, found.p_value))
-    assert found.note.startswith("All 3 seeds give the same number, and from no spread no interval")
+    assert found.note.startswith("All 3 seeds give the same number, up to rounding, and from no spread no interval")
     assert found.test == TEST
+
+
+def test_equal_up_to_rounding_is_equal() -> None:
+    """Differences of equal accuracies are some 1e-17, each another one: that is no spread, and no effect."""
+    accuracies = [0.1 + 0.2, 0.3, 0.1 + 0.1 + 0.1]
+    differences = [accuracy - 0.3 for accuracy in accuracies]
+    assert len(set(differences)) > 1
+    found = judge(claim(), instances(differences), mean)
+    assert (found.verdict, found.effect) == ("undecided", 0.0)
+    assert math.isnan(found.low)
+    assert math.isnan(found.p_value)
+    assert "up to rounding" in found.note
+    assert estimate(instances([0.0, 1e-10, 3e-10]), mean).low < 0 < estimate(instances([1e-9, 2e-9]), mean).effect
 
 
 @pytest.mark.parametrize(

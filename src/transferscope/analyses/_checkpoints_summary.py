@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from transferscope.analyses._over_seeds import OVER_SEEDS, over_seeds
 from transferscope.analysis import Column, Row
+from transferscope.findings import SCALE
 
 if TYPE_CHECKING:
     import polars as pl
@@ -116,7 +117,8 @@ def _choice(metrics: Mapping[int, Mapping[int, float]]) -> Row:
     squares = sum((metrics[seed][best] - means[best]) ** 2 for seed in seeds)
     error = math.sqrt(squares / (len(seeds) - 1) / len(seeds))
     recommended = next(epoch for epoch in epochs if means[epoch] >= means[best] - error)
-    difference = t_interval([metrics[seed][recommended] - metrics[seed][best] for seed in seeds])
+    differences = [metrics[seed][recommended] - metrics[seed][best] for seed in seeds]
+    difference = t_interval(differences, scale=SCALE)
     return {
         **row,
         "standard_error": error,
@@ -136,6 +138,7 @@ def _jumps(metrics: Mapping[int, Mapping[int, float]], sources: Mapping[int, flo
     test = jackknife_test(
         _step_correlation([metrics[seed] for seed in seeds], sources),
         [_step_correlation([metrics[s] for s in seeds if s != seed], sources) for seed in seeds],
+        scale=SCALE,
     )
     return {
         "jump_correlation": test.interval.estimate,

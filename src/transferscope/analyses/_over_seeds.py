@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from transferscope.analysis import Column, Row
+from transferscope.findings import SCALE
 
 if TYPE_CHECKING:
     import polars as pl
@@ -44,7 +45,7 @@ def over_seeds(values: Values, lows: Values | None = None, highs: Values | None 
     present = [value for value in values if value is not None]
     if len(present) < len(values):
         return {**_EMPTY, "num_seeds": len(values), "note": f"{len(present)} of {len(values)} seeds have one"}
-    interval = t_interval(present)
+    interval = t_interval(present, scale=SCALE)
     return {
         "mean": interval.estimate,
         "low": interval.low,

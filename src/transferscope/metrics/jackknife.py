@@ -24,7 +24,7 @@ class JackknifeTest:
 
 
 def jackknife_test(
-    whole: float, left_out: Sequence[float], *, null: float = 0.0, level: float = 0.95
+    whole: float, left_out: Sequence[float], *, null: float = 0.0, level: float = 0.95, scale: float = 0.0
 ) -> JackknifeTest:
     """Whether a statistic over n seeds differs from `null`, by the jackknife with Student's t.
 
@@ -40,6 +40,8 @@ def jackknife_test(
         left_out: (n,) T_(i) for each seed.
         null: what T is tested against.
         level: coverage, inside (0, 1).
+        scale: size of the numbers that the statistic was computed from, where it may be far smaller itself: a
+            difference of two equal accuracies is 0 up to some 1e-17, and that is rounding of numbers of size 1.
 
     Returns:
         In the unit of the statistic. All but the estimate are NaN where n < 2 or a value is not finite. Where no
@@ -59,7 +61,7 @@ def jackknife_test(
     # s of the pseudo-values is (n - 1) times that of the left-out values
     se = float((n - 1) * numbers[1:].std(ddof=1) / math.sqrt(n))
     # sums of the same numbers differ in their last bits: that is no difference between seeds
-    if se > ROUNDING * float(np.abs(numbers).max()):
+    if se > ROUNDING * max(scale, float(np.abs(numbers).max())):
         half = float(stats.t.ppf((1 + level) / 2, n - 1)) * se
         p_value = float(2 * stats.t.sf(abs(whole - null) / se, n - 1))
     else:

@@ -1,0 +1,54 @@
+"""Means over pairs of instances with their intervals over seeds, for bands and strokes in figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from transferscope.findings import estimate
+
+if TYPE_CHECKING:
+    import polars as pl
+
+BAND_OPACITY = 0.16
+BAND = "the band is the 95 % interval of the mean over seeds (jackknife, Student's t)"
+"""What a band of `over_pairs` is, in a caption."""
+STROKE = "the long stroke is its 95 % interval over seeds (jackknife, Student's t)"
+
+
+def over_pairs(table: pl.DataFrame, by: Sequence[str], value: str) -> pl.DataFrame:
+    """Mean of a column within each group of rows, with the 95 % interval from leaving out one seed at a time.
+
+    Two pairs that share a seed are not independent, so the interval is the jackknife's over seeds, the same as that
+    of the findings (`findings.estimate`). Rows without a finite value are left out first.
+
+    Args:
+        table: rows with the columns `by`, `value`, and one or more whose name starts with "seed".
+        by: what makes a group; a group keeps the place of its first row.
+        value: the column averaged.
+
+    Returns:
+        `by`, and mean, low, high: NaN ends with fewer than three seeds, or where all give the same number.
+    """
+    import polars as pl
+
+    seeds = [name for name in table.columns if name.startswith("seed")]
+    rows = []
+    for keys, part in (
+        table.filter(pl.col(value).is_finite())
+        .select([*by, *seeds, value])
+        .group_by(list(by), maintain_order=True)
+    ):
+        found = estimate(part, lambda some: some[value].mean() if some.height else float("nan"))  # type: ignore[return-value]
+        rows.append(
+            {**dict(zip(by, keys, strict=True)), "mean": found.effect, "low": found.low, "high": found.high}
+        )
+    numbers = dict.fromkeys(("mean", "low", "high"), pl.Float64)
+    return pl.DataFrame(rows, schema={**{name: table.schema[name] for name in by}, **numbers})
+
+
+def with_band(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows of `over_pairs` that have an interval."""
+    import polars as pl
+
+    return rows.filter(pl.col("low").is_finite())
