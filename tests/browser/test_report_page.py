@@ -106,6 +106,7 @@ def test_hostile_text_is_only_text(visit: Any) -> None:
 @everywhere
 def test_pictures_are_shown_with_their_words(visit: Any, width: int, color_scheme: str) -> None:
     seen = visit(width, color_scheme)
+    seen.page.evaluate(OPEN_ALL)
     gallery = seen.page.locator("#analysis-mistakes .gallery")
     images = gallery.get_by_role("img")
     assert images.count() == NUM_PICTURES
@@ -125,7 +126,9 @@ def test_pictures_are_shown_with_their_words(visit: Any, width: int, color_schem
 
 @everywhere
 def test_pictures_stand_beside_the_curves(visit: Any, width: int, color_scheme: str) -> None:
-    strip = visit(width, color_scheme).page.locator("#analysis-feature_reuse .panels .filmstrip")
+    page = visit(width, color_scheme).page
+    page.evaluate(OPEN_ALL)
+    strip = page.locator("#analysis-feature_reuse .panels .filmstrip")
     images = strip.get_by_role("img")
     assert images.count() == NUM_STRIPS
     places = images.evaluate_all("all => all.map((image) => image.getBoundingClientRect().toJSON())")
@@ -193,7 +196,8 @@ def test_rows_read_the_same_with_and_without_script(visit: Any) -> None:
         if java_script_enabled:
             opened(page, "mistakes")
         else:
-            page.locator("summary", has_text="mistakes").filter(has_not_text="summary").first.click()
+            summaries = page.locator("details.table > summary", has_text="mistakes")
+            summaries.filter(has_not_text="summary").first.click()
         rows = page.locator("#table-mistakes tbody tr")
         texts.append([rows.nth(row).locator("td").all_inner_texts() for row in range(8)])
     assert texts[0] == texts[1]
@@ -311,7 +315,7 @@ def test_print_is_light_and_complete(visit: Any) -> None:
     assert page.locator("#analysis-mistakes .more figure svg").first.is_visible()
     assert not page.get_by_role("navigation").is_visible()
     assert page.pdf(prefer_css_page_size=True).startswith(b"%PDF")
-    assert page.locator("details[open]:not(.gallery)").count() == 0
+    assert page.locator("details[open]:not(.gallery, .body)").count() == 0
     assert seen.complaints == []
 
 
@@ -330,6 +334,37 @@ def test_page_can_be_walked_by_keyboard_and_by_landmark(visit: Any) -> None:
     link = page.get_by_role("navigation").get_by_role("link", name="Provenance")
     link.click()
     assert page.get_by_role("heading", name="Provenance").is_visible()
+
+
+def test_a_phone_shows_what_was_found_and_unfolds_the_rest(visit: Any) -> None:
+    seen = visit(400, "light")
+    page = seen.page
+    bodies = page.locator("details.body")
+    assert bodies.count() == len(ANALYSES)
+    assert page.locator("details.body[open]").count() == 0
+    section = page.locator("#analysis-mistakes")
+    assert section.locator(".findings").is_visible()
+    assert not section.locator(".panels").first.is_visible()
+    summary = section.locator(".body > summary")
+    assert "of Mistakes" in (summary.text_content() or "")
+    summary.focus()
+    page.keyboard.press("Enter")
+    assert section.locator(".panels").first.is_visible()
+    page.get_by_role("navigation").get_by_role("link", name="Barriers").click()
+    assert page.locator("#analysis-barriers > .body").evaluate("body => body.open")
+    page.emulate_media(media="print")
+    page.pdf()
+    assert page.locator("#analysis-feature_similarity > .body").evaluate("body => !body.open")
+    page.emulate_media(media="screen")
+    page.set_viewport_size({"width": 1280, "height": 900})
+    assert page.locator("details.body[open]").count() == len(ANALYSES)
+    assert page.locator(".body > summary").locator("visible=true").count() == 0
+    assert seen.complaints == []
+
+
+def test_without_a_script_a_phone_shows_all(visit: Any) -> None:
+    page = visit(400, "light", java_script_enabled=False).page
+    assert page.locator("details.body[open]").count() == len(ANALYSES)
 
 
 @pytest.mark.parametrize("width", [1280, 400])

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import re
 from xml.etree import ElementTree
 
 import altair as alt
+import numpy as np
 import polars as pl
 import pytest
+import vl_convert
+from PIL import Image
 
 from transferscope import figures
 from transferscope.report.drawings import inline_svg, tip
@@ -48,6 +52,24 @@ def test_inline_drawing_follows_the_page(chart: alt.Chart, heat_map: alt.Chart) 
         assert not any(element.get("fill") == "white" for element in root.iter("rect"))
         assert root.get("viewBox") == f"0 0 {figures.PANEL_WIDTH_PX} {figures.PANEL_HEIGHT_PX}"
         assert root.get("width") == "100%"
+
+
+def test_what_is_left_out_cannot_be_seen(chart: alt.Chart, heat_map: alt.Chart) -> None:
+    """The page's drawing, in the colours of a light page, is the standalone one pixel by pixel."""
+    for one in (chart, heat_map, alt.hconcat(heat_map, heat_map)):
+        svg = figures.draw(one)
+        inline = re.sub(r"var\(--\w+, (#\w+)\)", r"\1", inline_svg(svg, "p"))
+        size = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', inline)
+        assert size is not None
+        inline = inline.replace("currentColor", figures.INK).replace(
+            'width="100%"', f'width="{size[1]}" height="{size[2]}" xmlns="http://www.w3.org/2000/svg"'
+        )
+        assert len(inline) < len(svg)
+        before, after = (
+            np.asarray(Image.open(io.BytesIO(vl_convert.svg_to_png(text))).convert("RGBA"), float)
+            for text in (svg, inline.replace(">", '><rect width="9999" height="9999" fill="white"/>', 1))
+        )
+        assert np.abs(before - after).max() <= 50, "of 255: edges move by less than a hundredth of a pixel"
 
 
 def test_inline_drawing_says_what_it_shows(heat_map: alt.Chart) -> None:

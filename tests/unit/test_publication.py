@@ -7,15 +7,19 @@ import math
 import re
 import zlib
 from pathlib import Path
+from xml.etree import ElementTree
 
 import altair as alt
+import numpy as np
 import polars as pl
 import pytest
+import vl_convert
 from PIL import Image
 
 from transferscope import figures
 from transferscope.claims import BY_ID
 from transferscope.findings import Finding, not_measured
+from transferscope.report.outlines import SVG, with_outlines
 from transferscope.report.publication import claims_table, data_table, figure, figures_in, latex, tables_in
 
 
@@ -48,6 +52,38 @@ def test_fonts_are_embedded(svg: str) -> None:
     assert b"LiberationSans" in whole
 
 
+def test_an_svg_for_a_paper_needs_no_font(svg: str) -> None:
+    """Its size is in centimetres, its letters are paths of the same places and widths, called by their words."""
+    data = figure(svg, "svg").decode()
+    root = ElementTree.fromstring(data)
+    assert root.get("width") == "9.000cm"
+    assert root.get("viewBox") == ElementTree.fromstring(svg).get("viewBox")
+    assert "<text" not in data
+    assert "font-family" not in data
+    words = {text.text for text in ElementTree.fromstring(svg).iter(f"{{{SVG}}}text")}
+    called = {element.get("aria-label") for element in root.iter(f"{{{SVG}}}g")}
+    assert words - {None} <= called
+    as_text, as_paths = (
+        np.asarray(Image.open(io.BytesIO(vl_convert.svg_to_png(one, scale=2))).convert("L"), float)
+        for one in (
+            svg,
+            data.replace('width="9.000cm"', 'width="340"').replace('height="7.147cm"', 'height="270"'),
+        )
+    )
+    assert as_text.shape == as_paths.shape
+    assert np.abs(as_text - as_paths).mean() < 2.5, "of 255: letters a little off, nothing else"
+
+
+def test_text_lies_where_its_anchor_says() -> None:
+    drawn = '<svg xmlns="http://www.w3.org/2000/svg"><text text-anchor="{}" font-size="10px">{}</text></svg>'
+    for anchor, place in (("start", 0.0), ("middle", -0.5), ("end", -1.0)):
+        path = next(ElementTree.fromstring(with_outlines(drawn.format(anchor, "HH"))).iter(f"{{{SVG}}}path"))
+        across = [float(x) for x, _ in re.findall(r"(-?[\d.]+),(-?[\d.]+)", path.get("d", ""))]
+        width = 2 * 7.22  # an H of Helvetica is 722 thousandths of the size
+        assert (min(across) + max(across)) / 2 == pytest.approx(width * (0.5 + place), abs=0.15)
+        assert max(across) - min(across) == pytest.approx(width, rel=0.15)
+
+
 def test_a_drawing_without_a_size_is_refused() -> None:
     with pytest.raises(ValueError, match="without a size"):
         figure("<svg></svg>", "pdf")
@@ -56,12 +92,14 @@ def test_a_drawing_without_a_size_is_refused() -> None:
 def test_every_drawing_is_written_in_every_format(svg: str, tmp_path: Path) -> None:
     for name in ("b", "a"):
         (tmp_path / f"{name}.svg").write_text(svg)
-    assert [path.name for path, _ in figures_in(tmp_path, ["pdf", "png"])] == [
+    assert [path.name for path, _ in figures_in(tmp_path, ["pdf", "svg"])] == [
         "a.pdf",
-        "a.png",
+        "a.paper.svg",
         "b.pdf",
-        "b.png",
+        "b.paper.svg",
     ]
+    (tmp_path / "a.paper.svg").write_bytes(figure(svg, "svg"))
+    assert len(list(figures_in(tmp_path, ["svg"]))) == 2
     assert list(figures_in(tmp_path, [])) == []
 
 

@@ -10,7 +10,7 @@ from transferscope.findings import estimate
 if TYPE_CHECKING:
     import polars as pl
 
-BAND_OPACITY = 0.16
+BAND_OPACITY = 0.12
 BAND = "the band is the 95 % interval of the mean over seeds (jackknife, Student's t)"
 """What a band of `over_pairs` is, in a caption."""
 STROKE = "the long stroke is its 95 % interval over seeds (jackknife, Student's t)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from transferscope.analyses._bands import BAND, BAND_OPACITY, STROKE, over_pairs, with_band
 from transferscope.analyses._barriers_columns import AVERAGED, BEST, ENSEMBLE, MEAN
 from transferscope.analyses._barriers_planes import plane_panels
 from transferscope.analysis import Panel
@@ -52,7 +53,13 @@ def _heights(barriers: pl.DataFrame) -> Panel:
     mean = x.copy()
     mean.shorthand = "mean(barrier_metric):Q"
     means = alt.Chart(final).mark_tick(thickness=2, size=9).encode(x=mean, y=y, yOffset=offset, color=color)
-    summary = "Barrier of the metric by target and kind of pair; a point a pair, the stroke is the mean."
+    within = with_band(over_pairs(final, ["target", "pair"], "barrier_metric"))
+    low = alt.X("low:Q", title="barrier of the metric")
+    strokes = alt.Chart(within).mark_rule(strokeWidth=1.2, opacity=0.8)
+    strokes = strokes.encode(x=low, x2="high:Q", y=y, yOffset=offset, color=color)
+    summary = (
+        f"Barrier of the metric by target and kind of pair; a point a pair, the tick is the mean, {STROKE}."
+    )
     if len(final) < len(table):
         points = points.encode(
             shape=alt.Shape(
@@ -63,7 +70,7 @@ def _heights(barriers: pl.DataFrame) -> Panel:
     return Panel(
         name="heights",
         title="Barriers: largest drop of the metric below the line between the ends",
-        chart=alt.layer(points, means).properties(height=330),
+        chart=alt.layer(strokes, points, means).properties(height=330),
         summary=summary,
     )
 
@@ -189,7 +196,8 @@ def _paths(curves: pl.DataFrame) -> list[Panel]:
                     name=f"{value}-{target}{'-best' if is_best else ''}",
                     title=f"{target}: {short} along the paths{which}",
                     chart=_path(part, value, title),
-                    summary=f"{title} on the straight path between two instances on {target}{which}, a line a pair.",
+                    summary=f"{title} on the straight path between two instances on {target}{which}; a thin line a "
+                    f"pair, the thick one is the mean of a kind, and {BAND}.",
                     secondary=is_best or value == "loss",
                 )
             )
@@ -202,21 +210,29 @@ def _path(curves: pl.DataFrame, value: str, title: str) -> Any:
 
     from transferscope.figures import color_scale, dash_scale
 
-    scale = alt.Scale(zero=False)
-    rows = curves
+    rows, bottom = curves, 0.0
     if value == "loss":
         rows = curves.filter(pl.col("loss") > 0)
         scale = _loss_scale(rows)
-    return (
-        alt.Chart(rows)
-        .mark_line(opacity=0.75, strokeWidth=1.5, clip=True)
-        .encode(
-            x=alt.X("alpha:Q", title="alpha (0: a, 1: b)"),
-            y=alt.Y(f"{value}:Q", title=title, scale=scale),
-            color=alt.Color("pair:N", scale=color_scale(curves["pair"]), title=None),
-            strokeDash=alt.StrokeDash("pair:N", scale=dash_scale(curves["pair"]), title=None),
-            detail="line:N",
-        )
+        bottom = min(rows["loss"])
+    else:
+        seen = rows[value].drop_nans()
+        scale = alt.Scale(domain=[min(seen), max(seen)], nice=True, zero=False)
+    means = over_pairs(rows, ["pair", "alpha"], value)
+    # an interval that goes on beyond the axis ends at it
+    within = with_band(means).with_columns(low=pl.max_horizontal("low", pl.lit(bottom)))
+    x = alt.X("alpha:Q", title="alpha (0: a, 1: b)")
+    legend = alt.Legend(symbolType="stroke")
+    color = alt.Color("pair:N", scale=color_scale(curves["pair"]), title=None, legend=legend)
+    dash = alt.StrokeDash("pair:N", scale=dash_scale(curves["pair"]), title=None, legend=legend)
+    y = {name: alt.Y(f"{name}:Q", title=title, scale=scale) for name in (value, "mean", "low")}
+    bands = alt.Chart(within).mark_area(opacity=BAND_OPACITY, line=False, clip=True)
+    lines = alt.Chart(rows).mark_line(opacity=0.45, strokeWidth=0.8, clip=True)
+    thick = alt.Chart(means).mark_line(strokeWidth=2, clip=True)
+    return alt.layer(
+        bands.encode(x=x, color=color, y=y["low"], y2="high:Q"),
+        lines.encode(x=x, color=color, strokeDash=dash, y=y[value], detail="line:N"),
+        thick.encode(x=x, color=color, strokeDash=dash, y=y["mean"]),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from transferscope.analyses._bands import BAND, BAND_OPACITY, STROKE, over_pairs, with_band
 from transferscope.analyses._criticality_maps import maps, module_order, path
 from transferscope.analysis import Panel
 
@@ -74,7 +75,7 @@ def _rewinding(table: pl.DataFrame, target: str) -> Panel:
     import altair as alt
     import polars as pl
 
-    from transferscope.figures import PANEL_WIDTH_PX
+    from transferscope.figures import INK, PANEL_WIDTH_PX
 
     alone = _with_whole(table.filter(~pl.col("together")))
     order = [WHOLE, *module_order(table)]
@@ -99,15 +100,21 @@ def _rewinding(table: pl.DataFrame, target: str) -> Panel:
         )
         y = alt.Y("test_metric:Q", title="test metric", scale=alt.Scale(domain=[0, 1]))
         mean = alt.Y("mean(test_metric):Q", title="test metric", scale=alt.Scale(domain=[0, 1]))
+        within = with_band(over_pairs(base.data, ["module", "kind"], "test_metric"))
+        ends = alt.Y("low:Q", title="test metric", scale=alt.Scale(domain=[0, 1]))
+        strokes = base.mark_rule(color=INK, clip=True).encode(y=ends, y2="high:Q", color=alt.Undefined)
+        strokes.data = within
         rows.append(
-            alt.layer(base.mark_bar(opacity=0.55).encode(y=mean), base.mark_point(size=14).encode(y=y))
+            alt.layer(
+                base.mark_bar(opacity=0.55).encode(y=mean), strokes, base.mark_point(size=14).encode(y=y)
+            )
         )
     return Panel(
         name=f"rewinding-{target}",
         title=f"{target}: one module put back",
         chart=alt.vconcat(*rows, spacing=10),
         summary=f"Test metric on {target} with one module put back to {_listed(states)}, and with none; a bar is "
-        "the mean, a point a seed.",
+        f"the mean, a point a seed, {STROKE}.",
     )
 
 
@@ -124,7 +131,10 @@ def _cumulative(table: pl.DataFrame, target: str) -> Panel:
     )
     dash = alt.StrokeDash("to:N", sort=states, title=None)
     scale = alt.Scale(domain=[0, 1])
+    bands = base.mark_area(opacity=BAND_OPACITY, line=False, clip=True)
+    bands.data = with_band(over_pairs(together, ["module", "kind", "to"], "test_metric"))
     chart = alt.layer(
+        bands.encode(y=alt.Y("low:Q", title="test metric", scale=scale), y2="high:Q", detail="to:N"),
         base.mark_line().encode(
             y=alt.Y("mean(test_metric):Q", title="test metric", scale=scale), strokeDash=dash
         ),
@@ -137,7 +147,7 @@ def _cumulative(table: pl.DataFrame, target: str) -> Panel:
         title=f"{target}: all modules up to one put back",
         chart=chart,
         summary=f"Test metric on {target} with all modules from the bottom up to one put back to "
-        f"{_listed(states)}; a line is the mean, a point a seed.",
+        f"{_listed(states)}; a line is the mean, a point a seed, and {BAND}.",
     )
 
 
@@ -243,9 +253,13 @@ def _training(table: pl.DataFrame, target: str) -> Panel:
     start = means.unique(["kind", "seed"], maintain_order=True).with_columns(
         epoch=pl.lit(0, pl.Int64), test_drop=pl.lit(0.0)
     )
-    base = alt.Chart(pl.concat([start, means])).encode(x=alt.X("epoch:Q", title="epoch"), color=_colors())
+    means = pl.concat([start, means])
+    base = alt.Chart(means).encode(x=alt.X("epoch:Q", title="epoch"), color=_colors())
+    bands = base.mark_area(opacity=BAND_OPACITY, line=False)
+    bands.data = with_band(over_pairs(means, ["kind", "epoch"], "test_drop"))
     title = "drop, mean over modules"
     chart = alt.layer(
+        bands.encode(y=alt.Y("low:Q", title=title), y2="high:Q"),
         base.mark_line().encode(y=alt.Y("mean(test_drop):Q", title=title)),
         base.mark_point(size=28, opacity=0.6).encode(shape=_symbols(), y=alt.Y("test_drop:Q", title=title)),
     )
@@ -254,5 +268,5 @@ def _training(table: pl.DataFrame, target: str) -> Panel:
         title=f"{target}: criticality along training",
         chart=chart,
         summary=f"Drop of the test metric on {target} when one module of the network of an epoch is put back to the "
-        "init, mean over all modules but the head; a line is the mean over seeds, a point a seed.",
+        f"init, mean over all modules but the head; a line is the mean over seeds, a point a seed, and {BAND}.",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from transferscope.analyses._bands import BAND, BAND_OPACITY, over_pairs, with_band
 from transferscope.analysis import Panel
 from transferscope.pairs import PAIR_KINDS
 
@@ -18,47 +19,63 @@ MAX_NAMED = 6
 
 
 def feature_similarity_panels(table: pl.DataFrame) -> Sequence[Panel]:
-    """For each target, the similarity by layer, a line a kind of pair; then of every layer with every layer."""
+    """For all targets the similarity by layer, a line a kind of pair; then of every layer with every layer."""
     import polars as pl
 
     known = table.filter(pl.col("status") == "ok")
     if known.is_empty():
         return []
     lowest = min(0.0, *known["linear_cka"].to_list())
-    drawn = []
-    for target in known["target"].unique(maintain_order=True):
-        part = known.filter(pl.col("target") == target)
-        drawn.append(_by_layer(part.filter(pl.col("depth_a") == pl.col("depth_b")), target))
-        drawn.append(_maps(part, target, lowest))
-    return drawn
+    targets = known["target"].unique(maintain_order=True)
+    parts = {target: known.filter(pl.col("target") == target) for target in targets}
+    lines = [
+        _by_layer(part.filter(pl.col("depth_a") == pl.col("depth_b")), target)
+        for target, part in parts.items()
+    ]
+    return [*lines, *(_maps(part, target, lowest) for target, part in parts.items())]
 
 
 def _by_layer(table: pl.DataFrame, target: str) -> Panel:
     import altair as alt
+    import polars as pl
 
-    from transferscope.figures import AXIS, color_scale, dash_scale
+    from transferscope.figures import MUTED, color_scale, dash_scale
 
     kinds = [kind for kind in PAIR_KINDS if kind in set(table["pair"])]
     order = _layers(table)
     title = "linear CKA (debiased)"
+    lowest = min(0.0, *table["linear_cka"].to_list())
+    scale = alt.Scale(domain=[lowest, 1.0], nice=False)
     legend = alt.Legend(symbolType="stroke", columns=3)
-    base = alt.Chart(table).encode(x=alt.X("layer_a:N", sort=order, title=None))
-    colored = base.encode(
-        color=alt.Color("pair:N", scale=color_scale(kinds), sort=kinds, title=None, legend=legend)
-    )
+    means = over_pairs(table, ["pair", "layer_a"], "linear_cka")
+    x = alt.X("layer_a:N", sort=order, title=None)
+    color = alt.Color("pair:N", scale=color_scale(kinds), sort=kinds, title=None, legend=legend)
+    chance = table.group_by("layer_a", maintain_order=True).agg(pl.col("null").mean())
     dash = alt.StrokeDash("pair:N", scale=dash_scale(kinds), sort=kinds, title=None, legend=legend)
     chart = alt.layer(
-        base.mark_area(color=AXIS, opacity=0.3).encode(y=alt.Y("mean(null):Q", title=title)),
-        colored.mark_line().encode(y=alt.Y("mean(linear_cka):Q", title=title), strokeDash=dash),
-        colored.mark_point(opacity=0.5, size=18).encode(y=alt.Y("linear_cka:Q", title=title)),
+        alt.Chart(with_band(means))
+        .mark_area(opacity=BAND_OPACITY, line=False, clip=True)
+        .encode(x=x, color=color, y=alt.Y("low:Q", title=title, scale=scale), y2="high:Q"),
+        alt.Chart(chance)
+        .mark_line(color=MUTED, strokeWidth=1.5)
+        .encode(x=x, y=alt.Y("null:Q", title=title, scale=scale)),
+        alt.Chart(chance.head(1))
+        .mark_text(color=MUTED, dy=-7, fontSize=10, text="chance")
+        .encode(x=x, y=alt.Y("null:Q", title=title, scale=scale)),
+        alt.Chart(means)
+        .mark_line()
+        .encode(x=x, color=color, y=alt.Y("mean:Q", title=title, scale=scale), strokeDash=dash),
+        alt.Chart(table)
+        .mark_point(opacity=0.5, size=18)
+        .encode(x=x, color=color, y=alt.Y("linear_cka:Q", title=title, scale=scale)),
     )
     return Panel(
         name=target,
         title=f"{target}: similarity by layer",
         chart=chart,
-        summary=f"Linear CKA at each layer on {target}; a point a pair, the line is the mean of a kind. RI & RI is "
-        "the baseline, P-T & P-T and RI-T & RI-T are the ceilings of pairs with one of theirs; the grey band at the "
-        "bottom, often no thicker than a line, is what chance gives.",
+        summary=f"Linear CKA at each layer on {target}; a point a pair, the line is the mean of a kind, and {BAND}. "
+        "P-T & P-T and RI-T & RI-T are the ceilings of pairs with one of theirs, RI & RI the baseline; the grey line "
+        "is the null, what chance gives (95 % quantile with permuted images).",
     )
 
 

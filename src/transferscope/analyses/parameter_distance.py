@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from transferscope.analyses._bands import BAND, BAND_OPACITY, STROKE, over_pairs, with_band
 from transferscope.analysis import Cell, CellData, Column, ConfigProblem, Panel, Row, Subject
 from transferscope.claims import BY_ID
 from transferscope.config import AnalysisConfig, Study
@@ -192,16 +193,22 @@ def _whole(table: pl.DataFrame, value: str, axis: str, title: str) -> Panel:
     whole = table.filter((pl.col("module") == WHOLE) & pl.col(value).is_not_nan())
     scale = color_scale(whole["pair"])
     color = alt.Color("pair:N", scale=scale, title=None)
-    base = alt.Chart(whole).encode(
-        y=alt.Y("target:N", title=None, sort=None), yOffset=alt.YOffset("pair:N", sort=scale.domain)
-    )
+    place = {
+        "y": alt.Y("target:N", title=None, sort=None),
+        "yOffset": alt.YOffset("pair:N", sort=scale.domain),
+    }
+    base = alt.Chart(whole).encode(**place)
+    within = with_band(over_pairs(whole, ["target", "pair"], value))
+    strokes = alt.Chart(within).mark_rule(strokeWidth=1.2, opacity=0.8)
+    strokes = strokes.encode(x=alt.X("low:Q", title=axis), x2="high:Q", color=color, **place)
     points = base.mark_point(opacity=0.6).encode(x=alt.X(f"{value}:Q", title=axis), color=color)
     means = base.mark_tick(thickness=2, size=7).encode(x=alt.X(f"mean({value}):Q", title=axis), color=color)
     return Panel(
         name=f"whole-{value.replace('_', '-')}",
         title=title,
-        chart=alt.layer(points, means).properties(height=360),
-        summary=f"{axis.capitalize()} of every pair, by target and kind of pair; the stroke is the mean of a kind.",
+        chart=alt.layer(strokes, points, means).properties(height=360),
+        summary=f"{axis.capitalize()} of every pair, by target and kind of pair; the tick is the mean of a kind, "
+        f"{STROKE}.",
     )
 
 
@@ -215,21 +222,22 @@ def _by_module(table: pl.DataFrame, target: str, value: str, axis: str) -> Panel
     modules = modules.filter(pl.col(value).is_not_nan())
     legend = alt.Legend(symbolType="stroke")  # dashed outlines of points would look like gears
     order = modules.sort("depth")["module"].unique(maintain_order=True).to_list()
-    chart = (
-        alt.Chart(modules)
-        .mark_line(point=alt.OverlayMarkDef(strokeWidth=0))
-        .encode(
-            x=alt.X("module:N", sort=order, title=None),
-            y=alt.Y(f"mean({value}):Q", title=f"{axis}, mean over pairs"),
-            color=alt.Color("pair:N", scale=color_scale(modules["pair"]), title=None, legend=legend),
-            strokeDash=alt.StrokeDash("pair:N", scale=dash_scale(modules["pair"]), title=None, legend=legend),
-        )
+    x = alt.X("module:N", sort=order, title=None)
+    color = alt.Color("pair:N", scale=color_scale(modules["pair"]), title=None, legend=legend)
+    means = over_pairs(modules, ["pair", "module"], value)
+    bands = alt.Chart(with_band(means)).mark_area(opacity=BAND_OPACITY, line=False, clip=True)
+    title = f"{axis}, mean over pairs"
+    lines = alt.Chart(means).mark_line(point=alt.OverlayMarkDef(strokeWidth=0))
+    dash = alt.StrokeDash("pair:N", scale=dash_scale(modules["pair"]), title=None, legend=legend)
+    chart = alt.layer(
+        bands.encode(x=x, color=color, y=alt.Y("low:Q", title=title), y2="high:Q"),
+        lines.encode(x=x, color=color, y=alt.Y("mean:Q", title=title), strokeDash=dash),
     )
     return Panel(
         name=f"{value}-{target}",
         title=f"{target}: {axis} per module",
         chart=chart,
-        summary=f"{axis} per module on {target}, from the stem to the head, a line a kind of pair.",
+        summary=f"{axis} per module on {target}, from the stem to the head, a line a kind of pair; {BAND}.",
         secondary=value != "distance",
     )
 

@@ -61,19 +61,24 @@ def _pretrain(tables: Tables) -> Iterator[Advice]:
         -1: "Train from scratch",
         0: "Start from the pre-trained weights where time counts, not for the final metric,",
     }
+    found: dict[tuple[str, Certainty, str], list[tuple[str, str]]] = {}
     for target in targets_of(whole):
         own = whole.filter(pl.col("target") == target)
         gain, speed = mean_estimate(own, "gain"), mean_estimate(own, "speed_gain")
-        text, decides = f"{advised[side(gain)]} on {target}.", gain
+        text, decides = f"{advised[side(gain)]} on {{}}.", gain
         if side(gain) == 0 and side(speed) > 0:
             decides = speed
         elif side(gain) == 0:
             seeds = counted(gain.num_seeds, "seed")
-            text = f"Whether to pre-train for {target} can't be told from {seeds}."
-        certainty, why = _clear_or_open(decides)
+            text = f"Whether to pre-train for {{}} can't be told from {seeds}."
+        evidence = f"ain {estimated(gain)}, in optimization speed {estimated(speed)}."
+        found.setdefault((text, *_clear_or_open(decides)), []).append((target, evidence))
+    # targets of the same advice have one line
+    for (text, certainty, why), same in found.items():
+        lines = [f"On {target}, g{evidence}" for target, evidence in same]
         yield Advice(
-            text=text,
-            evidence=f"Gain {estimated(gain)}, in optimization speed {estimated(speed)}.",
+            text=text.format(listed([target for target, _ in same])),
+            evidence=" ".join(lines) if len(same) > 1 else f"G{same[0][1]}",
             certainty=certainty,
             why=why,
             analysis="feature_reuse",

@@ -21,6 +21,9 @@ _PAGE_COLORS: Mapping[str, str] = {
 }
 _NEEDLESS = frozenset({"class", "role", "font-family", "pointer-events"})
 _GEOMETRY = frozenset({"d", "transform", "x", "y", "x1", "x2", "y1", "y2", "width", "height", "offset"})
+_INHERITED = ("fill", "stroke", "stroke-width", "stroke-dasharray", "font-size", "text-anchor")
+"""What a group hands down: said once there where all of its children have the same."""
+_RGB = re.compile(r"rgb\((\d+), (\d+), (\d+)\)")
 _LONG_NUMBER = re.compile(r"-?\d+\.\d{3,}")
 _CIRCLE = re.compile(r"M([\d.]+),0A\1,\1,0,1,1,-\1,0A\1,\1,0,1,1,\1,0Z?")
 _MANY_DIGITS = re.compile(r"(?<![\w.])([-−]?)(\d+\.\d{4,}|\d+(?:\.\d+)?e[-+−]?\d+)(?![\w.])")
@@ -45,6 +48,8 @@ def inline_svg(svg: str, prefix: str, *, title: str = "", summary: str = "") -> 
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2]
         _suit_page(element)
+    for group in root:
+        _shorten(group)
     root.attrib.clear()
     spoken = ". ".join(part.rstrip(". ") for part in (title, summary) if part)
     root.attrib.update(
@@ -98,6 +103,35 @@ def _is_idle(element: ElementTree.Element, width: str, height: str) -> bool:
     return is_backdrop or draws_nothing
 
 
+def _shorten(group: ElementTree.Element) -> None:
+    """Leaves out what can't be seen, and says once what all children of a group have in common."""
+    if group.tag == "defs":
+        return
+    for child in list(group):
+        _shorten(child)
+        is_empty_frame = child.tag == "path" and not {"fill", "stroke", "data-tip"} & set(child.attrib)
+        is_empty_group = child.tag == "g" and not len(child) and "data-tip" not in child.attrib
+        if is_empty_frame or is_empty_group:
+            group.remove(child)
+    for name in _INHERITED:
+        values = {child.get(name) for child in group}
+        is_text = name == "fill" and any(child.tag == "text" for child in group)  # follows the theme itself
+        if group.tag == "g" and len(group) > 1 and len(values) == 1 and None not in values and not is_text:
+            group.set(name, values.pop() or "")
+            for child in group:
+                del child.attrib[name]
+
+
+def _two_decimals(match: re.Match[str]) -> str:
+    return f"{float(match[0]):.2f}".rstrip("0").rstrip(".")
+
+
+def _hex(color: str) -> str:
+    """rgb(60, 79, 138) as #3c4f8a."""
+    found = _RGB.fullmatch(color)
+    return color if found is None else "#" + "".join(f"{int(part):02x}" for part in found.groups())
+
+
 def _suit_page(element: ElementTree.Element) -> None:
     """Gives colours to the page, keeps what a mark says, and drops links, roles and needless digits."""
     said = tip(element.get("aria-label", ""), element.get("aria-roledescription", ""))
@@ -107,9 +141,9 @@ def _suit_page(element: ElementTree.Element) -> None:
         if is_link or is_default or name in _NEEDLESS or name.startswith("aria-"):
             del element.attrib[name]
         elif name in ("fill", "stroke"):
-            element.set(name, _PAGE_COLORS.get(value, value))
+            element.set(name, _PAGE_COLORS.get(value, _hex(value)))
         elif name in _GEOMETRY:
-            element.set(name, _LONG_NUMBER.sub(lambda match: f"{float(match[0]):.2f}", value))
+            element.set(name, _LONG_NUMBER.sub(_two_decimals, value))
     if said:
         element.set("data-tip", said)
     circle = _CIRCLE.fullmatch(element.get("d", ""))

@@ -213,12 +213,36 @@ document.addEventListener("pointerdown", pointAt, { passive: true });
 document.addEventListener("scroll", () => { bubble.hidden = true; }, { passive: true });
 document.addEventListener("keydown", (event) => { if (event.key === "Escape") bubble.hidden = true; });
 
+// A narrow screen: sections fold to what was found -------------------------------------------------------------------
+
+const narrow = window.matchMedia("(max-width: 48rem)");
+
+function unfold() {
+  const id = decodeURIComponent(location.hash.slice(1));
+  const place = id && document.getElementById(id);
+  const body = place && (place.closest("details.body") ?? place.querySelector(":scope > details.body"));
+  if (body) body.open = true;
+}
+
+function fold() {
+  for (const body of document.querySelectorAll("details.body")) body.open = !narrow.matches;
+  unfold();
+}
+
+if (narrow.matches) fold();
+narrow.addEventListener("change", fold);
+window.addEventListener("hashchange", unfold);
+document.addEventListener("click", (event) => {
+  // a second time to the same place changes no hash
+  if (event.target.closest?.('a[href^="#"]')?.hash === location.hash) unfold();
+});
+
 // Print: charts, images and tests unfold; tables don't, they lie in files beside the report ------------------------
 
 let closed = [];
 window.addEventListener("beforeprint", () => {
   bubble.hidden = true;
-  closed = Array.from(document.querySelectorAll("details.more:not([open]), details.gallery:not([open])"));
+  closed = Array.from(document.querySelectorAll("details:is(.body, .more, .gallery):not([open])"));
   for (const details of closed) details.open = true;
 });
 window.addEventListener("afterprint", () => {

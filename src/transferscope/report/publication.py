@@ -12,9 +12,12 @@ import polars as pl
 
 from transferscope.findings import Finding
 from transferscope.report import numbers
+from transferscope.report.outlines import with_outlines
 
-Format = Literal["pdf", "png"]
-FORMATS: tuple[Format, ...] = ("pdf", "png")
+Format = Literal["pdf", "png", "svg"]
+FORMATS: tuple[Format, ...] = ("pdf", "png", "svg")
+PAPER_SVG = ".paper.svg"
+"""Ending of an SVG for a paper; the drawings of the report end in .svg."""
 
 CM_PER_PX = 9.0 / 340
 """Size on paper: a panel of 340 px fits a column of 9 cm."""
@@ -44,7 +47,8 @@ def figure(svg: str, suffix: Format) -> bytes:
 
     Args:
         svg: a drawing by `figures.draw`.
-        suffix: pdf, with the fonts embedded and the text as text; or png with 300 pixels an inch.
+        suffix: pdf, with the fonts embedded and the text as text; png with 300 pixels an inch; or svg, with the
+            text as paths (`outlines`).
     """
     import vl_convert
 
@@ -58,14 +62,21 @@ def figure(svg: str, suffix: Format) -> bytes:
     sized = found[0].replace(
         f'width="{found[1]}" height="{found[2]}"', f'width="{width:.2f}" height="{height:.2f}"'
     )
+    if suffix == "svg":
+        in_cm = found[0].replace(
+            f'width="{found[1]}" height="{found[2]}"',
+            f'width="{float(found[1]) * CM_PER_PX:.3f}cm" height="{float(found[2]) * CM_PER_PX:.3f}cm"',
+        )
+        return with_outlines(svg.replace(found[0], in_cm, 1)).encode()
     return vl_convert.svg_to_pdf(svg.replace(found[0], sized, 1))
 
 
 def figures_in(folder: Path, formats: Sequence[Format]) -> Iterator[tuple[Path, bytes]]:
     """The files to write beside the drawings of a folder."""
     for path in sorted(folder.glob("*.svg")):
-        for suffix in formats:
-            yield path.with_suffix(f".{suffix}"), figure(path.read_text(encoding="utf-8"), suffix)
+        for suffix in () if path.name.endswith(PAPER_SVG) else formats:
+            ending = PAPER_SVG if suffix == "svg" else f".{suffix}"
+            yield path.with_suffix(ending), figure(path.read_text(encoding="utf-8"), suffix)
 
 
 def tables_in(folder: Path, findings: Sequence[Finding]) -> Iterator[tuple[Path, str]]:
