@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from transferscope.metrics.mistakes import mistakes
     from transferscope.metrics.rewinding import rewind
     from transferscope.metrics.spectrum import conv_singular_values
+    from transferscope.side_by_side import compare_studies
 
 __version__ = "0.1.0"
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "block_shuffle",
     "cka",
     "compare",
+    "compare_studies",
     "conv_singular_values",
     "interpolate",
     "l2_distance",
@@ -43,6 +45,7 @@ _HOMES = {
     "block_shuffle": "data.shuffle",
     "cka": "metrics.cka",
     "compare": "comparison",
+    "compare_studies": "side_by_side",
     "conv_singular_values": "metrics.spectrum",
     "interpolate": "metrics.interpolation",
     "l2_distance": "metrics.distance",

@@ -111,10 +111,15 @@ def themed(chart: Any) -> dict[str, Any]:
 
 def draw(chart: Any) -> str:
     """The chart as a standalone SVG in the light theme; the same chart gives the same bytes."""
+    return draw_specification(themed(chart))
+
+
+def draw_specification(specification: Mapping[str, Any]) -> str:
+    """A finished Vega-Lite specification (`themed`) as `draw` draws it."""
     import vl_convert
 
     # An empty list of allowed addresses: a drawing reads its data from the spec and from nowhere else.
-    svg = vl_convert.vegalite_to_svg(themed(chart), allowed_base_urls=[])
+    svg = vl_convert.vegalite_to_svg(dict(specification), allowed_base_urls=[])
     return with_ids(svg, "")
 
 

@@ -65,25 +65,28 @@ def report_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def visit(chromium: Any, report_file: Path) -> Iterator[Any]:
-    """A function that opens the report: visit(width=1280, color_scheme="light", **context options)."""
+    """A function that opens the report: visit(width=1280, color_scheme="light", file=..., **context options)."""
     contexts = []
 
-    def open_report(width: int = 1280, color_scheme: str = "light", **options: Any) -> Visit:
+    def open_report(
+        width: int = 1280, color_scheme: str = "light", file: Path = report_file, **options: Any
+    ) -> Visit:
         context = chromium.new_context(
             viewport={"width": width, "height": 900}, color_scheme=color_scheme, **options
         )
         contexts.append(context)
-        context.route("**/*", lambda route: route.continue_() if _is_report(route) else route.abort())
+        own = file.as_uri()
+        context.route("**/*", lambda route: route.continue_() if _place(route) == own else route.abort())
         visit = Visit(context.new_page())
         visit.page.on("request", lambda request: visit.requests.append(request.url))
         visit.page.on("console", lambda message: visit.complaints.append(message.text))
         visit.page.on("pageerror", lambda error: visit.complaints.append(str(error)))
         visit.page.on("dialog", lambda dialog: (visit.complaints.append(dialog.message), dialog.dismiss()))
-        visit.page.goto(report_file.as_uri())
+        visit.page.goto(own)
         return visit
 
-    def _is_report(route: Any) -> bool:
-        return route.request.url.partition("#")[0] == report_file.as_uri()
+    def _place(route: Any) -> str:
+        return route.request.url.partition("#")[0]
 
     yield open_report
     for context in contexts:

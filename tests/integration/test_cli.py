@@ -259,7 +259,7 @@ def test_figures_and_tables_for_a_paper(call: Call, tiny_run: TinyRun, folder: P
     assert not list((folder / "copy").glob("*/*.pdf")), "of an earlier drawing"
     refused = call("report", "copy", "--format", "tiff")
     assert refused.code == 2
-    assert refused.err == "error: --format tiff: unknown. Valid: pdf, png; SVG is always written.\n"
+    assert refused.err == "error: --format tiff: unknown. Valid: pdf, png, svg.\n"
 
 
 @pytest.mark.parametrize("name", ["tables", "figures", "report.html"])

@@ -148,7 +148,9 @@ def test_seeds_that_agree_decide_nothing(value: float) -> None:
     found = judge(claim(), instances([value] * 3), mean)
     assert (found.verdict, found.effect) == ("undecided", pytest.approx(value))
     assert all(math.isnan(x) for x in (found.low, found.high, found.p_value))
-    assert found.note.startswith("All 3 seeds give the same number, up to rounding, and from no spread no interval")
+    assert found.note.startswith(
+        "All 3 seeds give the same number, up to rounding, and from no spread no interval"
+    )
     assert found.test == TEST
 
 
@@ -162,7 +164,11 @@ def test_equal_up_to_rounding_is_equal() -> None:
     assert math.isnan(found.low)
     assert math.isnan(found.p_value)
     assert "up to rounding" in found.note
-    assert estimate(instances([0.0, 1e-10, 3e-10]), mean).low < 0 < estimate(instances([1e-9, 2e-9]), mean).effect
+    assert (
+        estimate(instances([0.0, 1e-10, 3e-10]), mean).low
+        < 0
+        < estimate(instances([1e-9, 2e-9]), mean).effect
+    )
 
 
 @pytest.mark.parametrize(

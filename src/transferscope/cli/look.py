@@ -119,23 +119,47 @@ def watch(
 
 @app.command()
 def report(
-    folder: Folder,
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="DIR", help="The --out folder of a run; none with --compare.")
+    ] = None,
     formats: Annotated[
         list[str] | None,
         typer.Option(
             "--format",
-            metavar="pdf|png",
-            help="Figures in this format too, in the size of a paper's column; repeatable.",
+            metavar="pdf|png|svg",
+            help="Figures for a paper in this format, in the size of its column; repeatable.",
         ),
     ] = None,
     latex: Annotated[
         bool, typer.Option("--latex", help="Claims and short tables in LaTeX too (booktabs, longtable).")
     ] = False,
+    compare: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option("--compare", metavar="DIR DIR", help="Two runs side by side, in one HTML file."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="With --compare: where to; runs/compared by default."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="With --compare: print what differs as JSON.")
+    ] = False,
 ) -> None:
-    """Draw tables, findings, figures and report again from the results in a folder.
+    """Draw tables, findings, figures and report again from the results in a folder, or compare two.
 
     Example: transferscope report runs/first --format pdf --latex
-    """
-    from transferscope.commands.report import draw_report
 
+    Example: transferscope report --compare runs/first runs/second --out runs/compared
+    """
+    from transferscope.commands.report import draw_comparison, draw_report
+
+    if compare is not None:
+        if folder is not None or formats or latex:
+            raise BadInput("report --compare takes two folders, --out and --json, and nothing else.")
+        draw_comparison(*compare, out or Path("runs/compared"), as_json=as_json, console=make_console())
+        return
+    if folder is None:
+        raise BadInput("report: expected the --out folder of a run, as in: transferscope report runs/first")
+    if out is not None or as_json:
+        raise BadInput("report: --out and --json go with --compare; a report is written into its own folder.")
     raise typer.Exit(draw_report(folder, formats=formats or (), with_latex=latex, console=make_console()))

@@ -26,7 +26,7 @@ def draw_report(out: Path, *, formats: Sequence[str] = (), with_latex: bool = Fa
 
     Args:
         out: folder of a run.
-        formats: pdf or png: the figures so too, in the size of a paper's column.
+        formats: pdf, png or svg (text as paths): the figures so too, in the size of a paper's column.
         with_latex: the claims and the tables that are short enough in LaTeX too.
         console: where to print.
 
@@ -48,12 +48,38 @@ def draw_report(out: Path, *, formats: Sequence[str] = (), with_latex: bool = Fa
     return exit_code
 
 
+def draw_comparison(a: Path, b: Path, out: Path, *, as_json: bool, console: Console) -> None:
+    """Write the page and the tables of two studies side by side.
+
+    Args:
+        a, b: folders of two runs.
+        out: folder to write to.
+        as_json: print what was found as JSON instead of where it is.
+        console: where to print.
+
+    Raises:
+        BadInput: one of them is no finished run.
+    """
+    from transferscope.side_by_side import DOCUMENT, compare_studies
+
+    found = compare_studies(a, b, out=out)
+    if as_json:
+        print((out / DOCUMENT).read_text(encoding="utf-8"), end="")
+        return
+    for line in found.warnings:
+        console.print(f"before you compare: {line}", highlight=False, soft_wrap=True)
+    counts = found.claims["verdict"].value_counts(sort=True).rows()
+    verdicts = ", ".join(f"{count} {name}" for name, count in counts)
+    console.print(f"verdicts of the claims: {verdicts}", highlight=False, soft_wrap=True)
+    console.print(f"side by side: {found.report}", highlight=False, soft_wrap=True)
+
+
 def _formats(names: Sequence[str]) -> list[Format]:
     from transferscope.report.publication import FORMATS
 
     for name in names:
         if name not in FORMATS:
-            raise BadInput(f"--format {name}: unknown. Valid: {', '.join(FORMATS)}; SVG is always written.")
+            raise BadInput(f"--format {name}: unknown. Valid: {', '.join(FORMATS)}.")
     return [name for name in FORMATS if name in names]
 
 

@@ -34,7 +34,9 @@ class Interval:
     level: float = 0.95
 
 
-def t_interval(values: Sequence[float] | ArrayLike | Tensor, level: float = 0.95, *, scale: float = 0.0) -> Interval:
+def t_interval(
+    values: Sequence[float] | ArrayLike | Tensor, level: float = 0.95, *, scale: float = 0.0
+) -> Interval:
     """Mean over seeds with its Student t interval: mean +- t_{(1 + level) / 2, n - 1} * s / sqrt(n).
 
     Args:

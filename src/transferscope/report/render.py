@@ -36,6 +36,25 @@ _OUT_OF_ID = re.compile(r"[^A-Za-z0-9_-]+")
 
 def render(content: ReportContent) -> str:
     """The report as one HTML page; the same content gives the same bytes."""
+    provenance = provenance_of(content.provenance)
+    chart = provenance["chart"]
+    return page(
+        "page.html.j2",
+        content=content,
+        tally=_tally(content.findings),
+        among_all=_among_all(content.findings),
+        findings=[finding_on_page(finding) for finding in content.findings],
+        sections=[_section(section) for section in content.sections],
+        certainty=_CERTAINTY,
+        section_titles={section.name: section.title for section in content.sections},
+        split=[_panel(panel, identifier("figure", "answer", panel.name)) for panel in content.answer.figures],
+        provenance=provenance | {"chart": chart and _panel(chart, "figure-provenance-time")},
+        study_file=base64.b64encode(content.study_yaml.encode()).decode(),
+    )
+
+
+def page(template: str, **values: Any) -> str:
+    """A page from its template, with style and script in it."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("transferscope", "report"),
         autoescape=True,
@@ -52,19 +71,8 @@ def render(content: ReportContent) -> str:
         duration=numbers.duration,
     )
     script = _resource("page.js")
-    provenance = provenance_of(content.provenance)
-    chart = provenance["chart"]
-    return environment.get_template("page.html.j2").render(
-        content=content,
-        tally=_tally(content.findings),
-        among_all=_among_all(content.findings),
-        findings=[_finding(finding) for finding in content.findings],
-        sections=[_section(section) for section in content.sections],
-        certainty=_CERTAINTY,
-        section_titles={section.name: section.title for section in content.sections},
-        split=[_panel(panel, identifier("figure", "answer", panel.name)) for panel in content.answer.figures],
-        provenance=provenance | {"chart": chart and _panel(chart, "figure-provenance-time")},
-        study_file=base64.b64encode(content.study_yaml.encode()).decode(),
+    return environment.get_template(template).render(
+        **values,
         style=Markup(_resource("page.css")),
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -132,20 +140,31 @@ def _section(section: Section) -> dict[str, Any]:
         "galleries": [
             _gallery(section.name, gallery) for gallery in section.galleries if gallery not in strips
         ],
-        "findings": [_finding(finding) for finding in section.findings],
+        "findings": [finding_on_page(finding) for finding in section.findings],
         "tables": [data_table(table, identifier("table", table.name)) for table in section.tables],
     }
 
 
 def _panel(panel: DrawnPanel, id_: str) -> dict[str, Any]:
     svg = inline_svg(panel.svg, id_, title=panel.title, summary=panel.summary)
-    return {"id": id_, "title": panel.title, "summary": panel.summary, "svg": Markup(svg)}
+    return {
+        "id": id_,
+        "title": _below(panel.group, panel.title),
+        "summary": panel.summary,
+        "svg": Markup(svg),
+    }
+
+
+def _below(group: str, title: str) -> str:
+    """A title below the name of its group, which it need not say again."""
+    own = title.removeprefix(f"{group}: ") if group else title
+    return own if own == title else own[:1].upper() + own[1:]
 
 
 def _gallery(section: str, gallery: Gallery) -> dict[str, Any]:
     return {
         "id": identifier("gallery", section, gallery.name),
-        "title": gallery.title,
+        "title": _below(gallery.group, gallery.title),
         "summary": gallery.summary,
         "rows": [
             {
@@ -166,7 +185,13 @@ def _address(png: bytes | None) -> str:
     return "" if png is None else f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def finding_on_page(finding: Finding, reach: float | None = None) -> dict[str, Any]:
+    """What the templates need of a finding.
+
+    Args:
+        finding: what was found.
+        reach: how far its strip reaches to either side of the threshold; by default as far as it needs.
+    """
     effect, interval = numbers.effect(finding.effect, finding.low, finding.high)
     return {
         "finding": finding,
@@ -177,20 +202,31 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "p_value": "" if numbers.is_missing(finding.p_value) else numbers.number(finding.p_value),
         "p_adjusted": "" if numbers.is_missing(finding.p_adjusted) else numbers.number(finding.p_adjusted),
         "unit": finding.claim.unit,
-        "places": _places(finding),
+        "places": _places(finding, reach),
     }
 
 
-def _places(finding: Finding) -> dict[str, float] | None:
+def reach(findings: Sequence[Finding]) -> float:
+    """How far effects and intervals reach from their thresholds, and a little more."""
+    distances = [
+        abs(value - finding.claim.threshold)
+        for finding in findings
+        for value in (finding.effect, finding.low, finding.high)
+        if math.isfinite(value)
+    ]
+    return 1.1 * max(distances, default=0.0) or 1.0
+
+
+def _places(finding: Finding, width: float | None) -> dict[str, float] | None:
     """Where effect and interval lie in a strip from 0 to 100 with the threshold in its middle; none where none is."""
     threshold = finding.claim.threshold
     ends = [end for end in (finding.low, finding.high) if math.isfinite(end)]
     if not math.isfinite(finding.effect):
         return None
-    reach = 1.1 * max(abs(value - threshold) for value in (finding.effect, *ends)) or 1.0
+    width = width or reach([finding])
     low, high = (min(ends), max(ends)) if len(ends) == 2 else (finding.effect, finding.effect)
     places = {"low": low, "high": high, "effect": finding.effect}
-    return {name: round(50 + 50 * (value - threshold) / reach, 1) for name, value in places.items()}
+    return {name: round(50 + 50 * (value - threshold) / width, 1) for name, value in places.items()}
 
 
 def _unique(names: Sequence[str]) -> list[str]:
