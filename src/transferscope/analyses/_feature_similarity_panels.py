@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 MAP_SIDE_PX = 76
 """Side of one of three maps beside each other."""
+MAX_MAPS = 15
+"""Pairs of trained instances up to which each has a map of its own: those of three seeds."""
+OF_TRAINED = ("P-T & P-T", "P-T & RI-T", "RI-T & RI-T")
 MAX_NAMED = 6
 """Layers up to which all names fit beside such a map."""
 
@@ -32,7 +35,9 @@ def feature_similarity_panels(table: pl.DataFrame) -> Sequence[Panel]:
         _by_layer(part.filter(pl.col("depth_a") == pl.col("depth_b")), target)
         for target, part in parts.items()
     ]
-    return [*lines, *(_maps(part, target, lowest) for target, part in parts.items())]
+    maps = [_maps(part, target, lowest) for target, part in parts.items()]
+    every = [_every_pair(part, target, lowest) for target, part in parts.items()]
+    return [*lines, *maps, *(panel for panel in every if panel is not None)]
 
 
 def _by_layer(table: pl.DataFrame, target: str) -> Panel:
@@ -111,6 +116,46 @@ def _maps(table: pl.DataFrame, target: str, lowest: float) -> Panel:
         chart=chart,
         summary=f"Linear CKA on {target} of each layer of the first network (up the side) with each layer of the "
         "second (along the bottom), a map a kind of pair, mean over the pairs.",
+    )
+
+
+def _every_pair(table: pl.DataFrame, target: str, lowest: float) -> Panel | None:
+    """A map for each pair of trained instances, on the scale of the maps of the kinds; none where there are many."""
+    import altair as alt
+    import polars as pl
+
+    rows = table.filter(pl.col("pair").is_in(OF_TRAINED)).with_columns(
+        name=pl.concat_str("a", "b", separator=" & ")
+    )
+    names = rows["name"].unique(maintain_order=True).to_list()
+    if not 1 < len(names) <= MAX_MAPS:
+        return None
+    order = _layers(table)
+    bare = alt.Axis(labels=False, ticks=False, domain=False)
+    chart = (
+        alt.Chart(rows, width=MAP_SIDE_PX, height=MAP_SIDE_PX)
+        .mark_rect(aria=False)  # the maps of the kinds say their numbers, the table those of every pair
+        .encode(
+            x=alt.X("layer_b:N", sort=order, title=None, axis=bare),
+            y=alt.Y("layer_a:N", sort=order, title=None, axis=bare),
+            color=alt.Color(
+                "linear_cka:Q", title="linear CKA (debiased)", scale=alt.Scale(domain=[lowest, 1])
+            ),
+        )
+        .facet(
+            facet=alt.Facet("name:N", sort=names, title=None, header=alt.Header(labelFontSize=10)),
+            columns=3,
+            spacing=8,
+        )
+    )
+    return Panel(
+        name=f"pairs-{target}",
+        title=f"{target}: every layer with every layer, every pair",
+        chart=chart,
+        summary=f"Linear CKA on {target} of each layer of the first network (up the side, {order[0]} at the top) with "
+        f"each layer of the second (along the bottom, {order[0]} at the left), a map a pair, on one scale with the "
+        "maps of the kinds.",
+        secondary=True,
     )
 
 
