@@ -170,7 +170,7 @@ def test_a_dead_layer_says_so_and_breaks_nothing() -> None:
 
 def test_panels_are_drawn(table: pl.DataFrame) -> None:
     panels = feature_similarity.panels({"feature_similarity": table})
-    assert [panel.name for panel in panels] == ["pets", "layers-pets"]
+    assert [panel.name for panel in panels] == ["pets", "layers-pets", "pairs-pets"]
     for panel in panels:
         assert draw(panel.chart).startswith("<svg")
 
