@@ -1,6 +1,7 @@
 """transferscope: what did transfer learning give you, and where in the network does it sit?
 
-The functions below work without a study, on plain tensors, modules and state dicts.
+`load_study`, `run`, `open_run` and `compare` are studies from Python; all others work without one, on plain tensors,
+modules and state dicts.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from transferscope.comparison import compare
     from transferscope.data.shuffle import block_shuffle, pixel_channel_shuffle
+    from transferscope.interactive import open_run, run
     from transferscope.metrics.basin import basin
     from transferscope.metrics.cka import cka, linear_cka
     from transferscope.metrics.criticality import module_criticality
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from transferscope.metrics.rewinding import rewind
     from transferscope.metrics.spectrum import conv_singular_values
     from transferscope.side_by_side import compare_studies
+    from transferscope.study_file import load_study
 
 __version__ = "0.1.0"
 __all__ = [
@@ -33,10 +36,13 @@ __all__ = [
     "interpolate",
     "l2_distance",
     "linear_cka",
+    "load_study",
     "mistakes",
     "module_criticality",
+    "open_run",
     "pixel_channel_shuffle",
     "rewind",
+    "run",
 ]
 
 _HOMES = {
@@ -50,10 +56,13 @@ _HOMES = {
     "interpolate": "metrics.interpolation",
     "l2_distance": "metrics.distance",
     "linear_cka": "metrics.cka",
+    "load_study": "study_file",
     "mistakes": "metrics.mistakes",
     "module_criticality": "metrics.criticality",
+    "open_run": "interactive",
     "pixel_channel_shuffle": "data.shuffle",
     "rewind": "metrics.rewinding",
+    "run": "interactive",
 }
 
 

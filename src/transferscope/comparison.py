@@ -13,37 +13,22 @@ found.tables["barriers"]
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from transferscope.analysis import analysis_module, analysis_names
 from transferscope.config import Study
 from transferscope.dataset_text import dataset_from_text
 from transferscope.errors import BadInput, did_you_mean
+from transferscope.interactive import Results, run
 from transferscope.models.build import network_from_text
 from transferscope.study_file import study_of
-
-if TYPE_CHECKING:
-    import polars as pl
 
 INIT = "init"
 """The name that stands for what the instances were started from."""
 NEEDS_INIT = ("criticality",)
 """Analyses that say nothing without the init."""
 DATA_PREFIX = "data."
-
-
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """What came out."""
-
-    tables: Mapping[str, pl.DataFrame]
-    """All tables by name, as in the folder `tables`."""
-    report: Path
-    """The HTML report."""
-    exit_code: int
-    """0, or 1 where a measurement failed; the report says which."""
 
 
 def compare(
@@ -58,7 +43,7 @@ def compare(
     overrides: Sequence[str] = (),
     workers: int | None = 1,
     device: str = "auto",
-) -> Comparison:
+) -> Results:
     """Compare trained networks and write the report; nothing is trained.
 
     Args:
@@ -74,7 +59,7 @@ def compare(
         device: "auto", "cpu" or "cuda".
 
     Returns:
-        All tables, and where the report is.
+        Tables, findings, figures, and where the report is; a notebook shows them.
 
     Raises:
         BadInput: something can't be used; has all problems.
@@ -84,11 +69,6 @@ def compare(
         ...
     transferscope.errors.BadInput: compare:...instances.a.weights.file: missing.pt is no file
     """
-    import polars as pl
-    from rich.console import Console
-
-    from transferscope.commands import run_study
-
     study = comparison_study(
         model=model,
         data=data,
@@ -98,10 +78,7 @@ def compare(
         analyses=analyses,
         overrides=overrides,
     )
-    folder = Path(out)
-    code = run_study(study, folder, workers=workers, device=device, console=Console(quiet=True))
-    tables = {path.stem: pl.read_parquet(path) for path in sorted((folder / "tables").glob("*.parquet"))}
-    return Comparison(tables=tables, report=folder / "report.html", exit_code=code)
+    return run(study, out, workers=workers, device=device)
 
 
 def comparison_study(

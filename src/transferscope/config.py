@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator, model_validator
 
 from transferscope.errors import BadInput
+from transferscope.html_table import html_table
 from transferscope.options import (
     Arguments,
     DatasetOptions,
@@ -442,3 +443,22 @@ class Study(Frozen):
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds {list(self.seeds)} must differ from each other")
         return self
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        source = self.source
+        origin = "networks that were given"
+        if source is not None:
+            origin = source.name or (source.data.dataset if source.data else "given weights")
+        rows: list[tuple[str, object]] = [
+            ("network", self.network.name),
+            ("source", origin),
+            (
+                "targets",
+                ", ".join(f"{name} ({target.data.dataset})" for name, target in self.targets.items()),
+            ),
+            ("epochs", "–" if self.training is None else self.training.epochs),
+            ("seeds", ", ".join(map(str, self.seeds))),
+            ("analyses", ", ".join(self.analyses)),
+        ]
+        return html_table(rows, caption=f"Study: {self.name}")

@@ -56,8 +56,16 @@ def load_study(path: str | Path, *, overrides: Sequence[str] = (), variant: str 
             over the variant.
         variant: name of one of the file's `variants`, each a set of overrides; they win over the file.
 
+    Returns:
+        The study, checked and frozen; a notebook shows it as a table.
+
     Raises:
         BadInput: the file can't be used; has all problems, each with its place.
+
+    >>> load_study("missing.yaml")
+    Traceback (most recent call last):
+        ...
+    transferscope.errors.BadInput: missing.yaml: no such file; `transferscope init FILE` writes one to start from
     """
     name = str(path)
     return _read(_content(path, name), name, overrides, variant)

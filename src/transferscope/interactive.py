@@ -1,0 +1,230 @@
+"""Studies from Python and in notebooks: run one, open a finished one, look at what came out.
+
+```python
+import transferscope as ts
+
+found = ts.run("study.yaml", out="runs/first")
+found.findings
+found.figures.of("barriers")
+found.tables["barriers"]
+```
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, overload
+
+from transferscope.config import Study
+from transferscope.errors import BadInput, did_you_mean
+from transferscope.findings import Finding
+from transferscope.html_table import html_table
+from transferscope.study_file import load_study
+
+if TYPE_CHECKING:
+    import polars as pl
+
+MARKS = {"holds": "✓ holds", "does not hold": "✗ does not hold", "undecided": "? undecided"}
+
+
+class Findings(Sequence[Finding]):
+    """What a study says of the claims; in a notebook a table of those that could be measured."""
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        self._findings = tuple(findings)
+
+    @overload
+    def __getitem__(self, index: int) -> Finding: ...
+    @overload
+    def __getitem__(self, index: slice) -> Findings: ...
+    def __getitem__(self, index: int | slice) -> Finding | Findings:
+        return Findings(self._findings[index]) if isinstance(index, slice) else self._findings[index]
+
+    def __len__(self) -> int:
+        return len(self._findings)
+
+    def of(self, analysis: str) -> Findings:
+        """Those that rest on one analysis."""
+        return Findings([finding for finding in self if finding.claim.analysis == analysis])
+
+    def _repr_html_(self) -> str:
+        measured = [finding for finding in self if math.isfinite(finding.effect)]
+        rows = [
+            (
+                finding.claim.statement,
+                MARKS[finding.verdict],
+                f"{finding.effect:+.3g}",
+                f"{finding.low:+.3g} to {finding.high:+.3g}" if math.isfinite(finding.low) else "–",
+                finding.num_seeds,
+            )
+            for finding in measured
+        ]
+        left = len(self) - len(measured)
+        caption = "Claims, and what this study says" + (
+            f"; {left} more could not be measured" if left else ""
+        )
+        return html_table(
+            rows, head=("claim", "verdict", "effect", "95 % interval", "seeds"), caption=caption
+        )
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure, as SVG; a notebook shows it."""
+
+    name: str
+    svg: str
+
+    def _repr_html_(self) -> str:
+        from transferscope.figures import with_ids
+
+        # Names within a drawing are unique on a page only with the figure's own in front.
+        return f'<div role="img" aria-label="{escape(self.name)}">{with_ids(self.svg, f"{self.name}-")}</div>'
+
+
+class Figures(Mapping[str, Figure]):
+    """The figures by name; in a notebook all of them, side by side."""
+
+    def __init__(self, figures: Mapping[str, Figure]) -> None:
+        self._figures = dict(figures)
+
+    def __getitem__(self, name: str) -> Figure:
+        if name not in self._figures:
+            raise KeyError(f"no figure '{name}'.{did_you_mean(name, self._figures)}")
+        return self._figures[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._figures)
+
+    def __len__(self) -> int:
+        return len(self._figures)
+
+    def of(self, prefix: str) -> Figures:
+        """Those whose names begin with this, as "barriers" or "barriers-metric"."""
+        return Figures({name: figure for name, figure in self.items() if name.startswith(prefix)})
+
+    def _repr_html_(self) -> str:
+        drawn = "".join(figure._repr_html_() for figure in self.values())
+        return f'<div style="display:flex;flex-wrap:wrap;gap:12px">{drawn}</div>'
+
+
+@dataclass(frozen=True)
+class Results:
+    """What came out of a run; reads from its folder what is asked for."""
+
+    folder: Path
+    exit_code: int = 0
+    """0, or 1 where a task failed; the report says which."""
+
+    @property
+    def report(self) -> Path:
+        """The HTML report."""
+        return self.folder / "report.html"
+
+    @cached_property
+    def study(self) -> Study:
+        """The study as it was run, defaults included."""
+        return load_study(self.folder / "study.yaml")
+
+    @cached_property
+    def tables(self) -> Mapping[str, pl.DataFrame]:
+        """All tables by name, as in the folder `tables`."""
+        import polars as pl
+
+        return {
+            path.stem: pl.read_parquet(path) for path in sorted((self.folder / "tables").glob("*.parquet"))
+        }
+
+    @cached_property
+    def findings(self) -> Findings:
+        """What the study says of each claim."""
+        from transferscope.workspace import read_findings
+
+        return Findings(read_findings((self.folder / "findings.json").read_text(encoding="utf-8")))
+
+    @cached_property
+    def figures(self) -> Figures:
+        """The report's figures by name, as in the folder `figures`."""
+        paths = sorted((self.folder / "figures").glob("*.svg"))
+        return Figures({path.stem: Figure(path.stem, path.read_text(encoding="utf-8")) for path in paths})
+
+    def _repr_html_(self) -> str:
+        failed = " Some tasks failed; the report says which." if self.exit_code else ""
+        place = escape(str(self.report))
+        return f'<p><a href="{place}">{place}</a>.{failed}</p>{self.findings._repr_html_()}'
+
+
+def run(
+    study: Study | str | Path,
+    out: str | Path,
+    *,
+    overrides: Sequence[str] = (),
+    variant: str | None = None,
+    workers: int | None = 1,
+    device: str = "auto",
+) -> Results:
+    """Run a study and write its report; what is finished in the folder is not run again.
+
+    Args:
+        study: a study, or its file.
+        out: folder for results and report.
+        overrides: "key=value" each, as `training.epochs=5`; of a study's file.
+        variant: one of the file's variants.
+        workers: processes; None for as many as cores. With more than one in a script, call this below
+            `if __name__ == "__main__":`.
+        device: "auto", "cpu" or "cuda".
+
+    Returns:
+        Tables, findings, figures, and where the report is; a notebook shows them.
+
+    Raises:
+        BadInput: the study or the folder can't be used; has all problems.
+
+    >>> run("missing.yaml", out="unused")
+    Traceback (most recent call last):
+        ...
+    transferscope.errors.BadInput: missing.yaml: no such file; `transferscope init FILE` writes one to start from
+    """
+    from rich.console import Console
+
+    from transferscope.commands.run import run_study
+
+    if isinstance(study, Study):
+        if overrides or variant is not None:
+            raise BadInput(
+                "overrides and variant change a study's file; give its path, or load_study them in."
+            )
+        loaded = study
+    else:
+        loaded = load_study(study, overrides=overrides, variant=variant)
+    folder = Path(out)
+    code = run_study(loaded, folder, workers=workers, device=device, console=Console(quiet=True))
+    return Results(folder, code)
+
+
+def open_run(folder: str | Path) -> Results:
+    """The results of a run that is finished, wherever it was run.
+
+    Args:
+        folder: its --out folder.
+
+    Returns:
+        Tables, findings, figures, and where the report is; a notebook shows them.
+
+    Raises:
+        BadInput: no report was written there.
+
+    >>> open_run("nowhere")
+    Traceback (most recent call last):
+        ...
+    transferscope.errors.BadInput: nowhere holds no finished run: there is no findings.json. Name an --out folder.
+    """
+    found = Results(Path(folder))
+    if not (found.folder / "findings.json").is_file():
+        raise BadInput(f"{folder} holds no finished run: there is no findings.json. Name an --out folder.")
+    return found
