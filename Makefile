@@ -1,15 +1,16 @@
-# make install | demo | test | faults | check | docs | bench | clean. Needs a Python from 3.11 to 3.13 with venv, nothing else.
+# make install | demo | test | faults | check | docs | notebooks | bench | clean. Needs a Python from 3.11 to 3.13 with venv, nothing else.
 PYTHON ?= python3
 DEMO_FLAGS ?=
 PYTEST_FLAGS ?=
 BENCH_FLAGS ?=
 FAULTS_FLAGS ?=
+NOTEBOOK_FLAGS ?=
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .PRECIOUS: $(INSTALLED)-%
-.PHONY: install demo test faults check docs bench bench-check clean
+.PHONY: install demo test faults check docs notebooks bench bench-check clean
 
 install: $(INSTALLED)-base
 
@@ -33,6 +34,10 @@ check: $(INSTALLED)-check
 # The site, in build/site: every warning is an error, and nothing is asked of any host.
 docs: $(INSTALLED)-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# Each in an empty folder; NOTEBOOK_FLAGS=--write keeps their outputs, which the site shows.
+notebooks: $(INSTALLED)-notebooks
+	OMP_NUM_THREADS=1 $(BIN)/python tools/notebooks.py $(NOTEBOOK_FLAGS)
 
 # Beside others' code for the same work: all jobs, one (make bench-shuffle), or whether a ratio fell under its bar.
 bench: $(INSTALLED)-benchmark
