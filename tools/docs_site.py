@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "transferscope"
 
+SHOWN = {
+    f"{name.lower()}.md": ROOT / f"{name}.md"
+    for name in ("CONTRIBUTING", "CHANGELOG", "SECURITY")
+    if (ROOT / f"{name}.md").exists()
+}
+"""Pages that lie beside the README, by their place in the site."""
+
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
 
 REFERENCE = {
@@ -44,6 +51,24 @@ REFERENCE = {
 INSIDE = (
     "What the command line, the report and the reading of study files are made of; for those who change them."
 )
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Pages in docs/ that nobody put into the navigation stand at the end of Background."""
+    assert config.nav is not None
+    listed = json.dumps(config.nav)
+    background = next(part["Background"] for part in config.nav if "Background" in part)
+    pages = [path for path in sorted((ROOT / "docs").glob("*.md")) if f'"{path.name}"' not in listed]
+    background += [{heading(path.read_text()): path.name} for path in pages]
+    background += [
+        {heading(path.read_text()): name} for name, path in SHOWN.items() if f'"{name}"' not in listed
+    ]
+    return config
+
+
+def heading(text: str) -> str:
+    """The first heading of a page."""
+    return next(line.removeprefix("# ") for line in text.splitlines() if line.startswith("# "))
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -69,8 +94,7 @@ def on_page_content(text: str, page: Page, config: MkDocsConfig, files: Files) -
 def made_pages() -> dict[str, str]:
     """Markdown by the page's place below docs/."""
     pages = {
-        "contributing.md": (ROOT / "CONTRIBUTING.md").read_text(),
-        "changelog.md": (ROOT / "CHANGELOG.md").read_text(),
+        **{name: path.read_text() for name, path in SHOWN.items()},
         "reference/command-line.md": "\n".join(command_line()),
         "reference/tables.md": "\n".join(tables()),
         "reference/study-file.md": study_file(),
