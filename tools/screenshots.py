@@ -1,8 +1,8 @@
-"""Pictures of a report for docs/: desktop, phone, dark, print, each below 400 KB; and its size and load time.
+"""Pictures of a report for docs/ (desktop, phone, dark, print, each below 400 KB), its size, load time and axe results.
 
     python tools/screenshots.py runs/demo/report.html docs
 
-Needs playwright, pillow and a Chromium.
+Needs playwright, pillow and a Chromium; axe-playwright-python for axe.
 """
 
 from __future__ import annotations
@@ -48,10 +48,37 @@ def main(report: Path, folder: Path) -> None:
             size = _save(page.screenshot(), folder / f"{name}.png")
             print(f"{name}.png: {size / 1000:.0f} KB; loaded in {seconds:.2f} s, {_length(page)} px long")
             page.close()
+        for width in (1280, 400):
+            for scheme in ("light", "dark"):
+                print(f"axe, {width} px, {scheme}: {_axe(browser, report, width, scheme)}")
         page = browser.new_page()
         page.goto(report.resolve().as_uri())
         print(f"report: {report.stat().st_size / 1e6:.2f} MB; as PDF {len(page.pdf()) / 1e6:.2f} MB")
         browser.close()
+
+
+def _axe(browser: Any, report: Path, width: int, scheme: str) -> str:
+    """Rules passed and violated, by how much they matter, with everything unfolded but all tables after the first."""
+    try:
+        from axe_playwright_python.sync_playwright import Axe
+    except ImportError:
+        return "not installed"
+    page = browser.new_page(
+        viewport={"width": width, "height": 900},
+        color_scheme=scheme,
+        reduced_motion="reduce",
+        bypass_csp=True,
+    )
+    page.goto(report.resolve().as_uri())
+    page.evaluate(
+        "document.querySelectorAll('details:not(.table)').forEach((details) => { details.open = true; });"
+        "document.querySelector('details.table').open = true"
+    )
+    # a drawing is one image with words of its own; its thousands of marks would take minutes
+    found = Axe().run(page, context={"exclude": [["svg.drawing > g"]]}).response
+    page.close()
+    violated = [f"{one['id']} ({one['impact']})" for one in found["violations"]]
+    return f"{len(found['passes'])} rules passed, {len(violated)} violated {', '.join(violated)}".strip()
 
 
 def _save(data: bytes, path: Path) -> int:
