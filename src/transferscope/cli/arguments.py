@@ -38,3 +38,17 @@ Address = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print nothing but what failed, and that to stderr.")
+]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="A line for each task that starts, and for each epoch.")
+]
+Log = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--log",
+        metavar="KIND:WHERE",
+        help="Curves and findings also to tensorboard:DIR, mlflow:URI or wandb:PROJECT; repeatable.",
+    ),
+]

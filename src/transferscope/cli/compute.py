@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -13,11 +14,14 @@ from transferscope.cli.arguments import (
     Address,
     Device,
     Engine,
+    Log,
     Out,
+    Quiet,
     Set,
     StoreUrl,
     StudyFile,
     Variant,
+    Verbose,
     Workers,
 )
 from transferscope.cli.console import make_console
@@ -40,16 +44,21 @@ def run(
     engine: Engine = "local",
     address: Address = None,
     store: StoreUrl = None,
+    log: Log = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Run a study and write its report; finished tasks are never run twice.
 
     Example: transferscope run study.yaml --out runs/first --set seeds=[0,1,2]
+
+    Example: transferscope run study.yaml --out runs/first --quiet --log tensorboard:runs/tensorboard
     """
     from transferscope.study_file import load_study
 
-    _run(
-        load_study(study, overrides=set_ or (), variant=variant), out, workers, device, engine, address, store
-    )
+    told = _Told(log=log, quiet=quiet, verbose=verbose)
+    loaded = load_study(study, overrides=set_ or (), variant=variant)
+    _run(loaded, out, workers, device, engine, address, store, told)
 
 
 @app.command()
@@ -61,6 +70,9 @@ def demo(
     engine: Engine = "local",
     address: Address = None,
     store: StoreUrl = None,
+    log: Log = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Run the embedded default study: offline, a few minutes on two cores.
 
@@ -69,15 +81,9 @@ def demo(
     from transferscope.commands import embedded_study
     from transferscope.study_file import load_study
 
-    _run(
-        load_study(embedded_study(), variant="quick" if quick else None),
-        out,
-        workers,
-        device,
-        engine,
-        address,
-        store,
-    )
+    told = _Told(log=log, quiet=quiet, verbose=verbose)
+    loaded = load_study(embedded_study(), variant="quick" if quick else None)
+    _run(loaded, out, workers, device, engine, address, store, told)
 
 
 @app.command()
@@ -115,6 +121,9 @@ def compare(
     engine: Engine = "local",
     address: Address = None,
     store: StoreUrl = None,
+    log: Log = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Compare networks that were trained elsewhere; nothing is trained.
 
@@ -141,7 +150,17 @@ def compare(
         analyses=analysis,
         overrides=set_ or (),
     )
-    _run(study, out, workers, device, engine, address, store)
+    told = _Told(log=log, quiet=quiet, verbose=verbose)
+    _run(study, out, workers, device, engine, address, store, told)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Told:
+    """Who is told how the run goes, and how much."""
+
+    log: list[str] | None
+    quiet: bool
+    verbose: bool
 
 
 def _run(
@@ -152,8 +171,13 @@ def _run(
     engine: str,
     address: str | None,
     store: str | None,
+    told: _Told,
 ) -> NoReturn:
     from transferscope.commands import run_study
+    from transferscope.commands.telling import Telling
+
+    if told.quiet and told.verbose:
+        raise BadInput("--quiet and --verbose: choose one of them.")
 
     try:
         code = run_study(
@@ -164,7 +188,8 @@ def _run(
             engine=engine,
             address=address,
             store_url=store,
-            console=make_console(),
+            telling=Telling(verbose=told.verbose, log=told.log or ()),
+            console=make_console(quiet=told.quiet),
         )
     except KeyboardInterrupt:  # caught here: typer would end without a word
         print("\nstopped; finished tasks are kept, and the same command goes on from here", file=sys.stderr)

@@ -15,13 +15,17 @@ LOG_WIDTH = 140
 EXIT_INTERRUPTED = 130
 
 
-def make_console() -> Console:
-    """The console of a terminal, or of a log."""
+def make_console(*, quiet: bool = False) -> Console:
+    """The console of a terminal, or of a log: colours only on a terminal, and not where NO_COLOR is set.
+
+    Args:
+        quiet: print nothing.
+    """
     from rich.console import Console
 
-    console = Console()
+    console = Console(quiet=quiet)
     # a log has no width of its own
-    return console if console.is_terminal else Console(width=LOG_WIDTH)
+    return console if console.is_terminal else Console(quiet=quiet, width=LOG_WIDTH)
 
 
 @contextmanager

@@ -50,9 +50,13 @@ def tell(
     console: Console,
 ) -> int:
     """Print the findings, how the tasks ended, and where the report is; the exit code."""
+    from rich.console import Console
+
     from transferscope.summary import print_findings, print_notes, print_outcome, print_waiting
 
     print_findings(findings, console)
+    if console.quiet and not outcome.complete:
+        print_outcome(outcome, logs, Console(stderr=True, width=console.width))
     print_outcome(outcome, logs, console)
     infos = [workspace.store.info(task.key) for task in outcome.succeeded]
     print_notes(infos, console)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from transferscope.commands.conclude import conclude, tell
 from transferscope.commands.machine import default_workers, resolved_device
 from transferscope.commands.place import discard_damaged, missing_tasks
+from transferscope.commands.telling import Telling, reporter_for
 from transferscope.config import Study
 from transferscope.errors import BadInput
 from transferscope.plan import Plan, plan
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from transferscope.workspace import Workspace
 
 ENGINES = ("local", "ray")
+ONLY_PROGRESS = Telling()
 
 
 def run_study(
@@ -32,6 +34,7 @@ def run_study(
     engine: str = "local",
     address: str | None = None,
     store_url: str | None = None,
+    telling: Telling = ONLY_PROGRESS,
     console: Console,
 ) -> int:
     """Run a study, then write its tables, findings, figures and report.
@@ -44,7 +47,8 @@ def run_study(
         engine: "local", or "ray".
         address: of a running Ray cluster; without one, Ray is started here.
         store_url: where results go besides, for machines without a common disk; the folder remembers it.
-        console: where to print.
+        telling: who else is told how it goes.
+        console: where to print; nothing but failures, and those to stderr, where it is quiet.
 
     Returns:
         The exit code: 0, or 1 where a task failed.
@@ -66,7 +70,7 @@ def run_study(
     store = workspace.store
     with store.in_use():
         store.share(task.key for task in the_plan.graph)
-        return _run_in(workspace, the_plan, store, workers, device, engine, address, console)
+        return _run_in(workspace, the_plan, store, workers, device, engine, address, telling, console)
 
 
 def _run_in(
@@ -77,10 +81,12 @@ def _run_in(
     device: str,
     engine: str,
     address: str | None,
+    telling: Telling,
     console: Console,
 ) -> int:
     from transferscope.execute.interrupts import Interrupts
     from transferscope.execute.run import Outcome, execute
+    from transferscope.live.loggers import conclude_all
     from transferscope.workspace import read_findings
 
     study = the_plan.study
@@ -89,21 +95,29 @@ def _run_in(
     if missing or not workspace.is_drawn(the_plan):
         discard_damaged(the_plan, store, "it is computed again", console)
         missing = missing_tasks(the_plan, store)
+    reporter = None
     if missing:
         if engine == "ray" and device == "auto":  # the driver's machine may be another kind than the nodes
             device = "cuda" if study.resources.num_gpus else "cpu"
         else:
             device = resolved_device(device)
         _try_network(the_plan, store)
-        reporter = _reporter(workspace, console)
+        reporter = reporter_for(workspace, study, telling, console)
         executor = _executor(engine, study, store, num_workers, device, address, reporter)
-        with Interrupts() as stopping:
-            outcome = execute(the_plan.graph, store, executor, reporter, stopping)
+        try:
+            with Interrupts() as stopping:
+                outcome = execute(the_plan.graph, store, executor, reporter, stopping)
+        except BaseException:
+            conclude_all(reporter, [])
+            raise
     else:
         outcome = Outcome(cached=list(the_plan.graph))
         if workspace.is_drawn(the_plan):
             return tell(read_findings(workspace.findings_file.read_text()), outcome, {}, workspace, console)
-    return conclude(the_plan, workspace, outcome, num_workers, device, console)
+    code = conclude(the_plan, workspace, outcome, num_workers, device, console)
+    if reporter is not None:
+        conclude_all(reporter, read_findings(workspace.findings_file.read_text()))
+    return code
 
 
 def _try_network(the_plan: Plan, store: Store) -> None:
@@ -154,13 +168,3 @@ def _executor(
     if num_workers == 1:
         return InProcess(store, device, reporter.progressed)
     return Pool(store, device, num_workers)
-
-
-def _reporter(workspace: Workspace, console: Console) -> Reporter:
-    from transferscope.live.records import Recorder
-    from transferscope.live.several import Several
-    from transferscope.progress import LineProgress, LiveProgress
-
-    shown = LiveProgress(console) if console.is_terminal else LineProgress(console)
-    recorder = Recorder(workspace.root)
-    return Several(shown, {"noting how the run goes": recorder}, say=console.print)

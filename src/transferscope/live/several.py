@@ -23,29 +23,30 @@ class Several:
 
     def begin(self, to_do: list[Task], num_cached: int) -> None:
         self._first.begin(to_do, num_cached)
-        self._tell(lambda one: one.begin(to_do, num_cached))
+        self.tell(lambda one: one.begin(to_do, num_cached))
 
     def added(self, tasks: list[Task]) -> None:
         self._first.added(tasks)
-        self._tell(lambda one: one.added(tasks))
+        self.tell(lambda one: one.added(tasks))
 
     def started(self, task: Task) -> None:
         self._first.started(task)
-        self._tell(lambda one: one.started(task))
+        self.tell(lambda one: one.started(task))
 
     def progressed(self, task: Task, share: float, row: Mapping[str, float], /) -> None:
         self._first.progressed(task, share, row)
-        self._tell(lambda one: one.progressed(task, share, row))
+        self.tell(lambda one: one.progressed(task, share, row))
 
     def ended(self, task: Task, event: Event) -> None:
         self._first.ended(task, event)
-        self._tell(lambda one: one.ended(task, event))
+        self.tell(lambda one: one.ended(task, event))
 
     def finish(self) -> None:
         self._first.finish()
-        self._tell(lambda one: one.finish())
+        self.tell(lambda one: one.finish())
 
-    def _tell(self, call: Callable[[Reporter], None]) -> None:
+    def tell(self, call: Callable[[Reporter], None]) -> None:
+        """Tell the others something that is not the first one's business."""
         for name, one in list(self._others.items()):
             try:
                 call(one)
