@@ -205,6 +205,9 @@ def test_a_plan_says_what_would_run(call: Call, tiny_run: TinyRun) -> None:
         assert f"{name}: " in fresh.out
     cached = call("plan", tiny_run.study_file, "--out", tiny_run.out)
     assert f"tiny: {total} tasks, {total} cached; nothing left to compute" in cached.out
+    document = json.loads(call("plan", tiny_run.study_file, "--out", tiny_run.out, "--json").out)
+    assert [task["key"] for task in document["tasks"]] == [task.key for task in tiny_run.plan.graph]
+    assert all(task["cached"] and not task["to_run"] for task in document["tasks"])
     more = call("plan", tiny_run.study_file, "--out", tiny_run.out, "--set", "seeds=[0,1,2,3]")
     assert "of one process at the speed so far" in more.out
 

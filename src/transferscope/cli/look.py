@@ -45,6 +45,7 @@ def plan(
         ),
     ] = False,
     device: Device = "auto",
+    as_json: Json = False,
 ) -> None:
     """Show what a study would run: the task graph as a tree, what is cached, the estimated cost.
 
@@ -64,6 +65,7 @@ def plan(
             throughput=throughput,
             device_counts=gpus if simulate else None,
             device=device,
+            as_json=as_json,
             console=make_console(),
         )
 

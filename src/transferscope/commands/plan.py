@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from transferscope.commands.machine import resolved_device
 from transferscope.config import Recipe, Study
 from transferscope.errors import BadInput
-from transferscope.plan import plan
+from transferscope.plan import Plan, plan
 from transferscope.remote_folder import checked_url
 from transferscope.remote_store import node_folder, open_store
 from transferscope.store import Store
@@ -26,6 +27,7 @@ def show_plan(
     throughput: str | None = None,
     device_counts: str | None = None,
     device: str = "auto",
+    as_json: bool = False,
     console: Console,
 ) -> None:
     """The task graph as a tree: counts, how much is cached, estimated cost.
@@ -37,6 +39,7 @@ def show_plan(
         throughput: training images a second of one device, or "measure"; adds device-hours.
         device_counts: numbers of devices, as in "1,8,64"; adds how long the study would take on so many.
         device: where to measure.
+        as_json: print the tasks as one JSON document instead, without costs in hours.
         console: where to print.
 
     Raises:
@@ -50,8 +53,13 @@ def show_plan(
         raise BadInput(
             "--simulate needs the speed of one device: add --throughput IMAGES_PER_SECOND, or --throughput measure."
         )
+    if as_json and throughput is not None:
+        raise BadInput("--json and --throughput: choose one of them; the document has the cost of each task.")
     images_per_second = None if throughput is None else _throughput(throughput, study, device, console)
     the_plan, store = plan(study), _store(out, store_url)
+    if as_json:
+        console.file.write(json.dumps(_document(the_plan, store), indent=1, allow_nan=False) + "\n")
+        return
     console.print(plan_tree(the_plan, store))
     if the_plan.assumed:
         names = ", ".join(the_plan.assumed)
@@ -62,6 +70,25 @@ def show_plan(
     console.print(cost_table(the_plan, images_per_second, done))
     if counts:
         console.print(simulated_table(the_plan, images_per_second, counts, done))
+
+
+def _document(the_plan: Plan, store: Store | None) -> dict[str, Any]:
+    """The plan as plain data."""
+    done = set() if store is None else store.present(task.key for task in the_plan.graph)
+    left = {task.key for task in the_plan.graph.needed(done)}
+    tasks = [
+        {
+            "key": task.key,
+            "kind": task.kind,
+            "title": task.title,
+            "inputs": list(task.inputs),
+            "image_passes": task.cost,
+            "cached": task.key in done,
+            "to_run": task.key in left,
+        }
+        for task in the_plan.graph
+    ]
+    return {"study": the_plan.study.name, "assumed_data": list(the_plan.assumed), "tasks": tasks}
 
 
 def _store(out: Path | None, url: str | None) -> Store | None:
