@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+import math
 import zipfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,9 @@ from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy_format
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
+from transferscope.data.safetensors_header import check_header
 from transferscope.errors import BadInput
 
 SUFFIX = ".npy"
@@ -33,10 +35,12 @@ DTYPES = {
     **{f"F{bits}": f"float{bits}" for bits in (16, 32, 64)},
 }
 """Types of numbers that NumPy has, by their name in a .safetensors file."""
-_BROKEN = (
-    *(OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error),
-    *(NotImplementedError, RuntimeError, KeyError, SafetensorError),
-)
+MAX_NPY_HEADER_BYTES = 64 * 2**10
+"""Of an array in an .npz file; NumPy itself refuses to understand more than 10,000."""
+MAX_PACKING = 200
+"""An array that is packed to a smaller part of its bytes is no data; deflate gets to a thousandth."""
+SMALL_BYTES = 2**26
+"""An array of so many bytes may be packed as it likes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +64,8 @@ def read_headers(path: Path) -> dict[str, Header]:
     read = _safetensors_headers if path.suffix == SAFETENSORS else _npz_headers
     try:
         return read(path)
-    except _BROKEN as error:
-        raise BadInput(f"{path} can't be read as {kind} file ({error}). {HOW_TO_SAVE}") from None
+    except Exception as error:  # NumPy raises what the damage leads to
+        raise BadInput(f"{path} can't be read as {kind} file ({_words(error)}). {HOW_TO_SAVE}") from None
 
 
 def read_array(path: Path, name: str) -> np.ndarray:
@@ -82,9 +86,12 @@ def read_class_names(path: Path) -> tuple[str, ...] | None:
         BadInput: they can't be read, or are no list of names.
     """
     if path.suffix != SAFETENSORS:
-        if NAMES not in read_headers(path):
+        header = read_headers(path).get(NAMES)
+        if header is None:
             return None
-        return tuple(map(str, read_array(path, NAMES).astype(str).ravel()))
+        if header.dtype.kind not in "USiu":
+            raise BadInput(f"the array class_names in {path} is {header.dtype}; expected text. {HOW_TO_SAVE}")
+        return _guarded(path, NAMES, lambda: tuple(map(str, _npz_array(path, NAMES).astype(str).ravel())))
     text = _guarded(
         path, NAMES, lambda: (_with_safetensors(path, lambda file: file.metadata()) or {}).get(NAMES)
     )
@@ -92,7 +99,7 @@ def read_class_names(path: Path) -> tuple[str, ...] | None:
         return None
     try:
         names = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         names = None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise BadInput(f'{path}: class_names in the metadata must be a JSON list such as ["cat", "dog"].')
@@ -102,18 +109,24 @@ def read_class_names(path: Path) -> tuple[str, ...] | None:
 def _guarded(path: Path, name: str, read: Callable[[], Any]) -> Any:
     try:
         return read()
-    except _BROKEN as error:
-        raise BadInput(f"the array {name} in {path} can't be read ({error}). {HOW_TO_SAVE}") from None
     except MemoryError:
         raise BadInput(f"the array {name} in {path} does not fit in memory. Save fewer images.") from None
+    except Exception as error:  # NumPy raises what the damage leads to
+        raise BadInput(f"the array {name} in {path} can't be read ({_words(error)}). {HOW_TO_SAVE}") from None
+
+
+def _words(error: Exception) -> str:
+    return str(error) or type(error).__name__
 
 
 def _with_safetensors(path: Path, read: Callable[[Any], Any]) -> Any:
+    check_header(path)
     with safe_open(path, framework="np") as file:
         return read(file)
 
 
 def _safetensors_headers(path: Path) -> dict[str, Header]:
+    check_header(path)
     with safe_open(path, framework="np") as file:
         slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118, it is no mapping
         return {
@@ -130,19 +143,30 @@ def _npz_array(path: Path, name: str) -> np.ndarray:
 def _npz_headers(path: Path) -> dict[str, Header]:
     headers = {}
     with zipfile.ZipFile(path) as archive:
-        for name in archive.namelist():
-            if name.endswith(SUFFIX):
-                headers[name.removesuffix(SUFFIX)] = _npy_header(archive, name)
+        for member in archive.infolist():
+            if member.filename.endswith(SUFFIX):
+                headers[member.filename.removesuffix(SUFFIX)] = _npy_header(archive, member)
     return headers
 
 
-def _npy_header(archive: zipfile.ZipFile, name: str) -> Header:
-    with archive.open(name) as member:
-        version = npy_format.read_magic(member)
-        if version == (1, 0):
-            shape, _, dtype = npy_format.read_array_header_1_0(member)
-        elif version == (2, 0):
-            shape, _, dtype = npy_format.read_array_header_2_0(member)
-        else:
-            raise ValueError(f"{name} has the format version {version}; 1.0 and 2.0 are read")
+def _npy_header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Header:
+    """The header, where it agrees with the size that the archive gives; ValueError where it doesn't."""
+    name, unpacked = member.filename, member.file_size
+    if unpacked > max(SMALL_BYTES, MAX_PACKING * member.compress_size):
+        raise ValueError(
+            f"{name} unpacks to {unpacked:,} bytes from {member.compress_size:,}, as files do that are made to exhaust "
+            "the memory"
+        )
+    with archive.open(member) as file:
+        start = io.BytesIO(file.read(MAX_NPY_HEADER_BYTES))
+    version = npy_format.read_magic(start)
+    if version == (1, 0):
+        shape, _, dtype = npy_format.read_array_header_1_0(start)
+    elif version == (2, 0):
+        shape, _, dtype = npy_format.read_array_header_2_0(start)
+    else:
+        raise ValueError(f"{name} has the format version {version}; 1.0 and 2.0 are read")
+    size = math.prod(shape) * dtype.itemsize
+    if min(shape, default=0) < 0 or (not dtype.hasobject and size != unpacked - start.tell()):
+        raise ValueError(f"{name} says that it is {dtype} of the shape {shape}, and has {unpacked:,} bytes")
     return Header(shape=shape, dtype=dtype)

@@ -15,7 +15,7 @@ A data set is one module in `transferscope.datasets` with
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -24,6 +24,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
+from transferscope.errors import BadInput, is_text, shortened
 from transferscope.options import DatasetOptions, load_plugin
 
 if TYPE_CHECKING:
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
 PACKAGE = "transferscope.datasets"
 ASSUMED = "assumed"
 """Fingerprint of data that aren't at hand: no files have it, so no result is ever found under its keys."""
+MAX_CLASSES = 100_000
+"""Several times as many as any data set in use has."""
+MAX_NAME = 1_000
+"""Characters of a class's name."""
 _assuming: ContextVar[bool] = ContextVar("assuming", default=False)
 
 
@@ -137,7 +142,23 @@ def _described(options: Any, assume: bool) -> Description:
     module = dataset_module(options.dataset)
     if assume and hasattr(module, "assumed") and not Path(getattr(options, module.TEXT_KEY)).exists():
         return module.assumed(options)
-    return module.describe(options)
+    description = module.describe(options)
+    wrong = _wrong_names(description.class_names)
+    if wrong:
+        raise BadInput(f"the data set {options.dataset}: {wrong}")
+    return description
+
+
+def _wrong_names(names: Sequence[str]) -> str:
+    """What can't be about the names of classes, which files give; empty where nothing is."""
+    if len(names) > MAX_CLASSES:
+        return f"{len(names):,} classes; at most {MAX_CLASSES:,} can be told apart here."
+    for name in names:
+        if len(name) > MAX_NAME:
+            return f"a class has a name of {len(name):,} characters: {shortened(name)}. At most {MAX_NAME} are shown."
+        if not is_text(name):
+            return f"the name of the class {shortened(name)} is no text in Unicode. Rename it."
+    return ""
 
 
 def load(options: DatasetOptions) -> ImageData:

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 from PIL import Image
 
-from transferscope.data.decode import Decoder, open_image
+from transferscope.data.decode import Decoder, one_if_large, open_image
 
 PIXEL_MEAN = 128
 """What the released code takes for the mean of all pixels; the square is filled with it."""
@@ -101,7 +101,8 @@ def _decode(path: str, size_px: int) -> np.ndarray:
     with open_image(path) as file:
         # As `square_decoder`: at a fraction of the size, where that is still twice what is needed.
         file.draft("L", (2 * size_px, 2 * size_px))
-        grey = file.convert("L")
+        with one_if_large(file):
+            grey = file.convert("L")
     short = min(grey.size)
     if short > size_px:
         # The authors made the images smaller beforehand, to a short side of 224.

@@ -8,9 +8,10 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from threading import Lock
 from typing import IO, Any, Literal
 
 import numpy as np
@@ -33,13 +34,27 @@ SIXTEEN_TO_EIGHT_BITS = 257
 EVALUATION_MARGIN = 256 / 224
 """Short side over the side of the middle that is kept, in the usual evaluation on ImageNet."""
 
+MAX_PIXELS = 2**25
+"""Of an image that must be decoded whole; JPEG files, which need not be, may have as many as Pillow allows."""
+LARGE_PIXELS = 2**22
+"""Images of more pixels are decoded one after the other, so that many of them together don't fill the memory."""
+START_OF_SCAN = b"\xff\xda"
+"""In a JPEG file; where the image's own bytes hold the first, another one follows."""
+MAX_SCANS = 100
+"""Of a progressive JPEG file; usual are ten. Each goes over the whole image, and takes a few bytes in the file."""
+
 Resize = Literal["crop", "pad", "evaluation"]
+_large = Lock()
 Decoder = Callable[[str], np.ndarray]
 """From a file's path to its pixels: (side, side) or (side, side, 3), uint8."""
 
 
 class WrongExtension(Exception):
     """A file is of another format than its name says."""
+
+
+class TooManyPixels(Exception):
+    """A file would take far more memory, or time, than its size says."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +83,8 @@ def decode_into(images: np.ndarray, paths: Sequence[str], decode: Decoder) -> li
             pixels = decode(paths[number])
         except (Image.DecompressionBombWarning, Image.DecompressionBombError):
             return Failure("too_many_pixels", f"more than {Image.MAX_IMAGE_PIXELS:,}")
+        except TooManyPixels as error:
+            return Failure("too_many_pixels", str(error))
         except WrongExtension as error:
             return Failure("wrong_extension", str(error))
         except UnidentifiedImageError:
@@ -112,6 +129,7 @@ def open_image(path: str | IO[bytes], name: str = "") -> Image.Image:
 
     Raises:
         WrongExtension: it is of another format than its name says.
+        TooManyPixels: it is made to exhaust the memory, or the time.
     """
     file = Image.open(path, formats=READ)
     name = path if isinstance(path, str) else name
@@ -119,7 +137,32 @@ def open_image(path: str | IO[bytes], name: str = "") -> Image.Image:
     if expected is not None and file.format not in expected:
         file.close()
         raise WrongExtension(f"a {file.format} file")
+    try:
+        _refuse_bombs(file, path)
+    except TooManyPixels:
+        file.close()
+        raise
     return file
+
+
+def _refuse_bombs(file: Image.Image, path: str | IO[bytes]) -> None:
+    pixels = file.width * file.height
+    largest = (Image.MAX_IMAGE_PIXELS or MAX_PIXELS) if file.format in FORMATS[".jpg"] else MAX_PIXELS
+    if pixels > largest:
+        raise TooManyPixels(f"more than {largest:,}")
+    if file.info.get("progressive"):
+        with open(path, "rb") if isinstance(path, str) else nullcontext(path) as content:
+            content.seek(0)
+            num_scans = content.read().count(START_OF_SCAN)
+        if num_scans > MAX_SCANS:
+            raise TooManyPixels(f"decoded {num_scans:,} times over")
+
+
+@contextmanager
+def one_if_large(file: Image.Image) -> Iterator[None]:
+    """While a file is decoded: one of many pixels waits for the others."""
+    with _large if file.width * file.height > LARGE_PIXELS else nullcontext():
+        yield
 
 
 def square(image: Image.Image, size_px: int, resize: Resize) -> np.ndarray:
@@ -138,14 +181,17 @@ def _decode_square(path: str | IO[bytes], size_px: int, resize: Resize, name: st
     with open_image(path, name) as file:
         # JPEG files can be decoded at a fraction of their size; twice the size that is needed loses nothing.
         file.draft("RGB", (2 * size_px, 2 * size_px))
-        ImageOps.exif_transpose(file, in_place=True)  # in place: no copy of the many that are upright
-        return square(file, size_px, resize)
+        with one_if_large(file):
+            ImageOps.exif_transpose(file, in_place=True)  # in place: no copy of the many that are upright
+            return square(file, size_px, resize)
 
 
 def _middle(image: Image.Image, size_px: int) -> Image.Image:
     short = round(size_px * EVALUATION_MARGIN)
     width, height = image.size
     tall = width <= height
+    if short * short * max(width, height) > MAX_PIXELS * min(width, height):
+        raise TooManyPixels(f"{width} x {height}, too long to be resized to {short} px across")
     image = image.resize(
         (short, int(short * height / width)) if tall else (int(short * width / height), short),
         Image.Resampling.BILINEAR,
@@ -156,8 +202,11 @@ def _middle(image: Image.Image, size_px: int) -> Image.Image:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # Pillow itself would clip 16 bits to 8 instead of scaling them
-        grey = np.asarray(image).astype(np.float64) / SIXTEEN_TO_EIGHT_BITS
-        return Image.fromarray(grey.clip(0, 255).round().astype(np.uint8)).convert("RGB")
+        # In place, as large images take much memory; no value is near enough to a half for float32 to round it wrongly.
+        grey = np.asarray(image).astype(np.float32)
+        grey /= SIXTEEN_TO_EIGHT_BITS
+        np.clip(grey, 0, 255, out=grey)
+        return Image.fromarray(np.rint(grey, out=grey).astype(np.uint8)).convert("RGB")
     if not image.has_transparency_data:
         return image if image.mode == "RGB" else image.convert("RGB")
     image = image.convert("RGBA")

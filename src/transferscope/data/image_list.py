@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from transferscope.data.base import Description
 from transferscope.data.problems import Problems
-from transferscope.errors import BadInput
+from transferscope.errors import BadInput, is_text
 
 EXTENSIONS = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 SMALL_BYTES = 32 * 2**20
@@ -83,6 +83,9 @@ class ImageFolder:
         """The file at a path relative to the root, or None, and a problem noted, where it can't be used."""
         if os.path.isabs(relative) or "\0" in relative or ".." in relative.replace(os.sep, "/").split("/"):
             self._problems.add("outside", repr(relative)[1:-1], "a path must be relative and without '..'")
+            return None
+        if not is_text(relative):
+            self._problems.add("bad_name", repr(relative)[1:-1])
             return None
         if "./" in relative or "//" in relative:
             relative = PurePath(relative).as_posix()  # one name a file

@@ -11,6 +11,7 @@ from transferscope.errors import BadInput
 
 Kind = Literal[
     "outside",
+    "bad_name",
     "missing",
     "bad_label",
     "empty_class",
@@ -23,6 +24,7 @@ Kind = Literal[
 
 WORDS: dict[Kind, tuple[str, str]] = {
     "outside": ("path(s) that lead out of the root", "Copy the images to their place below it."),
+    "bad_name": ("image(s) whose name is no text in Unicode", "Rename them, or their folder."),
     "missing": ("listed image(s) that are not there", "Add them, or take them off the list."),
     "bad_label": ("image(s) with a label that can't be", "Mend the labels."),
     "empty_class": ("class(es) without images", "Put images directly into the folder, or remove it."),

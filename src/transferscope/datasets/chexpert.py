@@ -14,6 +14,7 @@ from pydantic import Field
 
 from transferscope.data.base import ASSUMED, Description, ImageData
 from transferscope.data.image_list import Entry, ImageFolder, Listing
+from transferscope.data.list_file import lines_of
 from transferscope.data.problems import Problems
 from transferscope.errors import BadInput
 from transferscope.options import FileOptions
@@ -168,22 +169,21 @@ def _read(options: Options, name: str) -> Iterator[_Row]:
     file = options.root / f"{name}.csv"
     view = options.views.capitalize()
     try:
-        with open(file, newline="", encoding="utf-8-sig") as text:
-            lines = csv.reader(text)
-            header = next(lines, [])
-            missing = [column for column in ("Path", VIEW_COLUMN, *FINDINGS) if column not in header]
-            if missing:
-                raise BadInput(f"{file} lacks the column(s) {', '.join(missing)}. {LAYOUT}")
-            path, views = header.index("Path"), header.index(VIEW_COLUMN)
-            values = itemgetter(*(header.index(finding) for finding in FINDINGS))
-            for number, line in enumerate(lines, start=2):
-                if len(line) != len(header):
-                    raise BadInput(
-                        f"{file}, line {number}, has {len(line)} fields; expected {len(header)} as in the header."
-                    )
-                if options.views == "both" or line[views].strip() == view:
-                    yield _Row(line[path], values(line))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        lines = csv.reader(lines_of(file, "utf-8-sig"))
+        header = next(lines, [])
+        missing = [column for column in ("Path", VIEW_COLUMN, *FINDINGS) if column not in header]
+        if missing:
+            raise BadInput(f"{file} lacks the column(s) {', '.join(missing)}. {LAYOUT}")
+        path, views = header.index("Path"), header.index(VIEW_COLUMN)
+        values = itemgetter(*(header.index(finding) for finding in FINDINGS))
+        for number, line in enumerate(lines, start=2):
+            if len(line) != len(header):
+                raise BadInput(
+                    f"{file}, line {number}, has {len(line)} fields; expected {len(header)} as in the header."
+                )
+            if options.views == "both" or line[views].strip() == view:
+                yield _Row(line[path], values(line))
+    except (OSError, ValueError, csv.Error) as error:
         raise BadInput(f"{file} can't be read ({error}). {LAYOUT}") from None
 
 

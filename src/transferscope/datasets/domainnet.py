@@ -9,6 +9,7 @@ from pydantic import Field
 
 from transferscope.data.base import ASSUMED, Description, ImageData
 from transferscope.data.image_list import Entry, ImageFolder, Listing
+from transferscope.data.list_file import lines_of
 from transferscope.data.problems import Problems
 from transferscope.errors import BadInput
 from transferscope.options import FileOptions
@@ -125,8 +126,8 @@ def _read(options: Options, split: str) -> list[tuple[str, str]]:
     """(path, label) of each line of a list, in its order."""
     file = _list_file(options, split)
     try:
-        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
+        lines = [line.strip() for line in lines_of(file)]
+    except (OSError, ValueError) as error:
         raise BadInput(f"{file} can't be read ({error}). {LAYOUT}") from None
     pairs = [tuple(line.rsplit(maxsplit=1)) for line in lines if line]
     malformed = [number for number, pair in enumerate(pairs, 1) if len(pair) != 2]

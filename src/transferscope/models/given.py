@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from transferscope.config import Weights
-from transferscope.errors import BadInput
+from transferscope.errors import BadInput, shortened
 from transferscope.models.build import modules_of
 from transferscope.models.hub import published_file
 from transferscope.models.init import random_init
@@ -104,7 +104,9 @@ def match_state(
         for name in sorted(body & state.keys())
         if state[name].shape != own[name].shape
     ]
-    broken = sorted(name for name in body & state.keys() if not torch.isfinite(state[name]).all())
+    fitting = [name for name in body & state.keys() if state[name].shape == own[name].shape]
+    cast = {name: state[name].to(own[name].dtype) for name in fitting}
+    broken = sorted(name for name, tensor in cast.items() if not torch.isfinite(tensor).all())
     kinds = {"missing": missing, "unexpected": unexpected, "of another shape": shapes, "not finite": broken}
     if any(kinds.values()):
         said = [f"{len(names)} {kind}: {_listed(names)}" for kind, names in kinds.items() if names]
@@ -119,10 +121,7 @@ def match_state(
         raise BadInput(
             f"the weights in {where} don't fit the network outside its head. " + "; ".join(said) + "." + mend
         )
-    return {
-        name: state[name].to(tensor.dtype).contiguous() if name in body and name in state else tensor.clone()
-        for name, tensor in own.items()
-    }
+    return {name: cast[name].contiguous() if name in cast else tensor.clone() for name, tensor in own.items()}
 
 
 def mapped_names(given: Mapping[str, Tensor], key_map: Mapping[str, str | None] | None) -> dict[str, Tensor]:
@@ -191,4 +190,4 @@ def _filtered(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
 
 def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+    return ", ".join(shortened(name, 200) for name in names[:SHOWN]) + more

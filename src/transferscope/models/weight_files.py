@@ -14,7 +14,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from transferscope.errors import BadInput
+from transferscope.data.safetensors_header import check_header
+from transferscope.errors import BadInput, shortened
+from transferscope.models.weight_limits import check_archive, check_file, check_tensors
 
 ENTRIES = (
     "state_dict",
@@ -49,6 +51,7 @@ def read_state_dict(path: Path, entry: str | None = None) -> dict[str, Tensor]:
         BadInput: not such a file; one that needs more than tensors and plain values, which could run code;
             no tensors in it.
     """
+    check_file(path)
     content = _read(path)
     if entry is not None:
         for step in entry.split("."):
@@ -58,6 +61,7 @@ def read_state_dict(path: Path, entry: str | None = None) -> dict[str, Tensor]:
     found = _state_dict_in(content)
     if not found:
         raise BadInput(f"{path} has no state dict of named tensors. {_what_is_there(content)}")
+    check_tensors(found, path)
     return found
 
 
@@ -69,11 +73,13 @@ def _read(path: Path) -> Any:
         raise BadInput(f"{path} can't be read: {error.strerror or error}.") from None
     if start[8:] == b"{" and not zipfile.is_zipfile(path):
         try:
+            check_header(path)
             return load_file(path)
-        except (SafetensorError, OSError, ValueError) as error:
+        except (SafetensorError, OSError, ValueError, RuntimeError, MemoryError) as error:
             raise BadInput(
                 f"{path} begins as a safetensors file does but can't be read as one: {error}."
             ) from None
+    check_archive(path)
     try:
         with torch.serialization.safe_globals(SAFE_CLASSES):
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -99,7 +105,11 @@ def _first_sentence(error: Exception) -> str:
 def _state_dict_in(content: Any) -> dict[str, Tensor]:
     if not isinstance(content, Mapping):
         return {}
-    tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    tensors = {
+        str(name): value
+        for name, value in content.items()
+        if isinstance(name, str | int) and isinstance(value, Tensor)
+    }
     nested = [name for name in (*ENTRIES, *AVERAGED) if isinstance(content.get(name), Mapping)]
     # a checkpoint may hold a few tensors of its own, such as the state of a random generator
     for name in nested:
@@ -112,5 +122,7 @@ def _state_dict_in(content: Any) -> dict[str, Tensor]:
 def _what_is_there(content: Any) -> str:
     if not isinstance(content, Mapping):
         return f"It holds a {type(content).__name__}."
-    names = ", ".join(f"'{name}'" for name in list(content)[:8])
+    names = ", ".join(
+        f"'{shortened(name)}'" if isinstance(name, str | int) else "..." for name in list(content)[:8]
+    )
     return f"There are {len(content)} entries{': ' + names if names else ''}. Name one with source.weights.entry."
