@@ -30,6 +30,29 @@ LOST = "train P-T rendered_digits seed 0"
 HOSTILE = "<img src=x onerror=alert(1)>"
 
 
+def test_where_nothing_can_be_written_the_run_goes_on_without(tiny_run: TinyRun, tmp_path: Path) -> None:
+    task = train_task(tiny_run)
+    progress_folder(tmp_path).write_text("in the way")
+    recorder = Recorder(tmp_path)
+    recorder.begin([task], 0)
+    recorder.started(task)
+    recorder.progressed(task, 0.5, {"train_loss": 1.0})
+    recorder.ended(task, Event(key=task.key, what="failed", reason="a reason"))
+    recorder.finish()
+    assert progress_folder(tmp_path).read_text() == "in the way"
+
+
+def test_a_half_written_record_of_a_killed_run_is_swept_away(tiny_run: TinyRun, tmp_path: Path) -> None:
+    left = progress_folder(tmp_path) / ".run-4194305.json.4194305-0a1b2c3d"
+    left.parent.mkdir()
+    left.write_text("half")
+    recorder = Recorder(tmp_path)
+    recorder.begin([train_task(tiny_run)], 0)
+    assert not left.exists()
+    recorder.finish()
+    assert not left.parent.exists()
+
+
 @pytest.fixture
 def half(tiny_run: TinyRun, tmp_path: Path) -> Path:
     """The tiny run without one training and what was measured on it."""

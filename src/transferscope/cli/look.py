@@ -77,6 +77,9 @@ def status(
         bool, typer.Option("--follow", "-f", help="Go on until the run that is under way ends.")
     ] = False,
     as_json: Json = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Read every stored file, and name those that are damaged.")
+    ] = False,
 ) -> None:
     """Show how far the study in a folder has come.
 
@@ -84,6 +87,10 @@ def status(
 
     Example: transferscope status runs/first --follow
     """
+    if check:
+        from transferscope.commands.check import check_results
+
+        raise typer.Exit(check_results(folder, console=make_console()))
     from transferscope.commands.status import follow as follow_run
     from transferscope.commands.status import show_status
 

@@ -3,7 +3,8 @@
 DIR/progress/run-PID.json, replaced in one step at most once a second, and DIR/progress/KEY.jsonl for each task under
 way: a line when it starts, and one for each epoch. Only the process that runs the study writes, never its workers;
 what a task leaves is removed when its result is in the store, and kept with its reason where it failed. A line that
-is only half there is not read. Nothing is left of a run whose tasks all succeeded.
+is only half there is not read. Nothing is left of a run whose tasks all succeeded. Where nothing can be written the
+run goes on without.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from transferscope.execute.local import Event
 from transferscope.progress import RemainingTime
-from transferscope.store import write_atomically
+from transferscope.store import sweep_files, write_atomically
 from transferscope.task import Task
 
 EVERY_S = 1.0
@@ -45,8 +46,9 @@ class Recorder:
         self._about: dict[str, Any] = {}
 
     def begin(self, to_do: list[Task], num_cached: int) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        _sweep(self._folder)
+        with suppress(OSError):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            _sweep(self._folder)
         self._clock.begin(to_do)
         self._about = {"started": time.time(), "num_tasks": len(to_do), "num_cached": num_cached}
         self._note(now=True)
@@ -58,28 +60,30 @@ class Recorder:
     def started(self, task: Task) -> None:
         self._clock.started(task)
         line = {"title": task.title, "kind": task.kind, "at": time.time(), **self._me}
-        self._file(task).write_text(_line(line))
-        self._note()
+        self._write(task, line, "w")
 
     def progressed(self, task: Task, share: float, row: Mapping[str, float], /) -> None:
         self._clock.progressed(task, share)
-        with self._file(task).open("a") as file:
-            file.write(_line({"share": share, "row": dict(row)}))
-        self._note()
+        self._write(task, {"share": share, "row": dict(row)}, "a")
 
     def ended(self, task: Task, event: Event) -> None:
         self._clock.ended(task, event)
         if event.what == "done":
-            self._file(task).unlink(missing_ok=True)
+            with suppress(OSError):
+                self._file(task).unlink(missing_ok=True)
+            self._note()
         else:  # where its process died it may be started again, which overwrites this
-            with self._file(task).open("a") as file:
-                file.write(_line({"failed": event.reason}))
-        self._note()
+            self._write(task, {"failed": event.reason}, "a")
 
     def finish(self) -> None:
-        self._run_file.unlink(missing_ok=True)
         with suppress(OSError):  # what failed stays
+            self._run_file.unlink(missing_ok=True)
             self._folder.rmdir()
+
+    def _write(self, task: Task, line: dict[str, Any], mode: Literal["a", "w"]) -> None:
+        with suppress(OSError), self._file(task).open(mode) as file:
+            file.write(_line(line))
+        self._note()
 
     def _file(self, task: Task) -> Path:
         return self._folder / f"{task.key}.jsonl"
@@ -95,7 +99,8 @@ class Recorder:
             "seconds_left": self._clock.seconds_left(),
             "at": time.time(),
         }
-        write_atomically(self._run_file, _line(record))
+        with suppress(OSError):
+            write_atomically(self._run_file, _line(record))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,6 +200,7 @@ def _is_alive(noted: Mapping[str, Any]) -> bool:
 
 def _sweep(folder: Path) -> None:
     """Remove what killed runs left."""
+    sweep_files(folder)
     for path in [*folder.glob("run-*.json"), *folder.glob("*.jsonl")]:
         with suppress(OSError):
             lines = _lines(path)

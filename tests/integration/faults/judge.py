@@ -118,5 +118,6 @@ def _differences(job: Job, unread: str) -> list[str]:
         ]
         problems += [f"{name} is too much" for name in sorted(own.keys() - whole.keys())]
     left = [*job.out.rglob(".*"), *(job.out / "store" / "unfinished").glob("*")]
-    left += (job.out / "store" / "claims").glob("*")
+    left += [path for name in ("claims", "resume") for path in (job.out / "store" / name).glob("*")]
+    left += (job.out / "progress").glob("*")
     return problems + [f"left behind: {path}" for path in left]

@@ -66,16 +66,19 @@ def steps(record: str, out: Path, kinds: Mapping[str, str]) -> list[Step]:
             name = TENSORS.sub(f"/{number_inside}.safetensors", name)
         name = SCRATCH.sub(lambda match: f"<{short.get(match[1], 'probe')}>", name)
         name = HIDDEN.sub(r"\1.*", KEY.sub(lambda match: f"<{kinds[match[0]]}>", name))
+        name = re.sub(r"run-\d+", "run-*", name)
         name = re.sub(r"objects/[0-9a-f]{2}", "objects/*", name)
         found.append(Step(number=number, call=call, label=f"{call} {name}", part=_part(name)))
     return found
 
 
 def _part(name: str) -> str:
-    if name.endswith(".safetensors"):
+    if name.endswith(".safetensors") or name.startswith("store/resume"):
         return "checkpoints and data written"
     if name.startswith(("store/unfinished", "store/objects")):
         return "store commit"
+    if name.startswith("progress"):
+        return "progress"
     if name.startswith("store"):
         return "locks and claims"
     return OUTPUTS
@@ -84,7 +87,7 @@ def _part(name: str) -> str:
 def distinct(all_steps: Sequence[Step]) -> list[Step]:
     """Each step once; of those of a store commit the first and the last that are called the same."""
     first = {step.label: step for step in reversed(all_steps)}
-    last = {step.label: step for step in all_steps if step.part != OUTPUTS}
+    last = {step.label: step for step in all_steps if step.part not in (OUTPUTS, "progress")}
     return sorted({*first.values(), *last.values()}, key=lambda step: step.number)
 
 
@@ -103,27 +106,29 @@ def enumerated(all_steps: Sequence[Step], files: Sequence[str], worker_steps: in
         worker_steps: about how many calls one of two workers makes.
     """
     named = distinct(all_steps)
+    outputs = [step for step in named if step.part == OUTPUTS]
+    killed = [step for step in named if step.part != OUTPUTS] + spread(outputs, 40)
     found = [
         Point(kind=f"driver killed: {step.part}", label=f"before {step.label}", how="kill", at=step.number)
-        for step in named
+        for step in killed
     ]
     found += [
         Point(kind="killed in the middle of a write", label=step.label, how="torn", at=step.number)
-        for step in named
+        for step in killed
         if step.call == "write"
     ]
-    for n in range(1, worker_steps, max(1, worker_steps // 16)):
+    for n in range(1, worker_steps, max(1, worker_steps // 12)):
         found.append(
             Point(kind="worker killed", label=f"its step {n}", how="kill", at=n, worker=True, workers=2)
         )
-    for n in range(1, 80, 6):
+    for n in range(1, 80, 8):
         label = f"its step {n}"
         found.append(Point(kind="driver of workers killed", label=label, how="kill", at=n, workers=2))
     for how, kind in (("no space", "disk full (ENOSPC)"), ("broken", "disk fails (EIO)")):
-        chosen = spread([step for step in named if how == "no space" or step.call in ("write", "fsync")], 30)
+        chosen = spread([step for step in named if how == "no space" or step.call in ("write", "fsync")], 24)
         found += [Point(kind=kind, label=f"from {step.label}", how=how, at=step.number) for step in chosen]
-    computing = [step for step in named if step.part != OUTPUTS]
-    for step in spread(computing, 10) + spread([step for step in named if step not in computing], 4):
+    computing = [step for step in named if step.part not in (OUTPUTS, "progress")]
+    for step in spread(computing, 10) + spread(outputs, 4):
         found.append(Point(kind="Ctrl-C once", label=step.label, how="interrupt", at=step.number))
     for step in spread(computing, 10):
         point = Point(
@@ -141,7 +146,7 @@ def enumerated(all_steps: Sequence[Step], files: Sequence[str], worker_steps: in
             found.append(
                 Point(kind="clock jumps", label=f"{jump}, every {n} looks", how="clock", at=n, file=jump)
             )
-    for at in (0, *(step.number for step in spread(computing, 9))):
+    for at in (0, *(step.number for step in spread(computing, 7))):
         label = "both go on" if at == 0 else f"one is killed, its step {at}"
         found.append(Point(kind="two runs at once", label=label, how="two", at=at))
     found.append(

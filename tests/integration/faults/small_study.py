@@ -16,7 +16,7 @@ def write(path: Path) -> Path:
     document = tiny.document("mistakes")
     document["targets"] = {"digits": document["targets"]["digits"]}
     document["source"]["pretraining"]["epochs"] = 1
-    document["training"]["epochs"] = 1
+    document["training"]["epochs"] = 2
     document["seeds"] = [0, 1]
     return tiny.write(path, document)
 

@@ -36,6 +36,8 @@ from transferscope.study_file import load_study
 STOPPED = "stopped; finished tasks are kept, and the same command goes on from here"
 QUIET = {"OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1", "_RJEM_MALLOC_CONF": "background_thread:false"}
 """A process that forks has one thread."""
+OFTEN = {"TRANSFERSCOPE_SNAPSHOT_SECONDS": "0"}
+"""Trainings note at the end of every epoch how far they are."""
 
 
 @dataclass(kw_only=True)
@@ -65,7 +67,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="faults-") as name:
         folder = Path(name)
         if "shim.so" not in os.environ.get("LD_PRELOAD", ""):
-            environment = os.environ | QUIET | {"LD_PRELOAD": str(shim.make(folder))}
+            environment = os.environ | QUIET | OFTEN | {"LD_PRELOAD": str(shim.make(folder))}
             return subprocess.run([sys.executable, *sys.argv], env=environment, check=False).returncode
         started = time.monotonic()
         bench, all_points = prepared(folder)
@@ -78,7 +80,9 @@ def main() -> int:
         kinds = [point.kind for point in tried]
         if chosen.ray:
             kinds.append("Ray worker and Ray node killed")
-            problems += ray_problems(kinds[-1])
+            found = ray_problems(kinds[-1])
+            tell(found, 0)
+            problems += found
         return table(kinds, problems, time.monotonic() - started)
 
 
@@ -130,7 +134,10 @@ def run(bench: Bench, tried: list[Point]) -> list[tuple[Point | str, str]]:
         assert isinstance(verdict, Verdict)
         problems.extend((point, problem) for problem in verdict.problems)
 
+    told = 0
     for number, point in enumerate(tried):
+        if sys.stderr.isatty():
+            print(f"\r{number}/{len(tried)} {point.kind[:50]:50}", end="", file=sys.stderr)
         out = bench.folder / f"out-{number}"
         job = Job(study=bench.study, out=out, whole=bench.whole)
         problems += [(point, problem) for problem in disturb(bench, point, out)]
@@ -140,9 +147,19 @@ def run(bench: Bench, tried: list[Point]) -> list[tuple[Point | str, str]]:
             take()
         bench.resumer.give(job)
         waiting.append(point)
+        told = tell(problems, told)
     while waiting:
         take()
+    tell(problems, told)
     return problems
+
+
+def tell(problems: list[tuple[Point | str, str]], told: int) -> int:
+    """Print the problems that are new; how many there are."""
+    for point, problem in problems[told:]:
+        where = point if isinstance(point, str) else f"{point.kind}: {point.label} ({point.how} {point.at})"
+        print(f"LOST  {where}\n      {problem}", flush=True)
+    return len(problems)
 
 
 def readers(bench: Bench, point: Point) -> tuple[str, ...]:
@@ -198,6 +215,8 @@ def judged(point: Point, ended: children.Ended, out: Path) -> list[str]:
     elif point.how == "clock" or point.worker:
         if ended.code != 0:
             wrong.append("it did not end well")
+        if point.worker and "died: its process was killed by SIGKILL" not in ended.said:
+            wrong.append("no worker was killed")
     elif point.how in ("kill", "torn"):
         if ended.code not in (-9, 0) or (ended.code == 0 and point.workers == 1):
             wrong.append("it was not killed")
@@ -292,10 +311,6 @@ def table(kinds: list[str], problems: list[tuple[Point | str, str]], seconds: fl
     """Print the outcome."""
     lost = {id(point): point for point, _ in problems}
     lost_kinds = [point if isinstance(point, str) else point.kind for point in lost.values()]
-    for point, problem in problems:
-        print(
-            f"LOST  {point if isinstance(point, str) else f'{point.kind}: {point.label} ({point.at})'}\n      {problem}"
-        )
     width = max(map(len, kinds), default=0)
     print(f"{'kind':{width}}  points  lost")
     for kind in dict.fromkeys(kinds):

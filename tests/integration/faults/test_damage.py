@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,10 @@ from pathlib import Path
 import pytest
 import small_study
 import tiny
+from rich.console import Console
 from tiny import TinyRun
+
+from transferscope.commands.check import check_results
 
 
 @pytest.fixture(scope="module")
@@ -63,3 +67,25 @@ def test_what_was_drawn_from_damaged_rows_is_drawn_again(whole: TinyRun, tmp_pat
     assert f"damaged: {measure.title}: " in again.printed
     assert "1 tasks succeeded, 7 were cached, 0 failed, 0 not run" in again.printed
     assert small_study.outcome(out) == small_study.outcome(whole.out)
+
+
+def checked(out: Path) -> tuple[int, str]:
+    printed = io.StringIO()
+    code = check_results(out, console=Console(file=printed, width=200))
+    return code, printed.getvalue()
+
+
+def test_status_check_names_every_damaged_result_and_changes_nothing(whole: TinyRun, tmp_path: Path) -> None:
+    out = shutil.copytree(whole.out, tmp_path / "out")
+    total = len(whole.plan.graph)
+    assert checked(out) == (0, f"{total} results looked at, 0 damaged\n")
+    flipped = sorted((out / "store" / "objects").rglob("checkpoint-0.safetensors"))
+    assert len(flipped) == 5
+    for path in flipped:
+        small_study.flip(path)
+    before = small_study.results(out)
+    code, printed = checked(out)
+    assert code == 1
+    assert all(f"{path} has another checksum" in printed for path in flipped)
+    assert f"{total} results looked at, 5 damaged; transferscope run" in printed
+    assert small_study.results(out) == before
