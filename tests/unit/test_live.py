@@ -19,7 +19,7 @@ from tiny import TinyRun
 
 from transferscope.errors import BadInput
 from transferscope.execute.local import Event
-from transferscope.live.records import Recorder, progress_folder, read_runs, read_tasks
+from transferscope.live.records import Recorder, progress_folder, read_runs, read_tasks, sweep_records
 from transferscope.live.server import WatchServer
 from transferscope.live.several import Several
 from transferscope.live.state import Watcher, short
@@ -42,14 +42,11 @@ def test_where_nothing_can_be_written_the_run_goes_on_without(tiny_run: TinyRun,
     assert progress_folder(tmp_path).read_text() == "in the way"
 
 
-def test_a_half_written_record_of_a_killed_run_is_swept_away(tiny_run: TinyRun, tmp_path: Path) -> None:
+def test_a_half_written_record_of_a_killed_run_is_swept_away(tmp_path: Path) -> None:
     left = progress_folder(tmp_path) / ".run-4194305.json.4194305-0a1b2c3d"
     left.parent.mkdir()
     left.write_text("half")
-    recorder = Recorder(tmp_path)
-    recorder.begin([train_task(tiny_run)], 0)
-    assert not left.exists()
-    recorder.finish()
+    sweep_records(tmp_path)
     assert not left.parent.exists()
 
 
@@ -134,8 +131,8 @@ def test_a_killed_run_is_not_under_way_and_swept_by_the_next(tiny_run: TinyRun, 
     snapshot = watcher(half, tiny_run).look()
     assert not snapshot.is_running
     assert snapshot.counts["waiting"] == len(of_half(tiny_run))
-    Recorder(half).begin([task], 0)
-    assert not list(progress_folder(half).glob("*.jsonl"))
+    sweep_records(half)
+    assert not progress_folder(half).exists()
 
 
 def test_a_snapshot_counts_what_the_store_and_the_records_say(tiny_run: TinyRun, half: Path) -> None:

@@ -56,6 +56,7 @@ def run_study(
     Raises:
         BadInput: the study or the folder can't be used.
     """
+    from transferscope.live.records import sweep_records
     from transferscope.workspace import Workspace
 
     if engine not in ENGINES:
@@ -67,6 +68,7 @@ def run_study(
         raise BadInput(f"{', '.join(the_plan.assumed)}: the data aren't at hand; their sizes were assumed.")
     workspace = Workspace(out, None if store_url is None else checked_url(store_url))
     workspace.prepare(the_plan)
+    sweep_records(out)
     store = workspace.store
     with store.in_use():
         store.share(task.key for task in the_plan.graph)

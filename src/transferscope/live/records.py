@@ -48,7 +48,6 @@ class Recorder:
     def begin(self, to_do: list[Task], num_cached: int) -> None:
         with suppress(OSError):
             self._folder.mkdir(parents=True, exist_ok=True)
-            _sweep(self._folder)
         self._clock.begin(to_do)
         self._about = {"started": time.time(), "num_tasks": len(to_do), "num_cached": num_cached}
         self._note(now=True)
@@ -198,11 +197,14 @@ def _is_alive(noted: Mapping[str, Any]) -> bool:
     return True
 
 
-def _sweep(folder: Path) -> None:
+def sweep_records(out: Path) -> None:
     """Remove what killed runs left."""
+    folder = progress_folder(out)
     sweep_files(folder)
     for path in [*folder.glob("run-*.json"), *folder.glob("*.jsonl")]:
         with suppress(OSError):
             lines = _lines(path)
             if not lines or "pid" not in lines[0] or not _is_alive(lines[0]):
                 path.unlink()
+    with suppress(OSError):
+        folder.rmdir()

@@ -66,7 +66,7 @@ def steps(record: str, out: Path, kinds: Mapping[str, str]) -> list[Step]:
             name = TENSORS.sub(f"/{number_inside}.safetensors", name)
         name = SCRATCH.sub(lambda match: f"<{short.get(match[1], 'probe')}>", name)
         name = HIDDEN.sub(r"\1.*", KEY.sub(lambda match: f"<{kinds[match[0]]}>", name))
-        name = re.sub(r"run-\d+", "run-*", name)
+        name = re.sub(r"\.[0-9a-f]{8}\.safetensors", ".safetensors", re.sub(r"run-\d+", "run-*", name))
         name = re.sub(r"objects/[0-9a-f]{2}", "objects/*", name)
         found.append(Step(number=number, call=call, label=f"{call} {name}", part=_part(name)))
     return found
@@ -136,11 +136,8 @@ def enumerated(all_steps: Sequence[Step], files: Sequence[str], worker_steps: in
         )
         found.append(point)
     for number, file in enumerate(files):
-        damages = DAMAGES if file.endswith(".safetensors") else (DAMAGES[number % 3],)
-        found += [
-            Point(kind=f"file {damage}", label=file, how="damage", file=file, damage=damage)
-            for damage in damages
-        ]
+        damage = DAMAGES[number % 3]
+        found.append(Point(kind=f"file {damage}", label=file, how="damage", file=file, damage=damage))
     for n in (5, 50, 500):
         for jump in ("back", "forward", "both"):
             found.append(

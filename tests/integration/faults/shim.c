@@ -67,7 +67,7 @@ static int step(int what, const char *name, int folder, const char *path) {
         long now = atomic_fetch_add(&count, 1) + 1;
         if (mode == RECORD) dprintf(log_fd, "%s %s\n", name, path);
         if (mode == KILL && now == first) kill(getpid(), SIGKILL);
-        if (mode == TORN && now == first) verdict = 2;
+        if (mode == TORN && now >= first && what == WRITES) verdict = 2;
         if (mode == INTERRUPT && (now == first || now == second)) kill(getpid(), SIGINT);
         if (mode == NO_SPACE && now >= first && (what & (MAKES | WRITES))) {
             verdict = now == first && what == WRITES ? 2 : 1;

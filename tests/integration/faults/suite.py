@@ -1,6 +1,6 @@
 """The fault suite: a small study, disturbed at every point that `points` enumerates, and compared to the bit.
 
-    PYTHONPATH=tests python tests/integration/faults/suite.py [--small] [--only WORD] [--ray]
+    PYTHONPATH=tests python tests/integration/faults/suite.py [--small] [--only WORD] [--part K/N] [--ray]
 
 Prints how many points were tried and how many lost anything, by kind; ends with 1 where any did. Needs Linux and a
 C compiler.
@@ -56,6 +56,7 @@ def main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--small", action="store_true", help="one point of each kind")
     arguments.add_argument("--only", default="", help="points whose kind or label holds this")
+    arguments.add_argument("--part", default="1/1", help="2/3: the second third of them")
     arguments.add_argument(
         "--ray", action="store_true", help="the tests that kill a Ray worker and a node too"
     )
@@ -71,9 +72,11 @@ def main() -> int:
             return subprocess.run([sys.executable, *sys.argv], env=environment, check=False).returncode
         started = time.monotonic()
         bench, all_points = prepared(folder)
+        part, of = map(int, chosen.part.split("/"))
         try:
             tried = points.small(all_points) if chosen.small else all_points
             tried = [point for point in tried if chosen.only in f"{point.kind} {point.label}"]
+            tried = tried[part - 1 :: of]
             problems = run(bench, tried)
         finally:
             bench.resumer.close()
