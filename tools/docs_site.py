@@ -94,7 +94,7 @@ def on_page_content(text: str, page: Page, config: MkDocsConfig, files: Files) -
 def made_pages() -> dict[str, str]:
     """Markdown by the page's place below docs/."""
     pages = {
-        **{name: path.read_text() for name, path in SHOWN.items()},
+        **{name: path.read_text().replace("](docs/", "](") for name, path in SHOWN.items()},
         "reference/command-line.md": "\n".join(command_line()),
         "reference/tables.md": "\n".join(tables()),
         "reference/study-file.md": study_file(),

@@ -22,7 +22,7 @@ from transferscope.yaml_positions import read_yaml
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = {
     path.relative_to(ROOT).as_posix(): path
-    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    for path in [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 }
 WITH_BLOCKS = [name for name, path in PAGES.items() if blocks(path, name)]
 LEAST_REASON = 15

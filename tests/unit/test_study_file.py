@@ -320,7 +320,7 @@ def test_a_file_that_is_no_study_is_refused(content: str | bytes, problem: str) 
         ("absent.yaml", "absent.yaml: no such file; `transferscope init FILE` writes one to start from"),
         (".", ".: a directory; expected a study file"),
         ("a\0b", "'a\\x00b': cannot be read: "),
-        ("x" * 5000, f"'{'x' * 5000}': cannot be read: "),
+        ("x" * 300, f"'{'x' * 300}': cannot be read: "),
     ],
 )
 def test_a_path_that_is_no_file_is_refused(path: str, problem: str) -> None:
