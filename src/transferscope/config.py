@@ -44,6 +44,9 @@ class Schedule(Frozen):
     accumulate: PositiveInt = 1
     """Parts that a batch is computed in, one after the other, where memory is short; their gradients are summed.
     Only BatchNorm sees a difference: each part has statistics of its own."""
+    num_workers: PositiveInt = 1
+    """Processes that train one network together, each on its part of every batch: as many GPUs, where there are any.
+    The steps are those of one process up to the rounding of sums; see docs/scaling.md."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
     """SGD with momentum, as in the paper; or AdamW with its usual betas, 0.9 and 0.999."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
@@ -109,6 +112,11 @@ class Schedule(Frozen):
             )
         if self.accumulate > self.batch_size:
             raise ValueError(f"accumulate {self.accumulate} is more than batch_size, {self.batch_size}")
+        if self.num_workers > self.batch_size // self.accumulate:
+            raise ValueError(
+                f"num_workers {self.num_workers} can't share a batch_size of {self.batch_size} in {self.accumulate} "
+                "part(s) (accumulate): each needs an image of every part"
+            )
         return self
 
     @property

@@ -142,6 +142,10 @@ class _Planner:
                 "data": inputs[0],
                 "source": None,
             }
+            if (
+                run.recipe.num_workers == 1
+            ):  # what several make differs in the last bits; one is as it ever was
+                del spec["recipe"]["num_workers"]
             if isinstance(run.source, GivenWeights):
                 inputs.append(self.weights(run.source))
                 spec["source"] = {"weights": inputs[1]}

@@ -14,7 +14,7 @@ from torch import nn
 from transferscope.analysis import analysis_module
 from transferscope.config import Recipe, Schedule
 from transferscope.data.base import Description, describe, load
-from transferscope.data.spool import spooling_in
+from transferscope.errors import TaskFailed
 from transferscope.execute.artifacts import (
     StoredCellData,
     StoredSubject,
@@ -30,6 +30,7 @@ from transferscope.execute.artifacts import (
 )
 from transferscope.execute.notes import collected_notes
 from transferscope.execute.snapshots import StoredSnapshots, snapshot_seconds
+from transferscope.execute.together import train_together
 from transferscope.models.given import given_network
 from transferscope.models.init import control_init, pretrained_init, random_init
 from transferscope.models.instances import init_state, instance_state
@@ -40,31 +41,47 @@ from transferscope.task import Measurement, Task
 from transferscope.train.given import evaluated
 from transferscope.train.held_out import hold_out
 from transferscope.train.loop import train
+from transferscope.train.ranks import ALONE, Ranks
 from transferscope.train.rate_search import best_rate
 from transferscope.train.trained import Diverged
 
+SEED_STRIDE = 1_000_003
+"""Between the global seeds of the processes of one training."""
 Progress = Callable[[float, Mapping[str, float]], None]
 """Told the share that is done, and the newest row of a training's history."""
 
 
 def run_task(
-    task: Task, store: Store, device: torch.device, on_progress: Progress = lambda *_: None
+    task: Task,
+    store: Store,
+    device: torch.device,
+    on_progress: Progress = lambda *_: None,
+    ranks: Ranks = ALONE,
 ) -> float:
     """Compute a task whose inputs are in the store, and store its result.
 
-    Images that memory doesn't hold lie beside the store meanwhile, where results are written too.
+    Args:
+        task: what to compute.
+        store: where its inputs are and its result goes.
+        device: where to compute.
+        on_progress: see `Progress`.
+        ranks: the processes that are at a training together, all in this function; the first stores what they made.
+            A training of several that is asked of one process is given to as many that are started for it.
 
     Returns:
         Seconds it took, the writing included.
     """
-    with spooling_in(store.root / "unfinished"):
-        return _run_task(task, store, device, on_progress)
-
-
-def _run_task(task: Task, store: Store, device: torch.device, on_progress: Progress) -> float:
     started = time.perf_counter()
+    num_workers = task.payload.recipe.num_workers if isinstance(task.payload, Run) else 1
+    if ranks.count == 1 < num_workers:
+        train_together(task, store, str(device), num_workers, on_progress)
+        return time.perf_counter() - started
+    if ranks.count != num_workers:
+        raise TaskFailed(
+            f"{task.title} is for num_workers {num_workers}, but there are {ranks.count} processes."
+        )
     with collected_notes() as notes:
-        made = _make(task, store, device, on_progress)
+        made = _make(task, store, device, on_progress, ranks)
     seconds = time.perf_counter() - started
     info = {
         "kind": task.kind,
@@ -76,8 +93,10 @@ def _run_task(task: Task, store: Store, device: torch.device, on_progress: Progr
         **({"notes": list(notes)} if notes else {}),
         **made.more,
     }
-    store.commit(task.key, made.write, info)
-    made.finish()
+    if ranks.is_first:
+        store.commit(task.key, made.write, info)
+        made.finish()
+    ranks.told(0, device)  # it is stored when any of them returns
     return time.perf_counter() - started
 
 
@@ -92,14 +111,14 @@ class _Made:
     """To be called when it is in the store."""
 
 
-def _make(task: Task, store: Store, device: torch.device, on_progress: Progress) -> _Made:
+def _make(task: Task, store: Store, device: torch.device, on_progress: Progress, ranks: Ranks) -> _Made:
     payload = task.payload
     if isinstance(payload, GivenWeights):
         return _Made(write=_weights(payload))
     if isinstance(payload, GivenRun):
         return _Made(write=_given(task, payload, store, device))
     if isinstance(payload, Run):
-        return _train(task, payload, store, device, on_progress)
+        return _train(task, payload, store, device, on_progress, ranks)
     if isinstance(payload, Measurement):
         return _Made(write=_measure(task, payload, store, device))
     write, about = _data(payload)
@@ -131,7 +150,9 @@ def _given(task: Task, run: GivenRun, store: Store, device: torch.device) -> Cal
     return lambda folder: write_trained(folder, trained, about)
 
 
-def _train(task: Task, run: Run, store: Store, device: torch.device, on_progress: Progress) -> _Made:
+def _train(
+    task: Task, run: Run, store: Store, device: torch.device, on_progress: Progress, ranks: Ranks
+) -> _Made:
     data_folder = store.result(task.inputs[0])
     about, data = read_description(data_folder), read_data(data_folder, run.view)
     train_split, held_out = hold_out(data.train, run.recipe.held_out)
@@ -139,7 +160,8 @@ def _train(task: Task, run: Run, store: Store, device: torch.device, on_progress
     snapshots = StoredSnapshots(store, task.key, device, snapshot_seconds())
     try:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(run.seed)  # dropout and stochastic depth draw from the global generator
+            # dropout and stochastic depth draw from the global generator: each process for its part of the batch
+            torch.manual_seed(run.seed + SEED_STRIDE * ranks.rank)
             trained = train(
                 model,
                 train_split,
@@ -151,9 +173,11 @@ def _train(task: Task, run: Run, store: Store, device: torch.device, on_progress
                 held_out_split=held_out if len(held_out) else None,
                 on_progress=on_progress,
                 snapshots=snapshots,
+                ranks=ranks,
             )
     except Diverged as diverged:
-        snapshots.remove()  # it would end so again
+        if ranks.is_first:
+            snapshots.remove()  # it would end so again
         if not run.is_search:
             raise
         history = diverged.history

@@ -19,7 +19,7 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from transferscope.checksums import Damaged
 from transferscope.disk_errors import Unwritable
@@ -27,6 +27,9 @@ from transferscope.errors import BadInput, TaskFailed
 from transferscope.remote_store import open_store
 from transferscope.store import Store
 from transferscope.task import Task
+
+if TYPE_CHECKING:
+    from transferscope.train.ranks import Ranks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,6 +181,7 @@ def attempt(
     device: str,
     on_progress: Callable[[float, Mapping[str, float]], None],
     reraised: tuple[type[Exception], ...] = (),
+    ranks: Ranks | None = None,
 ) -> Event:
     """Compute a task here, with one torch thread, and say how it ended.
 
@@ -187,16 +191,18 @@ def attempt(
         device: where to compute.
         on_progress: told the share that is done, and the newest row of a training's history.
         reraised: exceptions that are the caller's to handle; all others make the event "failed".
+        ranks: the processes that are at it together, all here; it is this one's alone by default.
     """
     try:
         import torch
 
         from transferscope.execute.jobs import run_task
+        from transferscope.train.ranks import ALONE
 
         # tiny networks are up to ten times slower with two threads under load; and one thread
         # gives the same bits on every machine of a kind
         torch.set_num_threads(1)
-        seconds = run_task(task, store, torch.device(device), on_progress)
+        seconds = run_task(task, store, torch.device(device), on_progress, ranks or ALONE)
     except reraised:
         raise
     except Damaged as error:

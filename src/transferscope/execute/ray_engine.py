@@ -18,6 +18,7 @@ from transferscope.errors import BadInput
 from transferscope.execute.local import Event, attempt
 from transferscope.remote_folder import TRANSIENT
 from transferscope.remote_store import RemoteStore, node_folder
+from transferscope.runs import Run
 from transferscope.store import Store
 from transferscope.task import Task
 
@@ -81,7 +82,11 @@ class RayCluster:
 
     def submit(self, task: Task) -> None:
         """Hand a task to Ray."""
-        handle = self._run.options(name=task.title).remote(task, self._store, self._device, self._progress)
+        count = task.payload.recipe.num_workers if isinstance(task.payload, Run) else 1
+        needs = {"num_cpus": self._needs["CPU"] * count, "num_gpus": self._needs["GPU"] * count}
+        handle = self._run.options(name=task.title, **needs).remote(
+            task, self._store, self._device, self._progress
+        )
         self._running[handle] = task
 
     def events(self) -> Iterator[Event]:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 from torch import Tensor
+
+PATIENCE = timedelta(days=1)
+"""How long the others wait for what one does alone; a process that dies is noticed by who started it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from transferscope.config import Recipe
 from transferscope.data.normalize import normalize
 from transferscope.options import Normalization
 from transferscope.train.augment import drawn_maps, warp
+from transferscope.train.batch_norm import WholeBatchStatistics
 from transferscope.train.optimizer import optimizer_for, set_rate
 from transferscope.train.ranks import ALONE, Ranks
 from transferscope.train.targets import drawn_mix, mixed_loss
@@ -155,7 +156,7 @@ class Stepper:
         losses, outputs = [], []
         split = (tensor.split(batch.parts) for tensor in (batch.inputs, batch.labels, batch.others))
         for number, (part, own, other) in enumerate(zip(*split, strict=True), start=1):
-            with self._unshared(number < len(batch.parts)):
+            with self._together(is_last=number == len(batch.parts)):
                 with torch.autocast(
                     part.device.type, torch.bfloat16, enabled=self._recipe.precision == "bf16"
                 ):
@@ -170,9 +171,14 @@ class Stepper:
             outputs.append(output.detach())
         return torch.stack(losses).sum(), torch.cat(outputs)
 
-    def _unshared(self, more_follow: bool) -> Any:
-        """Gradients of all parts but the last stay here until the last one's go round."""
-        return self._shared.no_sync() if self._shared is not None and more_follow else nullcontext()
+    @contextmanager
+    def _together(self, *, is_last: bool) -> Iterator[None]:
+        """BatchNorm sees the parts of all processes; gradients stay here until those of the last part go round."""
+        if self._shared is None:
+            yield
+            return
+        with WholeBatchStatistics(), nullcontext() if is_last else self._shared.no_sync():
+            yield
 
 
 def _shared(model: nn.Module) -> Any:

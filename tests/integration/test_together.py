@@ -1,0 +1,127 @@
+"""One training by two processes: what one makes, up to the rounding of sums."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+import tiny
+from test_killed_training import TIMEOUT_SECONDS, start, tables, trainings, wait_for_epoch
+
+from transferscope.plan import plan
+from transferscope.study_file import load_study
+
+TOLERANCE = 2e-3
+"""Of losses after 30 epochs in float32: rounding grows as the training goes on."""
+
+
+def study(folder: Path, num_workers: int) -> Path:
+    document = tiny.document("parameter_distance", seeds=[0])
+    document["source"]["pretraining"] |= {"epochs": 1, "keep_epochs": []}
+    document["targets"] = {"digits": document["targets"]["digits"]}
+    rates = {"p_t": 0.01, "ri_t": 0.01}
+    document["training"] |= {"epochs": 30, "keep_epochs": [3], "learning_rate": rates, "mixup": 0.7}
+    document["training"] |= {"num_workers": num_workers}
+    return tiny.write(folder / f"{num_workers}.yaml", document)
+
+
+def train_keys(study_file: Path) -> list[str]:
+    return [task.key for task in plan(load_study(study_file)).graph if task.kind == "train"]
+
+
+def histories(out: Path, keys: list[str]) -> list[pl.DataFrame]:
+    return [pl.read_parquet(out / "store" / "objects" / key[:2] / key / "history.parquet") for key in keys]
+
+
+@pytest.fixture(scope="module")
+def disturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A run in which one of two processes was killed in the middle of a training: study and folder."""
+    folder = tmp_path_factory.mktemp("together")
+    study_file, out = study(folder, 2), folder / "out"
+    process = start(study_file, out, workers=2)
+    wait_for_epoch(out, 4, process)
+    listed = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
+    rows = [line.split(None, 2) for line in listed.splitlines()[1:]]
+    parents = {int(pid): int(parent) for pid, parent, _ in rows}
+    ours = [
+        int(pid)
+        for pid, parent, args in rows
+        if "transferscope.execute.together" in args and parents.get(int(parent)) == process.pid
+    ]
+    assert len(ours) >= 2, "of one training, or of both"
+    for pid in ours[1::2]:
+        os.kill(pid, signal.SIGKILL)
+    said, complained = process.communicate(timeout=TIMEOUT_SECONDS)
+    assert process.returncode == 0, said + complained
+    assert "the training was stopped; it goes on after epoch" in said
+    assert not list(out.glob("store/resume/*"))
+    return study_file, out
+
+
+def test_two_processes_train_what_one_does(disturbed: tuple[Path, Path], tmp_path: Path) -> None:
+    study_file, out = disturbed
+    alone = study(tmp_path, 1)
+    tiny.run(alone, tmp_path / "alone")
+    ours, theirs = train_keys(study_file), train_keys(alone)
+    assert [a == b for a, b in zip(ours, theirs, strict=True)] == [True, False, False], (
+        "the pre-training is one's"
+    )
+    for found, expected in zip(histories(out, ours), histories(tmp_path / "alone", theirs), strict=True):
+        for column in ("train_loss", "test_loss"):
+            difference = (found[column] - expected[column]).abs().max()
+            assert isinstance(difference, float)
+            assert difference <= TOLERANCE
+
+
+def test_torchrun_makes_the_same_bits_and_the_run_finds_them(
+    disturbed: tuple[Path, Path], tmp_path: Path
+) -> None:
+    study_file, out = disturbed
+    again = tmp_path / "again"
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
+    command += ["-m", "transferscope.distributed", str(study_file), "--out", str(again), "--device", "cpu"]
+    environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo"}
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, env=environment)
+    assert ended.returncode == 0, ended.stderr
+    assert "done: train P-T rendered_digits seed 0" in ended.stdout
+    keys = train_keys(study_file)
+    assert trainings(again, keys) == trainings(out, keys), "the one that was killed went on to the same bits"
+    rest = tiny.run(study_file, again)
+    assert rest.exit_code == 0
+    assert "1 failed" not in rest.printed
+    assert tables(again) == tables(out)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray isn't installed (extra `ray`)")
+def test_ray_train_makes_the_same_bits(disturbed: tuple[Path, Path], tmp_path: Path) -> None:
+    study_file, out = disturbed
+    again = tmp_path / "again"
+    script = tmp_path / "on_ray.py"
+    script.write_text(
+        "import sys\n"
+        "from pathlib import Path\n"
+        "import ray\n"
+        "from ray.train import RunConfig, ScalingConfig\n"
+        "from ray.train.torch import TorchTrainer\n"
+        "study_file, again, folder = sys.argv[1:]\n"
+        "def work():\n"
+        "    from transferscope.distributed import train_study\n"
+        "    from transferscope.study_file import load_study\n"
+        "    train_study(load_study(Path(study_file)), Path(again), device='cpu')\n"
+        "ray.init(num_cpus=3, include_dashboard=False)\n"
+        "TorchTrainer(work, scaling_config=ScalingConfig(num_workers=2),\n"
+        "             run_config=RunConfig(storage_path=folder)).fit()\n"
+    )
+    command = [sys.executable, str(script), str(study_file), str(again), str(tmp_path / "ray")]
+    environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "RAY_USAGE_STATS_ENABLED": "0"}
+    environment |= {"RAY_TRAIN_V2_ENABLED": "1"}
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, env=environment)
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    keys = train_keys(study_file)
+    assert trainings(again, keys) == trainings(out, keys)
