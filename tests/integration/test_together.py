@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
 import subprocess
@@ -84,7 +83,7 @@ def test_torchrun_makes_the_same_bits_and_the_run_finds_them(
 ) -> None:
     study_file, out = disturbed
     again = tmp_path / "again"
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command += ["-m", "transferscope.distributed", str(study_file), "--out", str(again), "--device", "cpu"]
     environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo"}
     ended = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, env=environment)
@@ -96,32 +95,3 @@ def test_torchrun_makes_the_same_bits_and_the_run_finds_them(
     assert rest.exit_code == 0
     assert "1 failed" not in rest.printed
     assert tables(again) == tables(out)
-
-
-@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray isn't installed (extra `ray`)")
-def test_ray_train_makes_the_same_bits(disturbed: tuple[Path, Path], tmp_path: Path) -> None:
-    study_file, out = disturbed
-    again = tmp_path / "again"
-    script = tmp_path / "on_ray.py"
-    script.write_text(
-        "import sys\n"
-        "from pathlib import Path\n"
-        "import ray\n"
-        "from ray.train import RunConfig, ScalingConfig\n"
-        "from ray.train.torch import TorchTrainer\n"
-        "study_file, again, folder = sys.argv[1:]\n"
-        "def work():\n"
-        "    from transferscope.distributed import train_study\n"
-        "    from transferscope.study_file import load_study\n"
-        "    train_study(load_study(Path(study_file)), Path(again), device='cpu')\n"
-        "ray.init(num_cpus=3, include_dashboard=False)\n"
-        "TorchTrainer(work, scaling_config=ScalingConfig(num_workers=2),\n"
-        "             run_config=RunConfig(storage_path=folder)).fit()\n"
-    )
-    command = [sys.executable, str(script), str(study_file), str(again), str(tmp_path / "ray")]
-    environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "RAY_USAGE_STATS_ENABLED": "0"}
-    environment |= {"RAY_TRAIN_V2_ENABLED": "1"}
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, env=environment)
-    assert ended.returncode == 0, ended.stderr[-2000:]
-    keys = train_keys(study_file)
-    assert trainings(again, keys) == trainings(out, keys)
