@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,9 @@ def check_data(
     """
     results = []
     for name, options in _named(text, overrides).items():
-        results.append(check(name, options, _sheet_file(sheet, name, options, several=_is_study(text))))
+        # a spinner on a terminal: how long it takes is not known before the images are
+        with nullcontext() if as_json else console.status(f"reading the images of {name}"):
+            results.append(check(name, options, _sheet_file(sheet, name, options, several=_is_study(text))))
         if not as_json:
             print_checked(results[-1], console)
     if as_json:

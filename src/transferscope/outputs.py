@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,16 +44,29 @@ class Outputs:
     findings: Sequence[Finding]
 
 
-def write_outputs(plan: Plan, workspace: Workspace, provenance: Mapping[str, Any]) -> Outputs:
-    """Write everything that is drawn from the stored results; each file in one step."""
+def write_outputs(
+    plan: Plan,
+    workspace: Workspace,
+    provenance: Mapping[str, Any],
+    on_progress: Callable[[float, str], None] = lambda _share, _what: None,
+) -> Outputs:
+    """Write everything that is drawn from the stored results; each file in one step.
+
+    Args:
+        plan: what was to be run.
+        workspace: where the results are, and where to write.
+        provenance: shown in the report.
+        on_progress: told the share that is drawn, and what is drawn next.
+    """
     results = collect(plan, workspace.store)
     findings = all_findings(plan, results)
     _write_tables(workspace, results)
-    sections = [
-        _section(name, results[name], [f for f in findings if f.claim.analysis == name], workspace, plan)
-        for name in analysis_names()
-        if name in results
-    ]
+    names = [name for name in analysis_names() if name in results]
+    sections = []
+    for place, name in enumerate(names):
+        on_progress(place / len(names), analysis_module(name).TITLE)
+        own = [finding for finding in findings if finding.claim.analysis == name]
+        sections.append(_section(name, results[name], own, workspace, plan))
     tables = {name: result.tables for name, result in results.items()}
     split = [_drawn(workspace, ANSWER, panel) for panel in split_panels(tables)]
     content = ReportContent(

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from transferscope.execute.local import Event
 from transferscope.task import Task
@@ -122,6 +131,18 @@ class LineProgress:
 
     def finish(self) -> None:
         pass
+
+
+@contextmanager
+def drawing(console: Console) -> Iterator[Callable[[float, str], None]]:
+    """A bar with the time left while the report is drawn, on a terminal; told the share, and what comes next."""
+    columns = (SpinnerColumn(), TextColumn("drawing the report: {task.description}"), BarColumn(bar_width=28))
+    shown = console.is_terminal and not console.quiet
+    with Progress(
+        *columns, TimeRemainingColumn(), console=console, transient=True, disable=not shown
+    ) as progress:
+        bar = progress.add_task("tables", total=1.0)
+        yield lambda share, what: progress.update(bar, completed=share, description=what)
 
 
 class RemainingTime:

@@ -260,6 +260,8 @@ def test_figures_and_tables_for_a_paper(call: Call, tiny_run: TinyRun, folder: P
     assert r"\begin{tabular}" in (folder / "copy/tables/claims.tex").read_text()
     assert call("report", "copy").code == 0
     assert not list((folder / "copy").glob("*/*.pdf")), "of an earlier drawing"
+    told = call("report", "copy", "--json")
+    assert json.loads(told.out) == json.loads((folder / "copy/findings.json").read_text())
     refused = call("report", "copy", "--format", "tiff")
     assert refused.code == 2
     assert refused.err == "error: --format tiff: unknown. Valid: pdf, png, svg.\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import signal
 import subprocess
@@ -102,7 +103,9 @@ def cleaned(folder: Path, *, remove: bool) -> str:
     return printed.getvalue()
 
 
-def test_clean_shows_and_then_removes_what_no_study_refers_to(tmp_path: Path) -> None:
+def test_clean_shows_and_then_removes_what_no_study_refers_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     runs = tmp_path / "runs"
     for name in ("a", "b"):
         tiny.run(tiny.write(tmp_path / "tiny.yaml", tiny.document("parameter_distance")), runs / name)
@@ -112,6 +115,11 @@ def test_clean_shows_and_then_removes_what_no_study_refers_to(tmp_path: Path) ->
     before = set((runs / "a" / "store" / "objects").glob("*/*"))
     tiny.run(tiny.write(tmp_path / "tiny.yaml", changed), runs / "a")
     text = cleaned(runs, remove=False)
+    clean(runs, remove=False, as_json=True, console=Console(file=io.StringIO()))
+    told = json.loads(capsys.readouterr().out)
+    assert not told["removed"]
+    assert {entry["run"] for entry in told["results"]} == {str(runs / "a")}
+    assert f"{len(told['results'])} results, {told['bytes'] / 1e6:,.1f} MB" in text
     assert "--yes" in text
     assert "train P-T" in text
     assert set((runs / "a" / "store" / "objects").glob("*/*")) > before

@@ -151,7 +151,7 @@ def report(
         typer.Option("--out", metavar="DIR", help="With --compare: where to; runs/compared by default."),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="With --compare: print what differs as JSON.")
+        bool, typer.Option("--json", help="Print the findings as JSON; with --compare what differs.")
     ] = False,
 ) -> None:
     """Draw tables, findings, figures and report again from the results in a folder, or compare two.
@@ -169,6 +169,8 @@ def report(
         return
     if folder is None:
         raise BadInput("report: expected the --out folder of a run, as in: transferscope report runs/first")
-    if out is not None or as_json:
-        raise BadInput("report: --out and --json go with --compare; a report is written into its own folder.")
-    raise typer.Exit(draw_report(folder, formats=formats or (), with_latex=latex, console=make_console()))
+    if out is not None:
+        raise BadInput("report: --out goes with --compare; a report is written into the run's own folder.")
+    console = make_console(quiet=as_json)
+    exit_code = draw_report(folder, formats=formats or (), with_latex=latex, as_json=as_json, console=console)
+    raise typer.Exit(exit_code)

@@ -20,6 +20,7 @@ def clean(
         Path, typer.Argument(metavar="DIR", help="The --out folder of a run, or one that holds some.")
     ],
     yes: Annotated[bool, typer.Option("--yes", help="Remove what is shown.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Show cached results that no study in a folder refers to; with --yes remove them.
 
@@ -27,7 +28,7 @@ def clean(
     """
     from transferscope.commands.clean import clean as clean_up
 
-    clean_up(folder, remove=yes, console=make_console())
+    clean_up(folder, remove=yes, as_json=as_json, console=make_console())
 
 
 @app.command()

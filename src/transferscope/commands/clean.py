@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,59 +19,108 @@ from transferscope.study_file import load_study
 if TYPE_CHECKING:
     from rich.console import Console
 
+STOPPED = "unfinished"
+"""Kind of what a training left that was stopped."""
 
-def clean(folder: Path, *, remove: bool, console: Console) -> None:
+
+@dataclass(frozen=True, kw_only=True)
+class _Unused:
+    """Something that no study refers to."""
+
+    run: Path
+    kind: str
+    title: str
+    num_bytes: int
+    remove: Callable[[], None]
+
+
+def clean(folder: Path, *, remove: bool, as_json: bool = False, console: Console) -> None:
     """Show what lies in the results of a run, or of all runs below a folder, that their studies don't refer to.
 
     Args:
         folder: the --out folder of a run, or a folder that holds some.
         remove: whether to remove it too.
+        as_json: print it as one JSON document instead.
         console: where to print.
 
     Raises:
         BadInput: there is no run, a study can't be read, or a run is under way; nothing was removed then.
     """
-    from contextlib import ExitStack
-
-    from rich.table import Table
-
-    from transferscope.execute.snapshot_folders import unfinished_trainings
-
     studies = sorted(path for path in folder.rglob("study.yaml") if (path.parent / "store").is_dir())
     if not studies:
         raise BadInput(f"{folder} holds no run: there is no study.yaml beside a store. Name an --out folder.")
+    with ExitStack() as stack:
+        found: list[_Unused] = []
+        for path in studies:
+            store = Store(path.parent / "store")
+            stack.enter_context(store.unused())
+            found += _unused(path, store)
+        if not as_json:
+            _show(found, folder, console, removing=remove)
+        if remove:
+            for each in found:
+                each.remove()
+    if as_json:
+        print(_document(found, removed=remove))
+    elif remove:
+        console.print(f"removed {_total(found)}", highlight=False)
+
+
+def _unused(study: Path, store: Store) -> list[_Unused]:
+    """Results and stopped trainings of a run that its study doesn't refer to."""
+    from transferscope.execute.snapshot_folders import unfinished_trainings
+
+    run = study.parent
+    keys = {task.key for task in plan(load_study(study)).graph}
+    results = [
+        _Unused(
+            run=run,
+            kind=stored.kind,
+            title=stored.title,
+            num_bytes=stored.num_bytes,
+            remove=partial(store.remove, stored.key),
+        )
+        for stored in store.unreferenced(keys)
+    ]
+    stopped = [
+        _Unused(
+            run=run,
+            kind=STOPPED,
+            title=f"training {place.name[:16]}",
+            num_bytes=size,
+            remove=partial(shutil.rmtree, place),
+        )
+        for place, size in unfinished_trainings(store, keys).items()
+    ]
+    return [*results, *stopped]
+
+
+def _show(found: Sequence[_Unused], folder: Path, console: Console, *, removing: bool) -> None:
+    from rich.table import Table
+
     table = Table(title="Results that no study here refers to", title_justify="left")
     for column in ("run", "kind", "result"):
         table.add_column(column)
     table.add_column("MB", justify="right")
-    with ExitStack() as stack:
-        found, left = [], []
-        for path in studies:
-            store = Store(path.parent / "store")
-            stack.enter_context(store.unused())
-            keys = {task.key for task in plan(load_study(path)).graph}
-            found += [(path.parent, store, stored) for stored in store.unreferenced(keys)]
-            left += [(path.parent, *one) for one in unfinished_trainings(store, keys).items()]
-        for run, _, stored in found:
-            table.add_row(str(run), stored.kind, stored.title, f"{stored.num_bytes / 1e6:,.1f}")
-        for run, place, size in left:
-            table.add_row(str(run), "unfinished", f"training {place.name[:16]}", f"{size / 1e6:,.1f}")
-        if found or left:
-            console.print(table)
-        size = sum(stored.num_bytes for *_, stored in found) + sum(size for *_, size in left)
-        total = f"{len(found) + len(left)} results, {size / 1e6:,.1f} MB"
-        if left:
-            total += f", {len(left)} of them trainings that were stopped"
-        if not remove:
-            hint = (
-                f"; remove with: transferscope clean {folder} --yes"
-                if found or left
-                else ": nothing to remove"
-            )
-            console.print(f"{total}{hint}", highlight=False, soft_wrap=True)
-            return
-        for _, store, stored in found:
-            store.remove(stored.key)
-        for _, place, _ in left:
-            shutil.rmtree(place)
-        console.print(f"removed {total}", highlight=False)
+    for each in found:
+        table.add_row(str(each.run), each.kind, each.title, f"{each.num_bytes / 1e6:,.1f}")
+    if found:
+        console.print(table)
+    if not removing:
+        hint = f"; remove with: transferscope clean {folder} --yes" if found else ": nothing to remove"
+        console.print(f"{_total(found)}{hint}", highlight=False, soft_wrap=True)
+
+
+def _total(found: Sequence[_Unused]) -> str:
+    total = f"{len(found)} results, {sum(each.num_bytes for each in found) / 1e6:,.1f} MB"
+    stopped = sum(each.kind == STOPPED for each in found)
+    return f"{total}, {stopped} of them trainings that were stopped" if stopped else total
+
+
+def _document(found: Sequence[_Unused], *, removed: bool) -> str:
+    results = [
+        {"run": str(each.run), "kind": each.kind, "title": each.title, "bytes": each.num_bytes}
+        for each in found
+    ]
+    document = {"removed": removed, "bytes": sum(each.num_bytes for each in found), "results": results}
+    return json.dumps(document, indent=1)

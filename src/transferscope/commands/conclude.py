@@ -26,6 +26,7 @@ def conclude(
     import json
 
     from transferscope.outputs import write_outputs
+    from transferscope.progress import drawing
     from transferscope.workspace import outputs_key, provenance
 
     with workspace.writing():
@@ -34,7 +35,8 @@ def conclude(
             the_plan, workspace.store, outcome, num_workers=num_workers, device=device
         )
         write_atomically(workspace.provenance_file, json.dumps(origin, indent=1) + "\n")
-        written = write_outputs(the_plan, workspace, origin)
+        with drawing(console) as on_progress:
+            written = write_outputs(the_plan, workspace, origin, on_progress)
         if outcome.complete:
             # last, so that a run that was stopped while it drew draws again
             origin |= {"outputs_key": outputs_key(the_plan), "outputs": workspace.outputs()}

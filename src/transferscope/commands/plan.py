@@ -122,9 +122,10 @@ def _throughput(text: str, study: Study, device: str, console: Console) -> float
     where = resolved_device(device)
     if where == "cpu":
         torch.set_num_threads(1)  # as in the workers: a process a core
-    measured = training_throughput(
-        run.network, describe(run.data), run.recipe, run.normalization, torch.device(where)
-    )
+    with console.status("measuring the speed of a training step"):
+        measured = training_throughput(
+            run.network, describe(run.data), run.recipe, run.normalization, torch.device(where)
+        )
     process = "one process on the CPU" if where == "cpu" else where
     console.print(f"measured with the recipe of {target}: {measured:,.0f} training images/s, {process}")
     return measured

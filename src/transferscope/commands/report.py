@@ -21,13 +21,21 @@ if TYPE_CHECKING:
     from transferscope.workspace import Workspace
 
 
-def draw_report(out: Path, *, formats: Sequence[str] = (), with_latex: bool = False, console: Console) -> int:
+def draw_report(
+    out: Path,
+    *,
+    formats: Sequence[str] = (),
+    with_latex: bool = False,
+    as_json: bool = False,
+    console: Console,
+) -> int:
     """Draw tables, findings, figures and report again from the results that there are.
 
     Args:
         out: folder of a run.
         formats: pdf, png or svg (text as paths): the figures so too, in the size of a paper's column.
         with_latex: the claims and the tables that are short enough in LaTeX too.
+        as_json: print the findings as they stand in findings.json too.
         console: where to print.
 
     Raises:
@@ -45,6 +53,8 @@ def draw_report(out: Path, *, formats: Sequence[str] = (), with_latex: bool = Fa
     outcome = Outcome(cached=cached, not_run=missing_tasks(the_plan, workspace.store))
     exit_code = conclude(the_plan, workspace, outcome, default_workers(), "cpu", console)
     _publish(workspace, chosen, with_latex, console)
+    if as_json:
+        print(workspace.findings_file.read_text(encoding="utf-8"), end="")
     return exit_code
 
 
