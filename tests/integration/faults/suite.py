@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
+import importlib.util
 import multiprocessing
 import os
 import subprocess
@@ -81,7 +82,9 @@ def main() -> int:
         finally:
             bench.resumer.close()
         kinds = [point.kind for point in tried]
-        if chosen.ray:
+        if chosen.ray and importlib.util.find_spec("ray") is None:
+            print("Ray is not installed: its worker and node are not killed")
+        elif chosen.ray:
             kinds.append("Ray worker and Ray node killed")
             found = ray_problems(kinds[-1])
             tell(found, 0)
