@@ -1,4 +1,4 @@
-# make install | demo | test | faults | check | docs | notebooks | bench | clean. Needs a Python from 3.11 to 3.13 with venv, nothing else.
+# make install | demo | test | faults | fuzz | check | docs | notebooks | bench | clean. Needs a Python from 3.11 to 3.13 with venv, nothing else.
 PYTHON ?= python3
 DEMO_FLAGS ?=
 PYTEST_FLAGS ?=
@@ -10,7 +10,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .PRECIOUS: $(INSTALLED)-%
-.PHONY: install demo test faults check docs notebooks bench bench-check clean
+.PHONY: install demo test faults fuzz check docs notebooks bench bench-check clean
 
 install: $(INSTALLED)-base
 
@@ -24,6 +24,11 @@ test: $(INSTALLED)-test
 # Kills and breaks runs at every point that there is, and compares with an undisturbed one: minutes.
 faults: $(INSTALLED)-test
 	PYTHONPATH=tests $(BIN)/python tests/integration/faults/suite.py --ray $(FAULTS_FLAGS)
+
+# Files damaged at random for every reader of files: FUZZ_INPUTS of each kind (make fuzz FUZZ_INPUTS=100).
+FUZZ_INPUTS ?= 2000
+fuzz: $(INSTALLED)-test
+	FUZZ_INPUTS=$(FUZZ_INPUTS) OMP_NUM_THREADS=1 $(BIN)/pytest tests/hostile -n auto --maxprocesses 8
 
 check: $(INSTALLED)-check
 	$(BIN)/ruff format --check .

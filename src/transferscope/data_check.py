@@ -18,7 +18,7 @@ from transferscope.data.base import Description, ImageData, dataset_module, desc
 from transferscope.data.contact_sheet import contact_sheet
 from transferscope.data.overview import SplitOverview, digests_of, overview, shared_images
 from transferscope.dataset_text import dataset_from_text
-from transferscope.errors import BadInput
+from transferscope.errors import BadInput, unmarked, visible
 from transferscope.options import DatasetOptions, FileOptions
 from transferscope.store import write_atomically
 from transferscope.study_file import load_study
@@ -157,7 +157,7 @@ def print_checked(checked: Checked, console: Console) -> None:
     """The result for people."""
     about = checked.description
     kind = "findings, of which several may hold" if about.multi_label else "classes"
-    console.print(f"[bold]{checked.name}[/bold] ({checked.options.dataset})", highlight=False)
+    console.print(f"[bold]{unmarked(checked.name)}[/bold] ({checked.options.dataset})", highlight=False)
     console.print(
         f"{about.num_classes} {kind}; images of {about.image_size_px} x {about.image_size_px} px, "
         f"{about.channels} channel{'s' if about.channels > 1 else ''}",
@@ -167,7 +167,7 @@ def print_checked(checked: Checked, console: Console) -> None:
     console.print(_class_table(checked))
     console.print(f"duplicates between train and test: {checked.num_shared:,}", highlight=False)
     for line in checked.problems:
-        console.print(f"problem: {line}", style="red", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"problem: {visible(line)}", style="red", highlight=False, markup=False, soft_wrap=True)
     if not checked.problems:
         console.print("problems: none", highlight=False)
     elif checked.stops:
@@ -178,7 +178,7 @@ def print_checked(checked: Checked, console: Console) -> None:
     else:
         console.print("on_bad: skip: these images are left out of a study, and counted", highlight=False)
     for note in checked.notes:
-        console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"note: {visible(note)}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"contact sheet: {checked.sheet}", highlight=False, markup=False, soft_wrap=True)
 
 
@@ -214,7 +214,7 @@ def _class_table(checked: Checked) -> Table:
         cells = []
         for split in splits.values():
             cells += [f"{split.counts[number]:,}", _share(split.prevalence[number])]
-        table.add_row(about.class_names[number], *cells)
+        table.add_row(unmarked(about.class_names[number]), *cells)
     if len(order) > MAX_CLASSES:
         rest = order[MAX_CLASSES:]
         cells = []

@@ -46,6 +46,13 @@ def visible(text: str) -> str:
     )
 
 
+def unmarked(text: object) -> str:
+    """As `visible`, for a console of rich: square brackets are only text."""
+    from rich.markup import escape
+
+    return escape(visible(str(text)))
+
+
 def is_text(text: str) -> bool:
     """Whether it can be written down at all: file names and JSON can hold halves of characters."""
     return not any("\ud800" <= character <= "\udfff" for character in text)

@@ -109,6 +109,10 @@ def themed(chart: Any) -> dict[str, Any]:
     return spec
 
 
+_NOT_IN_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Control characters, which names can hold and XML can't."""
+
+
 def draw(chart: Any) -> str:
     """The chart as a standalone SVG in the light theme; the same chart gives the same bytes."""
     return draw_specification(themed(chart))
@@ -120,7 +124,7 @@ def draw_specification(specification: Mapping[str, Any]) -> str:
 
     # An empty list of allowed addresses: a drawing reads its data from the spec and from nowhere else.
     svg = vl_convert.vegalite_to_svg(dict(specification), allowed_base_urls=[])
-    return with_ids(svg, "")
+    return with_ids(_NOT_IN_XML.sub("\ufffd", svg), "")
 
 
 def with_ids(svg: str, prefix: str) -> str:

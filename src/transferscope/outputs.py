@@ -20,9 +20,10 @@ from transferscope.report.content import DrawnPanel, ReportContent, ReportTable,
 from transferscope.report.render import render
 from transferscope.report.split import split_panels
 from transferscope.results import AnalysisResult, collect
+from transferscope.sheets import csv_text
 from transferscope.store import write_atomically
 from transferscope.study_file import resolved_yaml
-from transferscope.workspace import Workspace, findings_document
+from transferscope.workspace import Workspace, file_name, findings_document
 
 OUTPUTS = (
     "tables/*.parquet",
@@ -110,7 +111,9 @@ def _remove_old(workspace: Workspace, results: Mapping[str, AnalysisResult], con
     names = {name for result in results.values() for name in result.tables}
     new = {f"tables/{name}{suffix}" for name in names for suffix in (".parquet", ".csv")}
     shown = {ANSWER: content.answer.figures} | {section.name: section.panels for section in content.sections}
-    new |= {f"figures/{name}-{panel.name}.svg" for name, panels in shown.items() for panel in panels}
+    new |= {
+        f"figures/{file_name(name, panel.name)}.svg" for name, panels in shown.items() for panel in panels
+    }
     for pattern in OUTPUTS:
         for path in workspace.root.glob(pattern):
             if path.relative_to(workspace.root).as_posix() not in new:
@@ -124,13 +127,13 @@ def _write_tables(workspace: Workspace, results: Mapping[str, AnalysisResult]) -
             table.write_parquet(buffer)
             write_atomically(workspace.root / "tables" / f"{name}.parquet", buffer.getvalue())
             _, text = result.readable(name)
-            write_atomically(workspace.root / "tables" / f"{name}.csv", text.write_csv())
+            write_atomically(workspace.root / "tables" / f"{name}.csv", csv_text(text))
 
 
 def _drawn(workspace: Workspace, name: str, panel: Panel) -> DrawnPanel:
     """Draw a panel, and write it to figures/."""
     svg = draw(panel.chart)
-    write_atomically(workspace.root / "figures" / f"{name}-{panel.name}.svg", svg)
+    write_atomically(workspace.root / "figures" / f"{file_name(name, panel.name)}.svg", svg)
     return DrawnPanel(
         name=panel.name,
         title=panel.title,

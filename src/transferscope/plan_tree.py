@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rich.tree import Tree
 
+from transferscope.errors import unmarked
 from transferscope.plan import Plan
 from transferscope.progress import duration
 from transferscope.runs import KIND_NAMES, Point, Run, kind_of
@@ -19,7 +20,9 @@ def plan_tree(plan: Plan, store: Store | None) -> Tree:
     infos = {} if store is None else store.infos(task.key for task in tasks)
     seconds = {key: info["seconds"] for key, info in infos.items()}
     left = plan.graph.needed(seconds)
-    tree = Tree(f"[bold]{plan.study.name}[/bold]: {_counts(tasks, seconds)}; {_cost(tasks, left, seconds)}")
+    tree = Tree(
+        f"[bold]{unmarked(plan.study.name)}[/bold]: {_counts(tasks, seconds)}; {_cost(tasks, left, seconds)}"
+    )
     data = tree.add(f"data: {_counts([t for t in tasks if t.kind == 'data'], seconds)}")
     for task in tasks:
         if task.kind == "data":
@@ -64,7 +67,7 @@ def _counts(tasks: Sequence[Task], seconds: dict[str, float]) -> str:
 
 
 def _leaf(task: Task, seconds: dict[str, float]) -> str:
-    return f"{task.title}: {'cached' if task.key in seconds else 'to do'}"
+    return f"{unmarked(task.title)}: {'cached' if task.key in seconds else 'to do'}"
 
 
 def _cost(tasks: Sequence[Task], left: Sequence[Task], seconds: dict[str, float]) -> str:

@@ -17,6 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from transferscope.errors import unmarked
 from transferscope.execute.local import Event
 from transferscope.task import Task
 
@@ -57,13 +58,15 @@ class LiveProgress:
 
     def started(self, task: Task) -> None:
         self._clock.started(task)
-        self._bars[task.key] = self._progress.add_task(f"  {task.title}", total=1.0, left="")
+        self._bars[task.key] = self._progress.add_task(f"  {unmarked(task.title)}", total=1.0, left="")
 
     def progressed(self, task: Task, share: float, row: Mapping[str, float]) -> None:
         self._clock.progressed(task, share)
         loss = row.get("train_loss")
         seen = "" if loss is None else f", loss {loss:.3g}"
-        self._progress.update(self._bars[task.key], completed=share, description=f"  {task.title}{seen}")
+        self._progress.update(
+            self._bars[task.key], completed=share, description=f"  {unmarked(task.title)}{seen}"
+        )
         self._refresh()
 
     def ended(self, task: Task, event: Event) -> None:
@@ -73,7 +76,7 @@ class LiveProgress:
             self._done += 1
         else:
             self._progress.console.print(
-                f"[red]{event.what}[/red] {task.title}: {event.reason}", highlight=False
+                f"[red]{event.what}[/red] {unmarked(task.title)}: {unmarked(event.reason)}", highlight=False
             )
         self._refresh()
 

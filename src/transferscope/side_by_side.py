@@ -22,6 +22,7 @@ import yaml
 from transferscope.analysis import analysis_module, analysis_names
 from transferscope.errors import BadInput
 from transferscope.report.differences import ReadStudy, claim_pairs, differences, warnings
+from transferscope.sheets import csv_text
 from transferscope.store import write_atomically
 from transferscope.workspace import read_findings
 
@@ -86,10 +87,10 @@ def compare_studies(a: str | Path, b: str | Path, *, out: str | Path) -> StudyCo
     )
     claims, differing = claims_table(compared.claims), differences_table(compared.differences)
     folder = Path(out)
-    write_atomically(folder / "tables" / "claims.csv", claims.write_csv())
-    write_atomically(folder / "tables" / "differences.csv", differing.write_csv())
+    write_atomically(folder / "tables" / "claims.csv", csv_text(claims))
+    write_atomically(folder / "tables" / "differences.csv", csv_text(differing))
     for name, table in _tables_of_both(studies).items():
-        write_atomically(folder / "tables" / f"{name}.csv", table.write_csv())
+        write_atomically(folder / "tables" / f"{name}.csv", csv_text(table))
     document = _document(compared.a, compared.b, claims, differing, compared.warnings)
     write_atomically(folder / DOCUMENT, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
     write_atomically(folder / PAGE, side_by_side_page(compared))

@@ -6,6 +6,7 @@ results of the tasks.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import platform
@@ -36,6 +37,9 @@ from transferscope.task import canonical_key
 
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "matplotlib", "polars", "altair", "vl-convert-python")
 """Libraries whose version can change a number or a figure."""
+LONGEST_FILE_NAME = 60
+"""Characters of a figure's name; each takes four bytes at most, and file systems allow 255."""
+_NOT_IN_FILE_NAMES = re.compile(r"[^\w. -]+")
 FOLDERS = ("tables", "figures", "logs")
 """Folders of files for people."""
 
@@ -115,6 +119,16 @@ class Workspace:
             write_atomically(path, f"{failure.task.title}\nkey {failure.task.key}\n\n{failure.details}\n")
             places[failure.task.key] = path
         return places
+
+
+def file_name(*parts: str) -> str:
+    """The parts as the name of a file: names of targets are in it, which may hold anything, `../` too.
+
+    Where something had to be replaced or cut off, some digits of a hash tell the names apart.
+    """
+    wanted = "-".join(parts)
+    name = _NOT_IN_FILE_NAMES.sub("-", wanted)[:LONGEST_FILE_NAME]
+    return name if name == wanted else f"{name}-{hashlib.sha256(wanted.encode()).hexdigest()[:8]}"
 
 
 def findings_document(findings: list[Finding], plan: Plan) -> str:

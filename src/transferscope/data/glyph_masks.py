@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
@@ -72,8 +72,16 @@ def glyph_masks(
     return torch.stack(grown).view(len(growth), len(faces), len(characters), side_px, side_px)
 
 
+def _fonts() -> Path:
+    """Found without an import, at which matplotlib makes a folder for its settings in the user's home."""
+    found = importlib.util.find_spec("matplotlib")
+    assert found is not None, "a dependency"
+    assert found.origin is not None, "a package with a file"
+    return Path(found.origin).parent / "mpl-data" / "fonts" / "ttf"
+
+
 def _draw(characters: Sequence[str], faces: Sequence[str], side_px: int, em: float) -> Tensor:
-    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    folder = _fonts()
     masks = np.empty((len(faces), len(characters), side_px, side_px), dtype=np.uint8)
     for face_masks, face in zip(masks, faces, strict=True):
         # The basic layout engine: the optional one is not in every build of Pillow.

@@ -14,6 +14,7 @@ import polars as pl
 
 from transferscope.report import numbers
 from transferscope.report.content import ReportTable
+from transferscope.sheets import csv_text
 
 SHOWN_ROWS = 8
 """Rows of a table that the page itself has."""
@@ -42,7 +43,7 @@ def _packed(frame: pl.DataFrame) -> tuple[str, int]:
     """As many of the first rows as there is room for, packed; and how many these are."""
     num_rows = frame.height
     while True:
-        data = gzip.compress(frame.head(num_rows).write_csv().encode(), 9, mtime=0)
+        data = gzip.compress(csv_text(frame.head(num_rows)).encode(), 9, mtime=0)
         if len(data) <= MAX_PACKED_BYTES or num_rows <= SHOWN_ROWS:
             return base64.b64encode(data).decode(), num_rows
         num_rows = max(SHOWN_ROWS, int(0.95 * num_rows * MAX_PACKED_BYTES / len(data)))

@@ -81,7 +81,10 @@ function cellOf(field, type) {
   const isNumber = type === "int" || type === "float";
   if (field === null || (isNumber && field === "NaN")) return { text: "\u2013", key: null };
   if (type === "bool") return { text: field === "true" ? "yes" : "no", key: field };
-  if (!isNumber) return { text: field, key: field };
+  if (!isNumber) {
+    const text = field.replace(/^'(?=[=+\-@\t\r])/, "");  // the apostrophe is for spreadsheets
+    return { text, key: text };
+  }
   const value = Number(field.replace("inf", "Infinity"));
   return { text: type === "int" ? field.replace("-", "\u2212") : written(value), key: value };
 }

@@ -29,6 +29,7 @@ from transferscope.report.provenance import provenance_of
 
 _PLURALS: Mapping[Verdict, str] = {"holds": "hold", "does not hold": "do not hold", "undecided": "undecided"}
 _CERTAINTY: Mapping[Certainty, str] = {"clear": "Clear:", "indirect": "Indirect:", "open": "Open:"}
+_UNSEEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _CODE = re.compile(r"`([^`]+)`")
 _KIND_NAME = re.compile(r"\b(?:P|RI)-T\b")
 _OUT_OF_ID = re.compile(r"[^A-Za-z0-9_-]+")
@@ -59,6 +60,7 @@ def page(template: str, **values: Any) -> str:
         loader=jinja2.PackageLoader("transferscope", "report"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -77,6 +79,13 @@ def page(template: str, **values: Any) -> str:
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
+
+
+def _shown(value: Any) -> Any:
+    """What would turn the direction of the page's own words behind a name, or is no letter, by its number."""
+    if not isinstance(value, str) or not _UNSEEN.search(value):
+        return value
+    return type(value)(_UNSEEN.sub(lambda found: f"[U+{ord(found[0]):04X}]", value))
 
 
 def identifier(*parts: str) -> str:
