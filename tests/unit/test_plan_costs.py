@@ -10,7 +10,7 @@ import tiny
 import torch
 from rich.console import Console
 
-from transferscope import commands
+from transferscope.commands.plan import show_plan
 from transferscope.data.base import describe
 from transferscope.errors import BadInput
 from transferscope.plan import plan
@@ -60,9 +60,7 @@ def test_throughput_is_measured_with_the_studys_own_network(tmp_path: Path) -> N
 def test_plan_prints_costs(tmp_path: Path) -> None:
     printed = io.StringIO()
     study = tiny.study(tmp_path, "mistakes")
-    commands.show_plan(
-        study, None, throughput="100", device_counts="1, 8", console=Console(file=printed, width=160)
-    )
+    show_plan(study, None, throughput="100", device_counts="1, 8", console=Console(file=printed, width=160))
     text = printed.getvalue()
     assert "Estimated cost at 100 training images/s a device" in text
     assert "measure mistakes" in text
@@ -72,17 +70,15 @@ def test_plan_prints_costs(tmp_path: Path) -> None:
 @pytest.mark.parametrize("throughput", ["fast", "0", "-3", "nan", "inf"])
 def test_a_throughput_that_is_none_is_refused(tmp_path: Path, throughput: str) -> None:
     with pytest.raises(BadInput, match="expected images a second above 0, or measure"):
-        commands.show_plan(tiny.study(tmp_path), None, throughput=throughput, console=Console())
+        show_plan(tiny.study(tmp_path), None, throughput=throughput, console=Console())
 
 
 @pytest.mark.parametrize("counts", ["", "0", "1,,2", "two", "1.5"])
 def test_numbers_of_devices_that_are_none_are_refused(tmp_path: Path, counts: str) -> None:
     with pytest.raises(BadInput, match="expected whole numbers above 0"):
-        commands.show_plan(
-            tiny.study(tmp_path), None, throughput="1", device_counts=counts, console=Console()
-        )
+        show_plan(tiny.study(tmp_path), None, throughput="1", device_counts=counts, console=Console())
 
 
 def test_a_simulation_without_a_speed_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="add --throughput"):
-        commands.show_plan(tiny.study(tmp_path), None, device_counts="8", console=Console())
+        show_plan(tiny.study(tmp_path), None, device_counts="8", console=Console())

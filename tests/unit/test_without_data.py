@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from transferscope import commands
+from transferscope.commands.plan import show_plan
+from transferscope.commands.run import run_study
 from transferscope.data.base import ASSUMED, assuming_official_data, describe
 from transferscope.datasets import chexpert, domainnet, imagefolder, imagenet
 from transferscope.errors import BadInput
@@ -89,7 +90,7 @@ def test_such_a_plan_is_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         study = load_study("study.yaml")
         assert plan(study).assumed == ("chexpert", "imagenet")
         with pytest.raises(BadInput, match="chexpert, imagenet: the data aren't at hand"):
-            commands.run_study(study, tmp_path / "out", workers=1, device="cpu", console=Console())
+            run_study(study, tmp_path / "out", workers=1, device="cpu", console=Console())
     assert not (tmp_path / "out").exists()
     with pytest.raises(BadInput, match=r"train\.csv can't be read"):
         plan(study)
@@ -100,7 +101,7 @@ def test_plan_names_what_is_assumed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     Path("study.yaml").write_text(template_study("paper-chexpert"))
     printed = io.StringIO()
     with assuming_official_data():
-        commands.show_plan(load_study("study.yaml"), None, console=Console(file=printed, width=160))
+        show_plan(load_study("study.yaml"), None, console=Console(file=printed, width=160))
     assert "with their official sizes and classes: chexpert, imagenet" in printed.getvalue()
     assert "pre-train on imagenet: 1 task" in printed.getvalue()
     assert "search the rate of RI-T on chexpert: 2 tasks" in printed.getvalue()
