@@ -17,7 +17,7 @@ import tiny
 from transferscope.plan import plan
 from transferscope.study_file import load_study
 
-TIMEOUT_SECONDS = 120
+TIMEOUT_SECONDS = 300
 EPOCHS = 30
 RECIPES: dict[str, dict[str, Any]] = {
     "sgd": {
@@ -58,8 +58,19 @@ def start(study_file: Path, out: Path, workers: int) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "TRANSFERSCOPE_SNAPSHOT_SECONDS": "0"},
+        env=environment(out.parent),
     )
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Of the processes of a test: every epoch is noted, and what Python compiles is shared, wherever it is not kept."""
+    found = {
+        **os.environ,
+        "TRANSFERSCOPE_SNAPSHOT_SECONDS": "0",
+        "PYTHONPYCACHEPREFIX": str(folder / "compiled"),
+    }
+    found.pop("PYTHONDONTWRITEBYTECODE", None)
+    return found
 
 
 def epochs_noted(out: Path) -> dict[str, int]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 import tiny
-from test_killed_training import TIMEOUT_SECONDS, start, tables, trainings, wait_for_epoch
+from test_killed_training import TIMEOUT_SECONDS, environment, start, tables, trainings, wait_for_epoch
 
 from transferscope.plan import plan
 from transferscope.study_file import load_study
@@ -85,8 +85,8 @@ def test_torchrun_makes_the_same_bits_and_the_run_finds_them(
     again = tmp_path / "again"
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command += ["-m", "transferscope.distributed", str(study_file), "--out", str(again), "--device", "cpu"]
-    environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo"}
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, env=environment)
+    own = {**environment(out.parent), "GLOO_SOCKET_IFNAME": "lo"}
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, env=own)
     assert ended.returncode == 0, ended.stderr
     assert "done: train P-T rendered_digits seed 0" in ended.stdout
     keys = train_keys(study_file)

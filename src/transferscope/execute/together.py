@@ -83,6 +83,7 @@ def _started(work: Mapping[str, Any]) -> Any:
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
     }
+    environment.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # that all parameters are used is no news
     if sys.platform == "linux":
         environment.setdefault(
             "GLOO_SOCKET_IFNAME", "lo"

@@ -185,6 +185,5 @@ def _shared(model: nn.Module) -> Any:
     """The network with gradients that are averaged over all processes while they are computed."""
     from torch.nn.parallel import DistributedDataParallel
 
-    # parameters without a gradient, as in layers that are dropped at random, are no mistake; buffers need not travel,
-    # as BatchNorm has the statistics of the whole batch everywhere
-    return DistributedDataParallel(model, find_unused_parameters=True, broadcast_buffers=False)
+    # parameters without a gradient, as in layers that are dropped at random, are no mistake
+    return DistributedDataParallel(model, find_unused_parameters=True)
