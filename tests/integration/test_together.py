@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import polars as pl
@@ -95,3 +96,44 @@ def test_torchrun_makes_the_same_bits_and_the_run_finds_them(
     assert rest.exit_code == 0
     assert "1 failed" not in rest.printed
     assert tables(again) == tables(out)
+
+
+ON_RAY = """
+import sys
+from pathlib import Path
+
+import ray
+from ray.train import RunConfig, ScalingConfig
+from ray.train.torch import TorchTrainer
+
+study_file, out, notes = sys.argv[1:]
+
+
+def work():
+    from transferscope.distributed import train_study
+    from transferscope.study_file import load_study
+
+    train_study(load_study(Path(study_file)), Path(out), device="cpu")
+
+
+ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False)
+TorchTrainer(
+    work,
+    scaling_config=ScalingConfig(num_workers=2, use_gpu=False),
+    run_config=RunConfig(storage_path=notes),
+).fit()
+"""
+
+
+@pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed: pip install 'transferscope[ray]'")
+def test_ray_train_makes_the_same_bits(disturbed: tuple[Path, Path], tmp_path: Path) -> None:
+    study_file, out = disturbed
+    again, program = tmp_path / "again", tmp_path / "on_ray.py"
+    program.write_text(ON_RAY)
+    command = [sys.executable, str(program), str(study_file), str(again), str(tmp_path / "notes")]
+    own = {**environment(out.parent), "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, env=own)
+    assert ended.returncode == 0, ended.stderr
+    keys = train_keys(study_file)
+    # P's own training is one process's: it is not theirs to make
+    assert trainings(again, keys[1:]) == trainings(out, keys[1:])
