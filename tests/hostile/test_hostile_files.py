@@ -122,6 +122,10 @@ CHECKPOINTS = {
     "sparse": (lambda: saved({"a": torch.eye(3).to_sparse()}), "aren't plain numbers"),
     "without content": (lambda: saved({"a": torch.zeros(3, device="meta")}), "aren't plain numbers"),
     "complex": (lambda: saved({"a": torch.zeros(3, dtype=torch.complex64)}), "aren't plain numbers"),
+    "on many disks": (
+        lambda: bytes(99) + b"PK\x06\x07" + struct.pack("<LQL", 0, 0, 7) + b"PK\x05\x06" + bytes(18),
+        "is neither",
+    ),
     "long name": (lambda: saved({"x" * 10**6: 1}), "more characters"),
     "tuples of tuples": (lambda: by_torch(tuples_of_tuples(60)), "a tuple of more than 10,000 parts"),
     "2 GB by one call": (
@@ -177,6 +181,8 @@ def test_files_of_arrays(refused: Refused, name: str) -> None:
 def test_idx_files(refused: Refused) -> None:
     huge = bytes([0, 0, 8, 2]) + struct.pack(">2I", 2**16, 2**16)
     assert "too large to be true" in refused("idx", gzip.compress(huge + bytes(2**20)), ".gz")
+    empty = bytes([0, 0, 8, 4]) + struct.pack(">4I", 0, 2**31, 2**31, 2**31)
+    assert "too large to be true" in refused("idx", empty)
     assert "holds more bytes" in refused(
         "idx", gzip.compress(bytes([0, 0, 8, 1, 0, 0, 0, 2]) + bytes(2**27), 1), ".gz"
     )

@@ -68,6 +68,6 @@ def _header(file: IO[bytes] | gzip.GzipFile, path: Path) -> tuple[int, ...]:
     if start[:3] != bytes((0, 0, UNSIGNED_BYTES)) or not 1 <= axes <= 4 or len(lengths) != 4 * axes:
         raise BadInput(f"{path} is no IDX file of unsigned bytes: it begins with {start.hex()}. Get it anew.")
     shape = struct.unpack(f">{axes}I", lengths)
-    if math.prod(shape) > MAX_BYTES:
+    if math.prod(length or 1 for length in shape) > MAX_BYTES:  # NumPy minds the others where one is 0, too
         raise BadInput(f"{path} says that it holds an array of {shape}, too large to be true. Get it anew.")
     return shape

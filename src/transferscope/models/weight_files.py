@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import pickle
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from transferscope.data.safetensors_header import check_header
 from transferscope.errors import BadInput, shortened
-from transferscope.models.weight_limits import check_archive, check_file, check_tensors
+from transferscope.models.weight_limits import check_archive, check_file, check_tensors, is_archive
 
 ENTRIES = (
     "state_dict",
@@ -71,7 +70,7 @@ def _read(path: Path) -> Any:
             start = file.read(9)
     except OSError as error:
         raise BadInput(f"{path} can't be read: {error.strerror or error}.") from None
-    if start[8:] == b"{" and not zipfile.is_zipfile(path):
+    if start[8:] == b"{" and not is_archive(path):
         try:
             check_header(path)
             return load_file(path)

@@ -52,6 +52,14 @@ def check_file(path: Path) -> None:
         )
 
 
+def is_archive(path: Path) -> bool:
+    """Whether a file ends as a zip archive does, damaged ones included: zipfile raises on some of them."""
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:
+        return True
+
+
 def check_archive(path: Path) -> None:
     """Whether a file by torch.save holds no more than it seems to.
 
@@ -59,7 +67,7 @@ def check_archive(path: Path) -> None:
         BadInput: it is compressed, which torch.save never does; its members overlap; or its pickle does what
             weights don't need. What is damaged is left to torch to say.
     """
-    if not zipfile.is_zipfile(path):
+    if not is_archive(path):
         with path.open("rb") as file:
             for _ in range(PICKLES_IN_A_ROW):
                 if not _check_pickle(file, path):
