@@ -56,7 +56,8 @@ def train_study(study: Study, out: Path, *, device: str = "auto", keys: Sequence
 
     where = _own_device(device)
     torch.set_num_threads(1)
-    if not torch.distributed.is_initialized():
+    is_ours = not torch.distributed.is_initialized()
+    if is_ours:
         if "WORLD_SIZE" not in os.environ:
             raise BadInput(
                 "expected a process group, there is none: start this with torchrun --nproc-per-node N "
@@ -71,7 +72,10 @@ def train_study(study: Study, out: Path, *, device: str = "auto", keys: Sequence
         workspace.prepare(the_plan)
     ranks.told(0, where)
     with workspace.store.in_use():
-        return [task.title for task in tasks if _computed(task, workspace.store, where, ranks)]
+        computed = [task.title for task in tasks if _computed(task, workspace.store, where, ranks)]
+    if is_ours:
+        torch.distributed.destroy_process_group()
+    return computed
 
 
 def _computed(task: Task, store: Store, device: torch.device, ranks: Ranks) -> bool:
@@ -161,4 +165,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # not sys.exit: threads of gloo that outlive the group abort the process when the interpreter is taken down
+    os._exit(status)
