@@ -8,9 +8,17 @@ import typer
 
 from transferscope import __version__
 
+HELP = """What did the pre-trained weights give you, and where in the network does it sit?
+
+Begin with `transferscope demo --quick`: a small study on data that come along, offline, in a minute or two. With your
+own data: init, plan, run. With networks that are trained already: compare.
+"""
+EPILOG = "transferscope COMMAND --help has the options of a command, with examples to copy."
+
 app = typer.Typer(
     name="transferscope",
-    help="What did the pre-trained weights give you, and where in the network does it sit?",
+    help=HELP,
+    epilog=EPILOG,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=True,

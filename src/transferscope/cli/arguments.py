@@ -7,22 +7,34 @@ from typing import Annotated
 
 import typer
 
-StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The study file; see init.")]
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The study file; init writes one.")]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for results and report.")]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The --out folder of a run.")]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a value, e.g. training.epochs=5; repeatable."),
 ]
+CompareSet = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override a value: data.image_size_px=64, network.KEY, analyses.NAME.KEY; repeatable.",
+    ),
+]
 Variant = Annotated[
     str | None, typer.Option("--variant", metavar="NAME", help="One of the study file's variants.")
 ]
 Workers = Annotated[
     int | None,
-    typer.Option("--workers", min=1, help="Processes; as many as cores by default. 1: in this process."),
+    typer.Option(
+        "--workers", metavar="N", min=1, help="Processes; as many as cores by default. 1: in this process."
+    ),
 ]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
-Engine = Annotated[str, typer.Option("--engine", help="local, or ray: the same tasks on a Ray cluster.")]
+Device = Annotated[str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N.")]
+Engine = Annotated[
+    str, typer.Option("--engine", metavar="NAME", help="local, or ray: the same tasks on a Ray cluster.")
+]
 StoreUrl = Annotated[
     str | None,
     typer.Option(

@@ -12,6 +12,7 @@ import typer
 from transferscope.cli.app import app
 from transferscope.cli.arguments import (
     Address,
+    CompareSet,
     Device,
     Engine,
     Log,
@@ -48,11 +49,18 @@ def run(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Run a study and write its report; finished tasks are never run twice.
+    """Run a study and write its report.
+
+    Finished tasks are never run twice: after Ctrl-C, or a change of the study, the same command goes on from there.
+    The report is report.html in the folder --out.
+
+    Example: transferscope run study.yaml --out runs/first
 
     Example: transferscope run study.yaml --out runs/first --set seeds=[0,1,2]
 
-    Example: transferscope run study.yaml --out runs/first --quiet --log tensorboard:runs/tensorboard
+    \b
+    Example: transferscope run study.yaml --out runs/first --quiet \\
+        --log tensorboard:runs/tensorboard
     """
     from transferscope.study_file import load_study
 
@@ -64,7 +72,9 @@ def run(
 @app.command()
 def demo(
     out: Out = Path("runs/demo"),
-    quick: Annotated[bool, typer.Option("--quick", help="A smaller variant, in about a minute.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A smaller variant, in a third of the time.")
+    ] = False,
     workers: Workers = None,
     device: Device = "auto",
     engine: Engine = "local",
@@ -74,7 +84,9 @@ def demo(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Run the embedded default study: offline, a few minutes on two cores.
+    """Run the embedded study: offline, minutes on two cores.
+
+    Example: transferscope demo
 
     Example: transferscope demo --quick --out runs/quick
     """
@@ -92,17 +104,22 @@ def compare(
         list[str],
         typer.Argument(
             metavar="NAME=WEIGHTS ...",
-            help="Trained networks: files or hf-hub:ORGANISATION/NAME. [b]init=[/b] is what they were started from.",
+            help="Trained networks: files or hf-hub:ORGANISATION/NAME. init= is what they were started from.",
         ),
     ],
     model: Annotated[
         str,
         typer.Option(
-            "--model", help="timm:resnet18, torchvision:resnet18, package.module:factory, fixup_resnet18."
+            "--model",
+            metavar="NETWORK",
+            help="timm:resnet18, torchvision:resnet18, package.module:factory, fixup_resnet18.",
         ),
     ],
     data: Annotated[
-        str, typer.Option("--data", help="imagefolder:PATH, huggingface:NAME, fashion_mnist, ...")
+        str,
+        typer.Option(
+            "--data", metavar="DATASET", help="imagefolder:PATH, huggingface:NAME, fashion_mnist, ..."
+        ),
     ],
     out: Out,
     from_scratch: Annotated[
@@ -115,7 +132,7 @@ def compare(
             "--analysis", metavar="NAME", help="One to run; repeatable. By default all that can be had."
         ),
     ] = None,
-    set_: Set = None,
+    set_: CompareSet = None,
     workers: Workers = None,
     device: Device = "auto",
     engine: Engine = "local",
@@ -125,10 +142,20 @@ def compare(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Compare networks that were trained elsewhere; nothing is trained.
+    """Compare networks that you have; nothing is trained.
 
-    Example: transferscope compare --model timm:resnet18 --data imagefolder:pets --out runs/pets
-    a=a.safetensors b=b.pt init=imagenet.safetensors --set data.image_size_px=64
+    They share one architecture and one set of classes. With init= there is also criticality: which modules can be put
+    back to what they were started from.
+
+    \b
+    Example: transferscope compare --model timm:resnet18 --data imagefolder:pets \\
+        --out runs/pets a=a.safetensors b=b.pt init=imagenet.safetensors \\
+        --set data.image_size_px=64
+
+    \b
+    Example: transferscope compare --model my_networks:make --data imagefolder:pets \\
+        --out runs/pets a=a.pt b=b.pt scratch=c.pt --from-scratch scratch \\
+        --analysis mistakes --analysis feature_similarity
     """
     from transferscope.comparison import INIT, comparison_study
 

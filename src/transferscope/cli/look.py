@@ -47,11 +47,18 @@ def plan(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Show what a study would run: the task graph as a tree, what is cached, the estimated cost.
+    """Show what a study would run, and its cost.
+
+    The tasks as a tree, which of them are cached, and the cost in image passes; --throughput measure turns these into
+    hours of this machine.
 
     Example: transferscope plan study.yaml --out runs/first
 
-    Example: transferscope plan study.yaml --throughput 2500 --simulate --gpus 1,8,64,512
+    Example: transferscope plan study.yaml --throughput measure
+
+    \b
+    Example: transferscope plan study.yaml --throughput 2500 \\
+        --simulate --gpus 1,8,64,512
     """
     from transferscope.commands.plan import show_plan
     from transferscope.data.base import assuming_official_data
@@ -107,13 +114,17 @@ def watch(
     folder: Folder,
     port: Annotated[
         int,
-        typer.Option("--port", min=0, max=65535, help="Of this machine's loopback; a free one by default."),
+        typer.Option(
+            "--port", metavar="N", min=0, max=65535, help="Of this machine's loopback; a free one by default."
+        ),
     ] = 0,
     no_browser: Annotated[
         bool, typer.Option("--no-browser", help="Print the address, and open nothing.")
     ] = False,
 ) -> None:
-    """Serve a page that fills in while a study runs: tasks, curves, time left. For this machine only.
+    """Show a run in the browser while it goes on.
+
+    A page that fills in: tasks, curves, time left. Served to this machine only; Ctrl-C ends the page, not the run.
 
     Example: transferscope watch runs/first
 
@@ -154,11 +165,16 @@ def report(
         bool, typer.Option("--json", help="Print the findings as JSON; with --compare what differs.")
     ] = False,
 ) -> None:
-    """Draw tables, findings, figures and report again from the results in a folder, or compare two.
+    """Draw a report again, or compare two runs.
+
+    Tables, findings, figures and report.html are made anew from the results in a folder. Nothing is trained, and
+    nothing is measured.
 
     Example: transferscope report runs/first --format pdf --latex
 
-    Example: transferscope report --compare runs/first runs/second --out runs/compared
+    \b
+    Example: transferscope report --compare runs/first runs/second \\
+        --out runs/compared
     """
     from transferscope.commands.report import draw_comparison, draw_report
 

@@ -22,7 +22,11 @@ def clean(
     yes: Annotated[bool, typer.Option("--yes", help="Remove what is shown.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show cached results that no study in a folder refers to; with --yes remove them.
+    """Show or remove cached results of no study.
+
+    Results that no study in the folder refers to any more are listed; with --yes they are removed.
+
+    Example: transferscope clean runs
 
     Example: transferscope clean runs --yes
     """
@@ -35,7 +39,8 @@ def clean(
 def init(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The study file to write.")],
     template: Annotated[
-        str, typer.Option("--template", metavar="NAME", help=f"A study that comes along: {TEMPLATES}.")
+        str,
+        typer.Option("--template", metavar="NAME", help=f"A study that comes along, to copy: {TEMPLATES}."),
     ] = "own-data",
 ) -> None:
     """Write a commented study file to start from.
@@ -73,11 +78,14 @@ def data_check(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
-    """Say what a data set holds and what is wrong with it, and draw its images by class.
+    """Count, check and draw the images of a data set.
 
-    Ends with 2 where a study of these data would stop at images that can't be used.
+    Says what the data set holds and what is wrong with it, and draws its images by class. Ends with 2 where a study of
+    these data would stop at images that can't be used.
 
-    Example: transferscope data check imagefolder:photos --set image_size_px=64 --out photos.png
+    \b
+    Example: transferscope data check imagefolder:photos \\
+        --set image_size_px=64 --out photos.png
     """
     from transferscope.data_check import check_data
 
@@ -92,9 +100,10 @@ def doctor(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Say what is installed and there, and compute numbers that are known, in about 10 seconds.
+    """Check this machine, in about 10 seconds.
 
-    Ends with 1 where something is wrong: a library is missing or too old, results can't be kept, a number is off.
+    Says what is installed and whether results can be kept, and computes numbers that are known. Ends with 1 where
+    something is wrong: a library is missing or too old, results can't be kept, a number is off.
 
     Example: transferscope doctor
 
