@@ -143,10 +143,13 @@ def _description(
     init: str | Path | None,
     from_scratch: Sequence[str],
 ) -> str:
-    """Which name in tables and figures stands for which network."""
-    named = [
-        f"{'RI-T' if name in from_scratch else 'P-T'} {number} is {name} ({place})"
-        for number, (name, place) in enumerate(instances.items())
-    ]
+    """Which network is of which kind, and where its weights are."""
+    kinds: dict[str, list[str]] = {}
+    for name, place in instances.items():
+        kinds.setdefault("RI-T" if name in from_scratch else "P-T", []).append(f"{name} ({place})")
+    named = [f"{kind}: {', '.join(those)}" for kind, those in kinds.items()]
     origin = "What they were started from was not given." if init is None else f"P is {init}."
-    return f"Networks {model} that were trained elsewhere, on {data}: {'; '.join(named)}. {origin}"
+    return (
+        f"Networks {model} that were trained elsewhere, on {data}. {'; '.join(named)}. {origin} "
+        "Where it speaks of seeds, each of these networks counts as one."
+    )

@@ -14,6 +14,7 @@ from transferscope.claims import CLAIMS
 from transferscope.execute.artifacts import read_given
 from transferscope.figures import draw
 from transferscope.findings import Finding, adjusted, not_measured
+from transferscope.given_names import answer_in_words, finding_in_words, in_words_of, with_given_names
 from transferscope.plan import Plan
 from transferscope.report.answer import answer
 from transferscope.report.content import DrawnPanel, ReportContent, ReportTable, Section, Setting
@@ -61,12 +62,14 @@ def write_outputs(
     """
     results = collect(plan, workspace.store)
     findings = all_findings(plan, results)
+    results = with_given_names(results, plan.study)
+    fitted = in_words_of(plan.study)
     _write_tables(workspace, results)
     names = [name for name in analysis_names() if name in results]
     sections = []
     for place, name in enumerate(names):
         on_progress(place / len(names), analysis_module(name).TITLE)
-        own = [finding for finding in findings if finding.claim.analysis == name]
+        own = [finding_in_words(one, fitted) for one in findings if one.claim.analysis == name]
         sections.append(_section(name, results[name], own, workspace, plan))
     tables = {name: result.tables for name, result in results.items()}
     split = [_drawn(workspace, ANSWER, panel) for panel in split_panels(tables)]
@@ -74,8 +77,9 @@ def write_outputs(
         title=plan.study.name,
         description=plan.study.description,
         variant=plan.study.variant,
-        answer=answer(plan.study, tables, findings, split),
-        findings=findings,
+        answer=answer_in_words(answer(plan.study, tables, findings, split), fitted),
+        findings=[finding_in_words(one, fitted) for one in findings],
+        over="seed" if plan.study.instances is None else "network",
         sections=sorted(sections, key=lambda section: analysis_module(section.name).ORDER),
         study_yaml=resolved_yaml(plan.study),
         provenance=provenance,
@@ -130,14 +134,16 @@ def _write_tables(workspace: Workspace, results: Mapping[str, AnalysisResult]) -
             write_atomically(workspace.root / "tables" / f"{name}.csv", csv_text(text))
 
 
-def _drawn(workspace: Workspace, name: str, panel: Panel) -> DrawnPanel:
-    """Draw a panel, and write it to figures/."""
+def _drawn(
+    workspace: Workspace, name: str, panel: Panel, fitted: Callable[[str], str] = lambda text: text
+) -> DrawnPanel:
+    """Draw a panel, and write it to figures/; its caption fitted to the study."""
     svg = draw(panel.chart)
     write_atomically(workspace.root / "figures" / f"{file_name(name, panel.name)}.svg", svg)
     return DrawnPanel(
         name=panel.name,
         title=panel.title,
-        summary=panel.summary,
+        summary=fitted(panel.summary),
         svg=svg,
         group=panel.group,
         secondary=panel.secondary,
@@ -193,7 +199,8 @@ def _section(
     optional = [table for table, columns in result.columns.items() if any(c.dtype == "png" for c in columns)]
     optional += getattr(module, "MAY_BE_EMPTY", ())
     if not any(result.tables[table].is_empty() for table in module.TABLES if table not in optional):
-        panels = [_drawn(workspace, name, panel) for panel in module.panels(result.tables)]
+        fitted = in_words_of(plan.study)
+        panels = [_drawn(workspace, name, panel, fitted) for panel in module.panels(result.tables)]
     tables = {table: result.readable(table) for table in result.tables}
     return Section(
         name=name,

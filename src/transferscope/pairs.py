@@ -7,9 +7,10 @@ initialization of seed 0), "P" or "RI 1".
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 from transferscope.analysis import Column
 from transferscope.config import AnalysisConfig, Study
@@ -45,6 +46,9 @@ PAIR_COLUMNS: tuple[Column, ...] = (
     Column("seed_b", "int", "Seed of the second instance; null for P"),
 )
 """Columns that say which pair a row is about."""
+NAME_COLUMN = "instance"
+NAME_COLUMNS = ("a", "b", NAME_COLUMN, "judge")
+"""Columns that hold names of instances, in every table."""
 
 _NAME = re.compile(r"(P-T|RI-T|RI|P)(?: (\d+))?(?: from init (\d+))?")
 
@@ -139,6 +143,19 @@ def pairs(names: Iterable[str]) -> list[Pair]:
             found.append(Pair(kind, a.name, b.name, a.seed, b.seed))
     order = {kind: i for i, kind in enumerate(PAIR_KINDS)}
     return sorted(found, key=lambda pair: order[pair.kind])
+
+
+def given_names(study: Study) -> dict[str, str]:
+    """The name that the user gave, by the one that analyses use, as "P-T 0"; empty where all are trained here."""
+    return {
+        Instance(KIND_NAMES[given.kind], number).name: name
+        for number, (name, given) in enumerate((study.instances or {}).items())
+    }
+
+
+def name_of(row: Mapping[str, Any]) -> str:
+    """The instance of a row that says kind and seed; by its own name where it has one, being given."""
+    return row.get(NAME_COLUMN) or Instance(row["kind"], row["seed"]).name
 
 
 def parse(name: str) -> Instance:

@@ -5,6 +5,7 @@ Imports no torch: planning, `plan` and `status` are quick.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from transferscope.data.base import ASSUMED, dataset_module, describe
 from transferscope.errors import BadInput
 from transferscope.fingerprint import sha256_of
 from transferscope.options import DatasetOptions, Frozen, NetworkOptions
+from transferscope.pairs import given_names
 from transferscope.runs import (
     KIND_NAMES,
     GivenRun,
@@ -60,7 +62,7 @@ def plan(study: Study) -> Plan:
     Raises:
         BadInput: an analysis asks for a checkpoint that the recipe doesn't keep.
     """
-    planner = _Planner()
+    planner = _Planner(given_names(study))
     cells: list[PlannedCell] = []
     problems: list[str] = []
     for name, config in study.analyses.items():
@@ -83,7 +85,8 @@ def plan(study: Study) -> Plan:
 class _Planner:
     """Collects tasks, inputs before what reads them, each key once."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: Mapping[str, str]) -> None:
+        self._names = names
         self.tasks: dict[str, Task] = {}
         self._data_keys: dict[DatasetOptions, str] = {}
         self._run_keys: dict[Run, str] = {}
@@ -204,13 +207,12 @@ class _Planner:
         if modules:
             spec["modules"] = sorted(modules)
         key = canonical_key("measure", analysis_module(analysis).VERSION, spec)
-        where = ", ".join(dict.fromkeys(str(value) for value in cell.keys.values() if value is not None))
         self._add(
             Task(
                 kind="measure",
                 key=key,
                 inputs=tuple(dict.fromkeys([data, *weights.values()])),
-                title=f"{analysis} {where}",
+                title=f"{analysis} {_where(cell, self._names)}",
                 payload=Measurement(analysis=analysis, settings=settings, cell=cell, run_keys=weights),
                 cost=cell.cost * len(cell.subjects) * _sizes(cell.data)[1],
             )
@@ -219,6 +221,15 @@ class _Planner:
 
     def _add(self, task: Task) -> None:
         self.tasks.setdefault(task.key, task)
+
+
+def _where(cell: Cell, names: Mapping[str, str]) -> str:
+    """What a cell measures, in words: instances by name, without the seeds that are in it."""
+    keys = {key: value for key, value in cell.keys.items() if not key.startswith("seed_")}
+    if {"kind", "seed"} <= keys.keys():
+        keys["kind"] = f"{keys['kind']} {keys.pop('seed')}"
+    texts = (str(value) for value in keys.values() if value is not None)
+    return ", ".join(dict.fromkeys(names.get(text, text) for text in texts))
 
 
 def _trained_network(network: NetworkOptions) -> dict[str, Any]:

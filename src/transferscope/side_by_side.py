@@ -21,6 +21,7 @@ import yaml
 
 from transferscope.analysis import analysis_module, analysis_names
 from transferscope.errors import BadInput
+from transferscope.pairs import NAME_COLUMN
 from transferscope.report.differences import ReadStudy, claim_pairs, differences, warnings
 from transferscope.sheets import csv_text
 from transferscope.store import write_atomically
@@ -143,7 +144,8 @@ def _tables(folder: Path, analysis: str) -> dict[str, pl.DataFrame]:
                 f"{folder}: its table {name} is not there or of another version. Draw it again with: "
                 f"transferscope report {folder}"
             )
-        tables[name] = table.select(names)
+        # networks that were given have a column for their names where others have only kind and seed
+        tables[name] = table.select([*names, *({NAME_COLUMN} & set(table.columns) - set(names))])
     return tables
 
 
@@ -157,7 +159,7 @@ def _tables_of_both(studies: Sequence[ReadStudy]) -> dict[str, pl.DataFrame]:
             for name, table in tables.items():
                 kept = table.select(pl.lit(study.label).alias("study"), pl.all().exclude(pl.Binary))
                 parts.setdefault(name, []).append(kept)
-    return {name: pl.concat(own) for name, own in parts.items()}
+    return {name: pl.concat(own, how="diagonal") for name, own in parts.items()}
 
 
 def _document(

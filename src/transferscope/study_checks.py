@@ -13,6 +13,9 @@ from transferscope.model_errors import Problem
 from transferscope.options import DatasetOptions, MeanStd
 from transferscope.yaml_positions import KeyPath
 
+P_NAME = "P"
+"""What tables and figures call the pre-trained weights."""
+
 
 def study_problems(study: Study) -> list[Problem]:
     """All that can be found without decoding an image or importing torch."""
@@ -63,7 +66,10 @@ def _described(options: DatasetOptions, path: KeyPath, problems: list[Problem]) 
 
 
 def _wrong_source(study: Study) -> Iterator[Problem]:
-    """Given weights that aren't there, or a network whose package isn't."""
+    """Given weights that aren't there, a name that is taken, or a network whose package isn't there."""
+    if study.source is not None and P_NAME in (study.instances or {}):
+        text = f"{P_NAME} is what the networks were started from; give this one another name"
+        yield Problem(("instances", P_NAME), text)
     given: list[tuple[KeyPath, Weights | None]] = [
         (("instances", name, "weights"), instance.weights)
         for name, instance in (study.instances or {}).items()

@@ -198,7 +198,8 @@ def _sections(data: Mapping[str, Any]) -> Iterator[_Section]:
     users: list[tuple[KeyPath, Any]] = [(("source",), data.get("source"))]
     users += [(("targets", name), target) for name, target in _items(data.get("targets"))]
     for path, user in users:
-        if isinstance(user, dict) and "data" in user:
+        is_left_out = path == ("source",) and isinstance(user, dict) and user.get("data") is None
+        if isinstance(user, dict) and "data" in user and not is_left_out:
             yield _Section((*path, "data"), "dataset", _dataset_model, DatasetOptions)
     for name, _ in _items(data.get("analyses")):
         yield _Section(("analyses", name), None, _analysis_model, AnalysisConfig)

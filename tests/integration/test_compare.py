@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -76,8 +77,13 @@ def files(trained: TinyRun, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     return {**found, "b": folder / "b.pt"}
 
 
+GIVEN = {"P-T 0": "lr-low", "P-T 1": "seed 1", "RI-T 2": "baseline"}
+"""What the user calls the instances; one name has a word in it that the report uses too."""
+
+
 def same(left: pl.DataFrame, right: pl.DataFrame, columns: list[str]) -> None:
-    """Equal rows for the pairs that both have."""
+    """Equal rows for the pairs that both have, those on the left by their given names."""
+    right = right.with_columns(pl.col("a", "b").replace(GIVEN))
     keys = [
         name for name in ("a", "b", "module", "definition", "checkpoint", "scope") if name in left.columns
     ]
@@ -91,15 +97,15 @@ def test_given_instances_have_the_numbers_of_the_study_that_trained_them(
     found = compare(
         model="fixup_resnet",
         data=DATA,
-        instances={name: files[name] for name in "abc"},
+        instances=dict(zip(GIVEN.values(), (files[name] for name in "abc"), strict=True)),
         init=files["init"],
-        from_scratch=["c"],
+        from_scratch=["baseline"],
         overrides=SETTINGS,
         out=tmp_path,
     )
     assert found.exit_code == 0
     ours = {path.stem: pl.read_parquet(path) for path in (trained.out / "tables").glob("*.parquet")}
-    pairs = [("P-T 0", "P-T 1"), ("P-T 0", "RI-T 2"), ("P-T 1", "RI-T 2")]
+    pairs = [("lr-low", "baseline"), ("lr-low", "seed 1"), ("seed 1", "baseline")]
     assert found.tables["barriers"].select("a", "b").unique().sort("a", "b").rows() == pairs
     trained_pairs = found.tables["parameter_distance"].filter(pl.col("b") != "P")
     same(trained_pairs, ours["parameter_distance"], ["distance", "relative"])
@@ -108,9 +114,18 @@ def test_given_instances_have_the_numbers_of_the_study_that_trained_them(
     )
     same(found.tables["mistakes"], ours["mistakes"], ["both_wrong", "only_a", "only_b", "kappa"])
     assert set(found.tables["criticality"]["kind"]) == {"P-T"}
-    text = found.report.read_text()
-    assert "P-T 1 is b" in text
-    assert "RI-T 2 is c" in text
+    assert found.tables["criticality_freezing"]["instance"].unique().sort().to_list() == ["lr-low", "seed 1"]
+    # the user's names everywhere, and no other: tables, figures, captions, the chart of tasks
+    written = [found.report, *(tmp_path / "figures").glob("*.svg"), *(tmp_path / "tables").glob("*.csv")]
+    for path in written:
+        assert re.search(r"\b(P-T|RI-T) \d", path.read_text()) is None, path
+    text = re.sub("</?span[^>]*>", "", found.report.read_text())
+    assert "P-T: lr-low (" in text
+    assert "maps of seed 1" not in text  # the maps are of the first
+    assert "maps of lr-low" in text
+    assert "from 2 P-T and 1 RI-T" in text
+    assert "2 networks; at least 3 are needed" in text
+    assert list(found.study.instances or ()) == [*GIVEN.values()]  # the study file is read again
 
 
 def test_without_the_init_there_is_no_criticality(files: dict[str, Path], tmp_path: Path) -> None:

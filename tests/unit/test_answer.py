@@ -46,7 +46,7 @@ def reuse(
 
 
 def on_page(tables: Tables, seeds: int = 3, findings: Sequence[Finding] = ()) -> Answer:
-    study: Any = SimpleNamespace(seeds=tuple(range(seeds)))
+    study: Any = SimpleNamespace(seeds=tuple(range(seeds)), instances=None)
     return answer(study, tables, findings)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from transferscope.analysis import Panel
+from transferscope.pairs import name_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -28,13 +29,13 @@ def maps(table: pl.DataFrame, target: str) -> list[Panel]:
     part = table.filter((pl.col("seed") == seed) & (pl.col("split") == "train"))
     drawn = []
     for (kind, scale), rows in part.group_by(["kind", "scale"], maintain_order=True):
-        units = SCALE_NAMES[str(scale)]
+        units, name = SCALE_NAMES[str(scale)], name_of(rows.row(0, named=True))
         drawn.append(
             Panel(
                 name=f"map-{scale}-{str(kind).lower().replace('-', '_')}-{target}",
-                title=f"{target}: maps of {kind} {seed}, noise in {units}",
+                title=f"{target}: maps of {name}, noise in {units}",
                 chart=_grid_of_maps(rows, module_order(rows)),
-                summary=f"Training metric of {kind} {seed} on {target}, a map a module: place between init (0) and "
+                summary=f"Training metric of {name} on {target}, a map a module: place between init (0) and "
                 f"final (1) across, scale of the noise in {units} upward; mean over the draws of the noise.",
                 secondary=scale == "relative",
             )

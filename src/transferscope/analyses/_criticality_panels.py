@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from transferscope.analyses._bands import BAND, BAND_OPACITY, STROKE, over_pairs, with_band
 from transferscope.analyses._criticality_maps import maps, module_order, path
 from transferscope.analysis import Panel
+from transferscope.pairs import name_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -161,7 +162,7 @@ def _freezing(table: pl.DataFrame, order: Sequence[str], target: str) -> Panel:
     chosen = table.filter(pl.col("chosen"))
     rows, cells = [], []
     for row in chosen.iter_rows(named=True):
-        name = f"{row['kind']} {row['seed']}, {row['order']}"
+        name = f"{name_of(row)}, {row['order']}"
         left = row["modules"].split(", ")
         ends = f"({_points(-row['test_drop_high'])} to {_points(-row['test_drop_low'])})"
         cost = NOTHING if left == [NOTHING] else f"{_points(-row['test_drop'])} {ends}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -237,8 +238,12 @@ def _mean_cka(rows: pl.DataFrame, kind: str) -> float:
 
 def _room(table: pl.DataFrame) -> str:
     """The two ends of the scale, in words."""
-    floor, ceiling = (_mean_cka(table, kind) for kind in ("RI & RI", "P-T & P-T"))
-    said = f"RI & RI {floor:.2f}, P-T & P-T {ceiling:.2f}."
+    ends = {kind: _mean_cka(table, kind) for kind in ("RI & RI", "P-T & P-T")}
+    floor, ceiling = ends.values()
+    said = ", ".join(
+        f"{kind} {'not measured' if math.isnan(end) else f'{end:.2f}'}" for kind, end in ends.items()
+    )
+    said += "."
     return f"{said} Two P-T are no more alike than two untrained networks." if ceiling <= floor else said
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import polars as pl
@@ -25,6 +26,7 @@ from transferscope.report.phrases import (
 )
 from transferscope.report.place import basin, place
 from transferscope.report.plain import plain_summary
+from transferscope.runs import KIND_NAMES
 
 Tables = Mapping[str, Mapping[str, pl.DataFrame]]
 Part = tuple[str, Headline | None]
@@ -67,8 +69,16 @@ def _tally(study: Study, findings: Sequence[Finding]) -> str:
             )
             texts.append(f"of {whose} {counted(len(own), 'claim')}, {', '.join(counts)}")
     text = "; ".join(texts)
-    seeds = f"from {counted(len(study.seeds), 'seed')} a kind"
+    seeds = f"from {_instances(study)}"
     return f"{text[:1].upper()}{text[1:]}, {seeds}." if text else f"No claim was tested, {seeds}."
+
+
+def _instances(study: Study) -> str:
+    """How many networks there are of each kind."""
+    if study.instances is None:
+        return f"{counted(len(study.seeds), 'seed')} a kind"
+    counts = Counter(KIND_NAMES[given.kind] for given in study.instances.values())
+    return listed([f"{count} {kind}" for kind, count in counts.items()])
 
 
 def _gain(tables: Tables) -> Part:

@@ -126,3 +126,5 @@ class ReportContent:
     """The study as resolved."""
     provenance: Mapping[str, Any]
     """versions, hardware, seeds, command, and `tasks`: a list of {title, kind, seconds, cached}."""
+    over: str = "seed"
+    """What intervals are over: a seed, or a network where these were given."""
