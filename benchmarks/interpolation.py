@@ -1,4 +1,4 @@
-"""Loss and accuracy on the lines between 4 networks: 6 pairs x 21 alphas, 512 images of 32 px.
+"""Loss and accuracy on the lines between 4 networks: 6 pairs x 21 alphas, 2,000 images of 32 px (JPEG: 512).
 
 The running statistics of BatchNorm are the same in all four, so that the ways, which treat them differently,
 can agree; that costs nobody anything.
@@ -26,7 +26,7 @@ from transferscope.metrics.path import paths
 
 JOB = "interpolation"
 MODULE = "loss_landscapes"
-NUM_CLASSES, BATCH_SIZE, WIDTH = 10, 256, 8
+NUM_CLASSES, BATCH_SIZE, WIDTH = 10, 128, 4
 OURS, FOLDED, PAPER = "paths", "paths, folded and channels_last", "the paper's way"
 NAMES = "abcd"
 TOLERANCE = 1e-4
@@ -40,7 +40,7 @@ def run(size: Size, rounds: int) -> Result:
 
 
 def cases(size: Size) -> Iterator[Case]:
-    n, num_alphas, names = (512, 21, NAMES) if size == "full" else (64, 5, NAMES[:3])
+    n, num_jpegs, num_alphas, names = (2000, 512, 21, NAMES) if size == "full" else (64, 64, 5, NAMES[:3])
     alphas = torch.linspace(0, 1, num_alphas, dtype=torch.float64).tolist()
     jpegs = _jpegs(n)
     labels = torch.arange(n) % NUM_CLASSES
@@ -48,7 +48,8 @@ def cases(size: Size) -> Iterator[Case]:
     states = _states(names, inputs[:256])
     pairs = list(itertools.combinations(names, 2))
     where = f"{len(pairs)} pairs x {num_alphas} alphas"
-    common = {"states": states, "pairs": pairs, "alphas": alphas, "labels": labels}
+    weights = {"states": states, "pairs": pairs, "alphas": alphas}
+    common = {**weights, "labels": labels}
     theirs = partial(_loss_landscapes, inputs=inputs, **common)
     yield Case(
         name=f"cached images, {where}",
@@ -62,13 +63,14 @@ def cases(size: Size) -> Iterator[Case]:
         ],
         agree=lambda found: largest_difference(found, OURS, TOLERANCE),
     )
+    files, fewer = jpegs[:num_jpegs], {**weights, "labels": labels[:num_jpegs]}
     yield Case(
         name=f"JPEG files, {where}",
         ours=[
-            Candidate(name=OURS, run=lambda: _ours(_normalized(_decoded(jpegs)), fold=False, **common)),
-            Candidate(name=FOLDED, run=lambda: _ours(_normalized(_decoded(jpegs)), fold=True, **common)),
+            Candidate(name=OURS, run=lambda: _ours(_normalized(_decoded(files)), fold=False, **fewer)),
+            Candidate(name=FOLDED, run=lambda: _ours(_normalized(_decoded(files)), fold=True, **fewer)),
         ],
-        peers=[Candidate(name=PAPER, run=lambda: _papers(_Files(jpegs, labels), **common))],
+        peers=[Candidate(name=PAPER, run=lambda: _papers(_Files(files, fewer["labels"]), **fewer))],
         agree=lambda found: largest_difference(found, OURS, TOLERANCE),
     )
 

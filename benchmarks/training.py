@@ -1,7 +1,8 @@
 """Steps of training: ours, a plain loop with the same settings, and forward, backward and optimizer alone.
 
-The plain loop has its images normalised in memory beforehand, a DataLoader in this process, PyTorch's defaults for
-memory format and optimizer, and reads the loss at every step. Alone: one batch that never changes.
+All have their images normalised in memory beforehand, as ours does once in a training that augments nothing. The plain
+loop has a DataLoader in this process, PyTorch's defaults for memory format and optimizer, and reads the loss at every
+step. Alone: one batch that never changes; with and without clipping the gradient norm.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from transferscope.train.step import Stepper
 
 JOB = "training"
 OURS, PLAIN, ALONE = "Stepper", "a plain loop", "forward, backward and optimizer alone"
+CLIPPED = "forward, backward, clipping and optimizer alone"
 NUM_CLASSES = 10
 TOLERANCE = 2e-3
 """Of the losses, relative: memory formats sum in other orders, and training makes more of it."""
@@ -60,13 +62,19 @@ def _case(name: str, network: NetworkOptions, recipe: Recipe, side: int, steps: 
         return model.train()
 
     inputs = normalize(images, "per_image")
+    laid_out = inputs.contiguous(memory_format=torch.channels_last)
+    peers = [
+        Candidate(name=PLAIN, run=lambda: _plain(new(plain), recipe, inputs, labels)),
+        Candidate(name=ALONE, run=lambda: _alone(new(last), recipe, inputs, labels, clips=False)),
+    ]
+    if recipe.clip_norm is not None:
+        peers.append(
+            Candidate(name=CLIPPED, run=lambda: _alone(new(last), recipe, inputs, labels, clips=True))
+        )
     return Case(
         name=f"{name}, {steps} steps" if steps > 1 else name,
-        ours=[Candidate(name=OURS, run=lambda: _ours(new(last), recipe, images, labels))],
-        peers=[
-            Candidate(name=PLAIN, run=lambda: _plain(new(plain), recipe, inputs, labels)),
-            Candidate(name=ALONE, run=lambda: _alone(new(last), recipe, inputs, labels)),
-        ],
+        ours=[Candidate(name=OURS, run=lambda: _ours(new(last), recipe, laid_out, labels))],
+        peers=peers,
         agree=_agree,
     )
 
@@ -76,8 +84,6 @@ def _ours(model: nn.Module, recipe: Recipe, images: Tensor, labels: Tensor) -> l
     steps = len(images) // size
     generator = torch.Generator().manual_seed(0)
     stepper = Stepper(model, recipe, num_steps=steps, normalization="per_image", generator=generator)
-    # as the training loop does where nothing varies the images
-    images = normalize(images, "per_image").contiguous(memory_format=torch.channels_last)
     order = torch.arange(len(images))
     losses = []
     for step in range(steps):
@@ -109,16 +115,18 @@ def _plain(model: nn.Module, recipe: Recipe, inputs: Tensor, labels: Tensor) -> 
     return losses
 
 
-def _alone(model: nn.Module, recipe: Recipe, inputs: Tensor, labels: Tensor) -> list[float]:
+def _alone(model: nn.Module, recipe: Recipe, inputs: Tensor, labels: Tensor, *, clips: bool) -> list[float]:
     optimizer = optimizer_for(model, recipe)
     set_rate(optimizer, recipe, 0, 1)
-    size = recipe.batch_size
+    size, parameters = recipe.batch_size, list(model.parameters())
     batch, target = inputs[:size].contiguous(memory_format=torch.channels_last), labels[:size]
     losses = []
     for _ in range(len(inputs) // size):
         loss = nn.functional.cross_entropy(model(batch), target)
         optimizer.zero_grad()
         loss.backward()
+        if clips:
+            nn.utils.clip_grad_norm_(parameters, recipe.clip_norm or 0.0, foreach=True)
         optimizer.step()
         losses.append(loss.detach())
     return torch.stack(losses).tolist()

@@ -128,7 +128,7 @@ class Stepper:
             needed = own if mix is None else torch.cat([own, mix.partner[own]])
             rows = rows[needed.to(rows.device)]
             theta = None if theta is None else theta[needed]
-        inputs, known = images[rows].to(device), labels[rows].to(device)
+        inputs, known = _taken(images, rows).to(device), labels[rows].to(device)
         if theta is not None:
             inputs = warp(inputs, theta)
         if not inputs.is_floating_point():
@@ -179,6 +179,13 @@ class Stepper:
             return
         with WholeBatchStatistics(), nullcontext() if is_last else self._shared.no_sync():
             yield
+
+
+def _taken(images: Tensor, rows: Tensor) -> Tensor:
+    """Some of the images, in their memory format; channels_last ones, whole, in a third of the time of an index."""
+    if images.is_contiguous():
+        return images[rows]
+    return images.movedim(1, -1).index_select(0, rows.to(images.device)).movedim(-1, 1)
 
 
 def _shared(model: nn.Module) -> Any:
