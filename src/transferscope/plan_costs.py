@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from rich.table import Table
 
-from transferscope.execute.simulate import simulate
+from transferscope.execute.simulate import devices_at_once, simulate
 from transferscope.plan import Plan
 from transferscope.plan_tree import grouped
 from transferscope.progress import duration
@@ -70,6 +70,8 @@ def simulated_table(
         )
     chain = duration(seconds(alone.critical_path, throughput))
     table.caption = f"The longest chain of tasks takes {chain}: no number of devices gets below it."
+    if any(devices_at_once(task) > 1 for task in plan.graph):
+        table.caption += " A training of num_workers N is taken to need N devices for 1/N of its time."
     return table
 
 

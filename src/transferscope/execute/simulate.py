@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from transferscope.execute.local import Event
 from transferscope.execute.run import execute
+from transferscope.runs import Run
 from transferscope.task import Graph, Task
 
 
@@ -19,16 +20,18 @@ class Simulated:
     makespan: float
     """From the first task's start to the last one's end."""
     critical_path: float
-    """Cost of the longest chain of tasks: no number of devices gets below it."""
+    """Time of the longest chain of tasks: no number of devices gets below it."""
     busy: float
     """Share of the devices' time that is spent on tasks, 0 to 1; 1 where nothing is left to do."""
 
 
 def simulate(graph: Graph, num_devices: int, done: Collection[str] = ()) -> Simulated:
-    """Schedule a graph on devices that each take one task at a time, longest chain first.
+    """Schedule a graph on devices, longest chain first.
 
-    Every task takes its estimated cost on any device; reading, writing and starting take nothing. The loop is
-    the one that runs studies, so that the order is theirs.
+    A task takes one device for its estimated cost. A training of `num_workers` N is assumed to take N at once for
+    1/N of it, that is, to lose nothing; where there are fewer devices, all of them. It begins when so many are
+    free, and tasks that find room may pass it meanwhile, as on Ray. Reading, writing and starting take nothing.
+    The loop is the one that runs studies, so that the order is theirs.
 
     Args:
         graph: the tasks.
@@ -38,16 +41,27 @@ def simulate(graph: Graph, num_devices: int, done: Collection[str] = ()) -> Simu
     if num_devices < 1:
         raise ValueError(f"num_devices must be at least 1, got {num_devices}")
     devices = _VirtualDevices(num_devices)
-    execute(graph, _Finished(frozenset(done)), devices, _Silent())
+    execute(_timed(graph, num_devices), _Finished(frozenset(done)), devices, _Silent())
     to_do = graph.needed(done)
     total = sum(task.cost for task in to_do)
     idle = {task.key for task in graph} - {task.key for task in to_do}
+    longest = _timed(graph, max(map(devices_at_once, graph), default=1)).critical_paths(idle)
     return Simulated(
         num_devices=num_devices,
         makespan=devices.now,
-        critical_path=max(graph.critical_paths(idle).values(), default=0.0),
+        critical_path=max(longest.values(), default=0.0),
         busy=total / (devices.now * num_devices) if devices.now else 1.0,
     )
+
+
+def devices_at_once(task: Task) -> int:
+    """How many devices a task asks for."""
+    return task.payload.recipe.num_workers if isinstance(task.payload, Run) else 1
+
+
+def _timed(graph: Graph, num_devices: int) -> Graph:
+    """The graph with the time that each task takes on so many devices as its cost."""
+    return Graph(replace(task, cost=task.cost / min(devices_at_once(task), num_devices)) for task in graph)
 
 
 class _VirtualDevices:
@@ -56,17 +70,38 @@ class _VirtualDevices:
     def __init__(self, slots: int) -> None:
         self.slots = slots
         self.now = 0.0
-        self._running: list[tuple[float, str]] = []
+        self._free = slots
+        self._waiting: list[Task] = []
+        self._running: list[tuple[float, str, int]] = []
 
     def submit(self, task: Task) -> None:
-        heapq.heappush(self._running, (self.now + task.cost, task.key))
+        self._waiting.append(task)
+        self._start()
 
     def events(self) -> Iterator[Event]:
-        self.now, key = heapq.heappop(self._running)
-        yield Event(key=key, what="done")
+        self.now = self._running[0][0]
+        ended = []
+        while self._running and self._running[0][0] == self.now:
+            _, key, width = heapq.heappop(self._running)
+            self._free += width
+            ended.append(key)
+        self._start()
+        for key in ended:
+            yield Event(key=key, what="done")
 
     def close(self) -> None:
         pass
+
+    def _start(self) -> None:
+        """Begin what was handed over and fits, in that order."""
+        waiting, self._waiting = self._waiting, []
+        for task in waiting:
+            width = min(devices_at_once(task), self.slots)
+            if width > self._free:
+                self._waiting.append(task)
+                continue
+            self._free -= width
+            heapq.heappush(self._running, (self.now + task.cost, task.key, width))
 
 
 @dataclass(frozen=True)
