@@ -4,6 +4,7 @@ What is under the URL is the truth:
 
     results/<key>/<upload>/...   the files of one upload; none is ever written twice
     markers/<key>.json           what was noted, each file's size and checksum, and which upload; written last
+    studies/<id>.json            where the URL is a shared folder: keys of the results that an --out folder refers to
 
 Object stores have no rename, so the marker alone makes a result visible: a killed upload shows nothing, and two
 uploads of one key are each whole. Every machine has a folder, a `Store`, with the results that were made or used
@@ -18,9 +19,9 @@ import json
 import os
 import socket
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -39,7 +40,7 @@ FETCHES = 16
 
 def open_store(root: Path, url: str | None = None) -> Store:
     """The store of a folder: under this URL, else under the one that it was last used with, else the folder's own."""
-    url = url or _remembered(root)
+    url = url or remembered_url(root)
     return Store(root) if url is None else RemoteStore(root, url)
 
 
@@ -101,7 +102,7 @@ class RemoteStore(Store):
         there = self.present(keys)
         unknown = [_marker_name(key) for key in sorted(there - self._noted.keys())]
         for name, data in self._there.read_all(unknown).items():
-            noted = _parsed(data)
+            noted = parsed_marker(data)
             if noted is not None:
                 self._noted[name.removeprefix("markers/").removesuffix(".json")] = noted
         return {key: self.info(key) for key in sorted(there) if key in self._noted}
@@ -136,10 +137,28 @@ class RemoteStore(Store):
     def share(self, keys: Iterable[str]) -> None:
         """Upload those of these results that are here and not there: of a run without the URL, or cut off from it."""
         keys = list(keys)
+        self._refer_to(keys)
         there = self.present(keys)
         for key in keys:
             if key not in there and self._here.has(key) and not self._here.flaw(key):
                 self._upload(key)
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Nothing in this store is cleaned away meanwhile; nor in the shared folder, where it has one."""
+        with ExitStack() as stack:
+            for store in {id(store): store for store in (self._here, self._claimer)}.values():
+                stack.enter_context(store.in_use())
+            yield
+
+    def _refer_to(self, keys: Sequence[str]) -> None:
+        """Note in a shared folder what the study of this machine's folder needs, so that no `clean` removes it."""
+        if self._claimer is self._here:
+            return
+        host, folder = socket.gethostname(), str(self.root.resolve())
+        name = hashlib.sha256(f"{host}:{folder}".encode()).hexdigest()[:16]
+        noted = {"host": host, "folder": folder, "keys": sorted(keys)}
+        self._there.write(f"studies/{name}.json", json.dumps(noted).encode())
 
     def flaw(self, key: str) -> str:
         """What was wrong with a result that was taken out, or is wrong with the one on this machine."""
@@ -175,7 +194,7 @@ class RemoteStore(Store):
 
     def _marker(self, key: str) -> dict[str, Any] | None:
         data = self._there.read(_marker_name(key))
-        noted = None if data is None else _parsed(data)
+        noted = None if data is None else parsed_marker(data)
         if noted is not None:
             self._noted[key] = noted
         return noted
@@ -220,7 +239,7 @@ class RemoteStore(Store):
     def _taken_out(self, key: str, upload: str | None, reason: str) -> Damaged:
         """A damaged result is not there any more, unless another has taken its place already."""
         data = self._there.read(_marker_name(key))
-        now = None if data is None else _parsed(data)
+        now = None if data is None else parsed_marker(data)
         if data is not None and (now is None or now["upload"] == upload):
             self._there.remove(_marker_name(key))
         self._forget(key)
@@ -259,8 +278,8 @@ def _marker_name(key: str) -> str:
     return f"markers/{key}.json"
 
 
-def _parsed(data: bytes) -> dict[str, Any] | None:
-    """A marker; None where it is not whole, or names files outside of its result."""
+def parsed_marker(data: bytes) -> dict[str, Any] | None:
+    """A marker under a URL; None where it is not whole, or names files outside of its result."""
     noted = unsealed(data.decode(errors="replace"))
     if (
         noted is None
@@ -273,7 +292,8 @@ def _parsed(data: bytes) -> dict[str, Any] | None:
     return noted if inside and set(noted["checksums"]) == set(noted["files"]) else None
 
 
-def _remembered(root: Path) -> str | None:
+def remembered_url(root: Path) -> str | None:
+    """The URL that a store's folder was last used with."""
     try:
         return json.loads((root / REMEMBERED).read_text())["url"]
     except (OSError, ValueError, KeyError, TypeError):

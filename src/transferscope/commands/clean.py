@@ -4,38 +4,28 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from transferscope.commands.clean_shared import unused_under, why_not
+from transferscope.commands.unused import STOPPED, Unused
 from transferscope.errors import BadInput
 from transferscope.plan import plan
+from transferscope.remote_store import remembered_url
 from transferscope.store import Store
 from transferscope.study_file import load_study
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-STOPPED = "unfinished"
-"""Kind of what a training left that was stopped."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Unused:
-    """Something that no study refers to."""
-
-    run: Path
-    kind: str
-    title: str
-    num_bytes: int
-    remove: Callable[[], None]
-
 
 def clean(folder: Path, *, remove: bool, as_json: bool = False, console: Console) -> None:
     """Show what lies in the results of a run, or of all runs below a folder, that their studies don't refer to.
+
+    Where these runs share results in a folder, what no study that was run with it refers to is shown as well.
 
     Args:
         folder: the --out folder of a run, or a folder that holds some.
@@ -50,31 +40,39 @@ def clean(folder: Path, *, remove: bool, as_json: bool = False, console: Console
     if not studies:
         raise BadInput(f"{folder} holds no run: there is no study.yaml beside a store. Name an --out folder.")
     with ExitStack() as stack:
-        found: list[_Unused] = []
+        found: list[Unused] = []
+        needed: dict[str, set[str]] = {}
         for path in studies:
             store = Store(path.parent / "store")
             stack.enter_context(store.unused())
-            found += _unused(path, store)
+            keys = {task.key for task in plan(load_study(path)).graph}
+            found += _unused(path.parent, store, keys)
+            url = remembered_url(store.root)
+            if url is not None:
+                needed.setdefault(url, set()).update(keys)
+        for url, keys in sorted(needed.items()):
+            found += unused_under(url, keys, stack)
+        untouched = [reason for reason in map(why_not, sorted(needed)) if reason]
         if not as_json:
             _show(found, folder, console, removing=remove)
+            for reason in untouched:
+                console.print(reason, highlight=False, markup=False, soft_wrap=True)
         if remove:
             for each in found:
                 each.remove()
     if as_json:
-        print(_document(found, removed=remove))
+        print(_document(found, untouched, removed=remove))
     elif remove:
         console.print(f"removed {_total(found)}", highlight=False)
 
 
-def _unused(study: Path, store: Store) -> list[_Unused]:
-    """Results and stopped trainings of a run that its study doesn't refer to."""
+def _unused(run: Path, store: Store, keys: set[str]) -> list[Unused]:
+    """Results and stopped trainings of a run that are none of these keys'."""
     from transferscope.execute.snapshot_folders import unfinished_trainings
 
-    run = study.parent
-    keys = {task.key for task in plan(load_study(study)).graph}
     results = [
-        _Unused(
-            run=run,
+        Unused(
+            place=str(run),
             kind=stored.kind,
             title=stored.title,
             num_bytes=stored.num_bytes,
@@ -83,8 +81,8 @@ def _unused(study: Path, store: Store) -> list[_Unused]:
         for stored in store.unreferenced(keys)
     ]
     stopped = [
-        _Unused(
-            run=run,
+        Unused(
+            place=str(run),
             kind=STOPPED,
             title=f"training {place.name[:16]}",
             num_bytes=size,
@@ -95,15 +93,18 @@ def _unused(study: Path, store: Store) -> list[_Unused]:
     return [*results, *stopped]
 
 
-def _show(found: Sequence[_Unused], folder: Path, console: Console, *, removing: bool) -> None:
+def _show(found: Sequence[Unused], folder: Path, console: Console, *, removing: bool) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(title="Results that no study here refers to", title_justify="left")
     for column in ("run", "kind", "result"):
         table.add_column(column)
     table.add_column("MB", justify="right")
     for each in found:
-        table.add_row(str(each.run), each.kind, each.title, f"{each.num_bytes / 1e6:,.1f}")
+        # as text: titles of others' results may look like markup
+        row = (each.place, each.kind, each.title, f"{each.num_bytes / 1e6:,.1f}")
+        table.add_row(*map(Text, row))
     if found:
         console.print(table)
     if not removing:
@@ -111,16 +112,20 @@ def _show(found: Sequence[_Unused], folder: Path, console: Console, *, removing:
         console.print(f"{_total(found)}{hint}", highlight=False, soft_wrap=True)
 
 
-def _total(found: Sequence[_Unused]) -> str:
+def _total(found: Sequence[Unused]) -> str:
     total = f"{len(found)} results, {sum(each.num_bytes for each in found) / 1e6:,.1f} MB"
     stopped = sum(each.kind == STOPPED for each in found)
     return f"{total}, {stopped} of them trainings that were stopped" if stopped else total
 
 
-def _document(found: Sequence[_Unused], *, removed: bool) -> str:
+def _document(found: Sequence[Unused], untouched: Sequence[str], *, removed: bool) -> str:
     results = [
-        {"run": str(each.run), "kind": each.kind, "title": each.title, "bytes": each.num_bytes}
-        for each in found
+        {"run": each.place, "kind": each.kind, "title": each.title, "bytes": each.num_bytes} for each in found
     ]
-    document = {"removed": removed, "bytes": sum(each.num_bytes for each in found), "results": results}
+    document = {
+        "removed": removed,
+        "bytes": sum(each.num_bytes for each in found),
+        "results": results,
+        "untouched": list(untouched),
+    }
     return json.dumps(document, indent=1)
