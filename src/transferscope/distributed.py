@@ -72,6 +72,8 @@ def train_study(study: Study, out: Path, *, device: str = "auto", keys: Sequence
         workspace.prepare(the_plan)
     ranks.told(0, where)
     with workspace.store.in_use():
+        if ranks.is_first:
+            workspace.store.share(task.key for task in the_plan.graph)
         computed = [task.title for task in tasks if _computed(task, workspace.store, where, ranks)]
     if is_ours:
         torch.distributed.destroy_process_group()
@@ -149,6 +151,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--key", action="append", default=[], help="beginning of the key of a training wanted"
     )
     given = parser.parse_args(arguments)
+    # Before torch is loaded: DDP would say in every process that all parameters are used. It is told to look because
+    # a network may leave out layers at random, which no look at one pass could rule out.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     from transferscope.errors import TaskFailed
 
     try:
