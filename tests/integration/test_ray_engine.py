@@ -8,9 +8,11 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from transferscope.errors import BadInput
 from transferscope.execute import ray_engine
 from transferscope.execute.local import Event
 from transferscope.options import DatasetOptions
+from transferscope.plan import plan
 from transferscope.remote_folder import StoreUnreachable
 from transferscope.remote_store import CACHE_VARIABLE
 from transferscope.store import Store
@@ -34,6 +37,7 @@ pytest.importorskip("ray", reason="Ray is not installed: pip install 'transfersc
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
 
 TIMEOUT_SECONDS = 120
+RESULTS = "store/objects/*/*/done.json"
 TOKEN = "not-to-be-seen-anywhere-0123456789abcdef"
 
 
@@ -110,17 +114,62 @@ def after(count: int, place: Path, pattern: str, act: Any) -> threading.Thread:
     return thread
 
 
-def ray_tasks() -> list[int]:
-    """Processes of this user that compute a task of ours, by Ray's name for them."""
+def ray_tasks(cluster: Any) -> list[int]:
+    """Processes of the cluster that compute a task of ours, by Ray's name for them."""
+    raylets = {
+        str(started.process.pid)
+        for node in cluster.list_all_nodes()
+        for started in node.all_processes["raylet"]
+    }
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             name = (folder / "cmdline").read_bytes().split(b"\0")[0]
+            parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
         except OSError:
             continue
-        if name.startswith((b"ray::train", b"ray::pre-train", b"ray::feature_reuse")):
+        ours = parent in raylets  # another cluster's may run on this machine as well
+        if ours and name.startswith((b"ray::train", b"ray::pre-train", b"ray::feature_reuse")):
             found.append(int(folder.name))
     return found
+
+
+def interrupted(
+    command: list[str], begun: str, count: int, wait: Callable[[], None] = lambda: None
+) -> tuple[int, str, float]:
+    """Press Ctrl-C so often once a line has been printed; exit code, all that was printed, seconds it took to end."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "transferscope", *command],
+        start_new_session=True,  # as a terminal does: the signal goes to all processes of the group
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"},
+    )
+    assert process.stdout is not None
+    try:
+        printed = ""
+        while begun not in printed:
+            line = process.stdout.readline()
+            assert line, printed
+            printed += line
+        wait()
+        start = time.monotonic()
+        for _ in range(count):
+            time.sleep(0.5)  # the next task is handed over after the line
+            os.killpg(process.pid, signal.SIGINT)
+        printed += process.communicate(timeout=TIMEOUT_SECONDS)[0]
+        return process.returncode, printed, time.monotonic() - start
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def within(seconds: float, holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def test_two_nodes_of_which_one_dies_give_the_same_tables(
@@ -128,7 +177,7 @@ def test_two_nodes_of_which_one_dies_give_the_same_tables(
 ) -> None:
     out = tmp_path / "out"
     remove = lambda: cluster.remove_node(second, allow_graceful=False)  # noqa: E731
-    killer = after(4, out, "store/objects/*/*/done.json", remove)
+    killer = after(4, out, RESULTS, remove)
     assert run_on(cluster, undisturbed, out) == 0
     killer.join()
     assert len(cluster.list_all_nodes()) == 1
@@ -146,7 +195,7 @@ def test_nodes_without_a_common_folder_and_a_killed_worker_give_the_same_tables(
     def kill() -> None:
         end = time.monotonic() + TIMEOUT_SECONDS
         while not killed and time.monotonic() < end:
-            for pid in ray_tasks():
+            for pid in ray_tasks(cluster):
                 os.kill(pid, signal.SIGKILL)
                 killed.append(pid)
 
@@ -167,6 +216,37 @@ def test_nodes_without_a_common_folder_and_a_killed_worker_give_the_same_tables(
     for folder in (out, shared, *cluster.caches):
         for path in folder.rglob("*"):
             assert path.is_dir() or TOKEN.encode() not in path.read_bytes()
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for what is left in /proc")
+def test_ctrl_c_once_finishes_what_is_under_way_and_twice_stops_now(cluster: Any, tmp_path: Path) -> None:
+    """Once with a Ray of the run's own, whose processes get the signal too; then twice on a cluster, which stays."""
+    document = tiny.document("parameter_distance", seeds=[0])
+    document["source"]["pretraining"] |= {"epochs": 1, "keep_epochs": []}
+    document["targets"] = {"digits": document["targets"]["digits"]}
+    document["training"] |= {"epochs": 300, "keep_epochs": []}
+    out, stamps = tmp_path / "out", lambda: {path: path.stat().st_mtime_ns for path in out.glob(RESULTS)}
+    command = ["run", str(tiny.write(tmp_path / "tiny.yaml", document)), "--out", str(out), "--engine", "ray"]
+
+    code, printed, _ = interrupted([*command, "--workers", "1"], "data rendered_digits", 1)
+    assert code == 130
+    assert "stopping as soon as the tasks under way are finished" in printed
+    assert len(re.findall(r"\] train ", printed)) == 1, (
+        "one was under way, and is finished; no other is begun"
+    )
+    assert "the same command goes on from here" in printed
+    finished = stamps()
+    assert len(finished) == 4
+
+    command += ["--address", cluster.address, "--set", "training.epochs=100000"]
+    under_way = lambda: within(TIMEOUT_SECONDS, lambda: bool(ray_tasks(cluster)))  # noqa: E731
+    code, printed, seconds = interrupted(command, "3 cached", 2, under_way)
+    assert code == 130
+    assert "the same command goes on from here" in printed
+    assert seconds < TIMEOUT_SECONDS / 4
+    within(TIMEOUT_SECONDS / 4, lambda: not ray_tasks(cluster))
+    assert stamps() == finished
+    assert not list(out.glob("store/unfinished/*"))
 
 
 def test_only_transient_errors_are_tried_again_and_progress_is_told(
@@ -258,3 +338,21 @@ def test_tasks_share_cpus_and_gpus(
 def test_a_task_that_fits_no_node_is_said(cluster: Any, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="no node of the cluster has room for a task of 1 CPU, 4 GPU"):
         ray_engine.RayCluster(Store(tmp_path), "cpu", address=cluster.address, num_gpus=4)
+
+
+def test_a_training_that_fits_no_node_fails_by_name(cluster: Any, tmp_path: Path) -> None:
+    """Ray itself would wait for a larger node for ever."""
+    document = tiny.document("parameter_distance", seeds=[0])
+    document["source"]["pretraining"]["epochs"] = 1
+    document["targets"] = {"digits": document["targets"]["digits"]}
+    document["training"]["num_workers"] = 2
+    graph = plan(load_study(tiny.write(tmp_path / "tiny.yaml", document))).graph
+    training = next(task for task in graph if task.title.startswith("train"))
+    executor = ray_engine.RayCluster(Store(tmp_path), "cpu", address=cluster.address)
+    try:
+        executor.submit(training)
+        (event,) = executor.events()
+    finally:
+        executor.close()
+    assert (event.key, event.what) == (training.key, "failed")
+    assert "num_workers 2 needs 2 CPU on one node" in event.reason

@@ -51,7 +51,7 @@ class RayCluster:
             store: where results go; without a URL, a folder that every node sees under the same path.
             device: where tasks compute.
             address: of a running cluster, as Ray takes it ("auto", "ray://host:10001", "host:6379"); without
-                one, Ray is started here and ended with the run.
+                one, that of Ray's variable RAY_ADDRESS; else Ray is started here and ended with the run.
             num_workers: CPUs of the Ray that is started here; all by default. Not with an address.
             num_cpus: CPUs that a task takes.
             num_gpus: GPUs that a task takes; a fraction lets tasks share one.
@@ -72,6 +72,7 @@ class RayCluster:
         )(_run)
         self._progress = self._ray.remote(_Progress).options(num_cpus=0, max_restarts=-1).remote()
         self._running: dict[Any, Task] = {}
+        self._refused: list[Event] = []
 
     @property
     def slots(self) -> int:
@@ -84,6 +85,16 @@ class RayCluster:
         """Hand a task to Ray."""
         count = task.payload.recipe.num_workers if isinstance(task.payload, Run) else 1
         needs = {"num_cpus": self._needs["CPU"] * count, "num_gpus": self._needs["GPU"] * count}
+        if not self._has_room(count):  # Ray would wait for such a node for ever
+            self._refused.append(
+                Event(
+                    key=task.key,
+                    what="failed",
+                    reason=f"num_workers {count} needs {self._asked(count)} on one node, and no node of the "
+                    "cluster has so much. Lower num_workers, or train it with torchrun; see docs/scaling.md.",
+                )
+            )
+            return
         handle = self._run.options(name=task.title, **needs).remote(
             task, self._store, self._device, self._progress
         )
@@ -93,6 +104,10 @@ class RayCluster:
         """Wait until something happens, and say what."""
         from ray.exceptions import RayError
 
+        if self._refused:
+            refused, self._refused = self._refused, []
+            yield from refused
+            return
         done: list[Any] = []
         while not done:
             done, _ = self._ray.wait(list(self._running), num_returns=1, timeout=POLL_S)
@@ -139,6 +154,7 @@ class RayCluster:
     def _connect(self, address: str | None, num_workers: int | None) -> None:
         import logging
 
+        address = address or os.environ.get("RAY_ADDRESS")  # Ray's own variable, which its jobs have
         # a run sends nothing to anyone unless the user says so
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
@@ -146,20 +162,28 @@ class RayCluster:
             options |= {"num_cpus": num_workers, "include_dashboard": False}
         try:
             _knock(address)
-            self._ray.init(address=address, **options)
+            # "local": Ray would otherwise take any cluster that somebody started on this machine
+            self._ray.init(address=address or "local", **options)
         except (OSError, ValueError, RuntimeError) as error:
             reason = str(error).strip().splitlines()[0]
             raise BadInput(
                 f"--engine ray: no cluster at {address or 'this machine'}: {reason} Give the --address of a "
                 "running one (ray status shows it), or none to start Ray here."
             ) from None
-        if not any(self._fits(node) for node in self._ray.nodes() if node["Alive"]):
+        if not self._has_room(1):
             self._ray.shutdown()
-            asked = ", ".join(f"{need:g} {name}" for name, need in self._needs.items() if need > 0)
-            raise BadInput(f"--engine ray: no node of the cluster has room for a task of {asked}.")
+            raise BadInput(f"--engine ray: no node of the cluster has room for a task of {self._asked(1)}.")
 
-    def _fits(self, node: dict[str, Any]) -> bool:
-        return all(node["Resources"].get(name, 0) >= need for name, need in self._needs.items())
+    def _has_room(self, count: int) -> bool:
+        """Whether a node, were it empty, has what a task of so many processes takes."""
+        return any(
+            all(node["Resources"].get(name, 0) >= count * need for name, need in self._needs.items())
+            for node in self._ray.nodes()
+            if node["Alive"]
+        )
+
+    def _asked(self, count: int) -> str:
+        return ", ".join(f"{count * need:g} {name}" for name, need in self._needs.items() if need > 0)
 
 
 class _Progress:
