@@ -66,6 +66,13 @@ WRAPPERS: dict[str, Any] = {
         "checkpoint": 1,
         "model": {f"module._orig_mod.model.{name}": tensor for name, tensor in state.items()},
     },
+    "a wrapper's own name for it": lambda state: {
+        "state_dict": {f"feature_extractor.body.{name}": tensor for name, tensor in state.items()}
+    },
+    "torch's average": lambda state: {
+        "n_averaged": torch.tensor(3),
+        **{f"module.{name}": tensor for name, tensor in state.items()},
+    },
     "half precision": lambda state: state,
 }
 
@@ -124,7 +131,8 @@ def test_a_file_that_would_run_code_is_refused_and_runs_none(tmp_path: Path, zip
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (b"", "is neither a safetensors file nor one that torch.save wrote"),
+        (b"", "is empty"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 44\n", "git lfs pull"),
         (b"PK\x03\x04 no archive", "is neither"),
         (
             b"\x10\x00\x00\x00\x00\x00\x00\x00{ no header",
@@ -165,6 +173,19 @@ def test_all_that_does_not_fit_is_named_at_once(tmp_path: Path) -> None:
         "key_map",
     ):
         assert part in str(caught.value)
+
+
+def test_of_two_networks_in_a_file_none_is_chosen(tmp_path: Path) -> None:
+    model = trained(PLAIN)
+    both = {
+        f"{who}.{name}": tensor
+        for who in ("encoder_q", "encoder_k")
+        for name, tensor in model.state_dict().items()
+    }
+    torch.save(both, tmp_path / "p.pt")
+    with pytest.raises(BadInput, match=r"unexpected: encoder_k\..*source.weights.key_map"):
+        given(tmp_path / "p.pt")
+    assert is_p(given(tmp_path / "p.pt", key_map={r"^encoder_q\.": "", "^encoder_k": None}), model)
 
 
 def test_other_names_are_mapped(tmp_path: Path) -> None:

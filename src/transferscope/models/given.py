@@ -24,6 +24,8 @@ from transferscope.options import NetworkOptions
 PREFIXES = ("module.", "model.", "net.", "network.", "backbone.", "encoder.", "base_model.", "base_encoder.")
 """What training scripts and wrappers put in front of a network's own names."""
 COMPILED = "_orig_mod."
+COUNTERS = ("n_averaged",)
+"""What `torch.optim.swa_utils.AveragedModel` saves beside the average."""
 SHOWN = 12
 """How many names of a kind a message lists."""
 
@@ -92,7 +94,9 @@ def match_state(
         BadInput: what doesn't fit outside the head, all at once.
     """
     own = {name: tensor.detach() for name, tensor in model.state_dict().items()}
-    state = _without_prefixes(mapped_names(given, key_map), own)
+    named = mapped_names(given, key_map)
+    plain = {name: tensor for name, tensor in named.items() if name not in COUNTERS or name in own}
+    state = _without_prefixes(plain, own)
     if not _fits(state, own, head):
         state = _filtered(state, model)
     body = {name for name in own if not is_under(name, head)}
@@ -118,6 +122,8 @@ def match_state(
             )
         elif shapes:
             mend = " Is the network the same, and are the channels and the image size?"
+        else:
+            mend = " Did the training diverge? Take weights of an earlier epoch."
         raise BadInput(
             f"the weights in {where} don't fit the network outside its head. " + "; ".join(said) + "." + mend
         )
@@ -156,7 +162,7 @@ def _without_prefixes(state: dict[str, Tensor], own: Mapping[str, Tensor]) -> di
         known = len(state.keys() & own.keys())
         cuts = [
             {name.removeprefix(prefix): tensor for name, tensor in state.items()}
-            for prefix in PREFIXES
+            for prefix in _prefixes_in(state, own)
             if any(name.startswith(prefix) for name in state)
         ]
         cuts = [cut for cut in cuts if len(cut) == len(state)]
@@ -169,6 +175,12 @@ def _without_prefixes(state: dict[str, Tensor], own: Mapping[str, Tensor]) -> di
             state = cuts[0]  # one of several, as in module.model.
         else:
             return state
+
+
+def _prefixes_in(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
+    """The usual ones, and what stands in front of the network's first tensor: a wrapper may call it anything."""
+    first = next(iter(own), "")
+    return [*PREFIXES, *(name.removesuffix(first) for name in state if name.endswith(f".{first}"))]
 
 
 def _fits(state: Mapping[str, Tensor], own: Mapping[str, Tensor], head: Sequence[str]) -> bool:

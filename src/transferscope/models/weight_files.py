@@ -33,6 +33,8 @@ AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "ema")
 """Where they put the average over the training; taken only where there is no other."""
 SAFE_CLASSES: list[Any] = [argparse.Namespace]
 """Plain holders of values that many training scripts save beside the weights."""
+LFS_POINTER = b"version https://git-lfs"
+"""How the small text files begin that stand for large ones in a clone without them."""
 HOW_TO_CONVERT = (
     "Where you trust the file, load it with the code that wrote it, and save the state dict alone: "
     'safetensors.torch.save_model(model, "weights.safetensors").'
@@ -67,10 +69,16 @@ def read_state_dict(path: Path, entry: str | None = None) -> dict[str, Tensor]:
 def _read(path: Path) -> Any:
     try:
         with path.open("rb") as file:
-            start = file.read(9)
+            start = file.read(len(LFS_POINTER))
     except OSError as error:
         raise BadInput(f"{path} can't be read: {error.strerror or error}.") from None
-    if start[8:] == b"{" and not is_archive(path):
+    if not start:
+        raise BadInput(f"{path} is empty. Save or copy it again.")
+    if start == LFS_POINTER:
+        raise BadInput(
+            f"{path} is a pointer of Git LFS, not the weights themselves. Fetch them with: git lfs pull."
+        )
+    if start[8:9] == b"{" and not is_archive(path):
         try:
             check_header(path)
             return load_file(path)
