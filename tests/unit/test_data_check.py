@@ -178,6 +178,18 @@ def test_a_sheet_of_many_classes_and_of_findings() -> None:
     assert Image.open(io.BytesIO(findings)).height == LINE_PX + 3 * (THUMBNAIL_PX + GAP_PX) + GAP_PX
 
 
+def test_names_in_letters_that_the_font_lacks() -> None:
+    images = torch.zeros(3, 3, 8, 8, dtype=torch.uint8)
+    drawn, plain = (
+        contact_sheet(split_of(images, [0, 1, 2]), names, title)
+        for names, title in (
+            (["Blässhuhn", "蛙", "Ωmega"], "Vögel"),
+            (["Blasshuhn", "class 1: ?", "class 2: ?mega"], "Vogel"),
+        )
+    )
+    assert drawn == plain
+
+
 def test_numbers_of_a_split() -> None:
     rng = np.random.Generator(np.random.PCG64(0))
     pixels = rng.integers(0, 256, (300, 3, 8, 8), dtype=np.uint8)

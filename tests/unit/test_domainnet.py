@@ -120,6 +120,14 @@ def test_problems_are_named_and_counted(root: Path) -> None:
     assert len(data.train) == 60
 
 
+def test_lists_that_an_editor_on_windows_saved(root: Path) -> None:
+    before = domainnet.describe(options(root))
+    for split in ("train", "test"):
+        text = "\ufeff" + "\r\n".join(lines_of(root, split)) + "\r\n"
+        (root / f"real_{split}.txt").write_bytes(text.encode())
+    assert domainnet.describe(options(root)) == before
+
+
 def test_a_class_that_the_subset_leaves_out(root: Path) -> None:
     assert "no training image is there of " in problems(root, max_train_size=2)
 

@@ -162,6 +162,15 @@ def test_a_file_out_of_the_data_set_is_not_read(tmp_path: Path) -> None:
         huggingface._decode("train/3", {"train": undecoded}, options, huggingface._cache_and_root(options))
 
 
+def test_labels_and_splits_that_cannot_be_used(tmp_path: Path) -> None:
+    rows = {"image": pictures(2, 0), "label": [0.5, 1.0]}
+    types = {"image": datasets.Image(), "label": datasets.Value("float32")}
+    name = save(tmp_path, {"train": rows, "test": rows}, types)
+    assert "its labels are Value('float32'); expected ClassLabel, whole numbers or text" in problems(name)
+    datasets.Dataset.from_dict(rows, features=datasets.Features(types)).save_to_disk(str(tmp_path / "one"))
+    assert "holds a single data set; expected one with splits" in problems(str(tmp_path / "one"))
+
+
 def test_no_such_data_set(tmp_path: Path) -> None:
     message = problems(str(tmp_path / "nothing"))
     assert "no folder here, can't be opened as a data set" in message

@@ -142,6 +142,14 @@ def test_an_empty_class(root: Path) -> None:
     assert imagefolder.describe(Options(root=root, on_bad="skip")).class_names == ("cat", "dog")
 
 
+def test_images_of_formats_that_are_not_read_are_not_passed_over(root: Path) -> None:
+    (root / "train" / "cat" / "2.TIF").write_bytes(b"II*\0")
+    (root / "train" / "cat" / "notes.txt").write_text("no image")
+    assert "1 file(s) that can't be decoded as an image: train/cat/2.TIF (only .bmp, .jpeg" in problems(root)
+    skipped = imagefolder.load(Options(root=root, image_size_px=8, on_bad="skip", keep_duplicates=True))
+    assert skipped.left_out == {"undecodable": 1}
+
+
 def test_fewer_training_images_than_classes(tmp_path: Path) -> None:
     for name in "abc":
         write(tmp_path / "train" / name / "1.png")

@@ -100,7 +100,9 @@ def test_a_data_set_of_which_nothing_can_be_had(write: Any) -> None:
         "    def __getitem__(self, i): return self.labels[i]\n"
         "def make(split): return Broken(0, None, [0, 1])\n"
     )
-    with pytest.raises(BadInput, match=r"none of the first 10 images can be had \(TypeError: cannot unpack"):
+    with pytest.raises(
+        BadInput, match=r"none of the first 10 images can be had \(ValueError: a int; expected a pair"
+    ):
         python.describe(Options.model_validate(fields))
 
 
@@ -113,6 +115,59 @@ def test_classes_by_labels_and_grey_images(write: Any) -> None:
     assert python.describe(Options.model_validate(fields)).class_names == ("0", "1")
     data = python.load(Options.model_validate(fields))
     assert torch.equal(data.test.images[:, 0], data.test.images[:, 2])
+
+
+def test_items_and_splits_may_be_dicts(write: Any) -> None:
+    fields = write(
+        "class Dicts(Noise):\n"
+        "    def __getitem__(self, i):\n"
+        "        image, label = super().__getitem__(i)\n"
+        "        return {'pixel_values': image, 'labels': label, 'id': i}\n"
+        "class Both(Noise):\n"
+        "    def __getitem__(self, i):\n"
+        "        image, label = super().__getitem__(i)\n"
+        "        return {'image': image, 'img': image, 'label': label}\n"
+        "def make(): return {'test': Dicts(1, np.array, [1, 0]), 'train': Dicts(0, np.array, [0, 1, 1])}\n"
+        "def unclear(split): return Both(0, np.array, [0, 1])\n"
+    )
+    data = python.load(Options.model_validate(fields))
+    assert np.array_equal(data.train.images.numpy(), expected_pixels(data.train.ids, 3, 0))
+    assert data.test.labels.tolist() == [[1, 0][int(name[-1])] for name in data.test.ids]
+    with pytest.raises(BadInput, match="a dict of 'image', 'img', 'label'; expected one of image, img"):
+        python.load(
+            Options.model_validate({**fields, "factory": fields["factory"].replace("make", "unclear")})
+        )
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (
+            "[1, 2, 3, 1]",
+            "no training image is there of 0. Labels count from 0: where yours start at 1, subtract 1",
+        ),
+        ("[0., 1., 1., 0.]", "how many classes are there"),
+        ("['cat', 'dog', 'dog', 'cat']", "how many classes are there"),
+    ],
+)
+def test_labels_that_are_no_numbers_from_0(write: Any, labels: str, said: str) -> None:
+    options = Options.model_validate(
+        write(f"def make(split): return Noise(len(split), np.array, {labels})\n")
+    )
+    with pytest.raises(BadInput) as caught:
+        python.load(options)
+    assert said in str(caught.value)
+
+
+def test_labels_of_another_type_are_said_to_be(write: Any) -> None:
+    options = Options.model_validate(
+        {
+            **write("def make(split): return Noise(len(split), np.array, [0., 1.])\n"),
+            "class_names": ("a", "b"),
+        }
+    )
+    with pytest.raises(BadInput, match=r"\(0.0, expected 0 to 1, of the type int\)"):
+        python.load(options)
 
 
 def test_several_findings(write: Any) -> None:
@@ -160,6 +215,8 @@ def test_problems_are_named_and_counted(write: Any) -> None:
         ("raise RuntimeError('at import')\n", "RuntimeError: at import"),
         ("def make(split):\n    return []\n", "gives 2 data sets of [0, 0] images"),
         ("def make():\n    return ([1], [2], [3])\n", "gives 3 data sets"),
+        ("def make():\n    return Noise(0, np.array, [0, 1, 1])\n", "gives one Noise, and no pair"),
+        ("def make(split):\n    raise SystemExit(3)\n", "SystemExit: 3"),
         ("", "AttributeError"),
     ],
 )

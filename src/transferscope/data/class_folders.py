@@ -13,6 +13,9 @@ from transferscope.data.problems import Problems
 from transferscope.errors import BadInput, did_you_mean
 from transferscope.options import FileOptions
 
+OTHER_IMAGES = (".avif", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".pbm", ".pgm", ".ppm", ".tif", ".tiff")
+"""Images of other formats: beside those that are read they are said, rather than passed over."""
+_ONLY_READ = f"only {', '.join(EXTENSIONS)} are read"
 Classes = dict[str, list[Entry]]
 """The images of each class, both sorted by name; labels are set later."""
 
@@ -106,16 +109,16 @@ def _classes(root: Path, split: str, folder: ImageFolder, problems: Problems) ->
     for name in sorted(os.listdir(root / split)):
         if name.startswith(".") or not (root / split / name).is_dir():
             continue
-        files = sorted(
-            file
-            for file in os.listdir(root / split / name)
-            if file.lower().endswith(EXTENSIONS) and not file.startswith(".")
-        )
+        there = sorted(file for file in os.listdir(root / split / name) if not file.startswith("."))
+        files = [file for file in there if file.lower().endswith(EXTENSIONS)]
+        for file in there if files else ():
+            if file.lower().endswith(OTHER_IMAGES):
+                problems.add("undecodable", f"{split}/{name}/{file}", _ONLY_READ)
         entries = [entry for file in files if (entry := folder.entry(f"{split}/{name}/{file}", 0))]
         if entries:
             classes[name] = entries
         elif not files:
-            problems.add("empty_class", f"{split}/{name}", f"only {', '.join(EXTENSIONS)} are read")
+            problems.add("empty_class", f"{split}/{name}", _ONLY_READ)
     return classes
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -46,7 +47,7 @@ def contact_sheet(split: ImageSplit, class_names: Sequence[str], title: str) -> 
         "RGB", (LABEL_PX + COLUMNS * step, LINE_PX + len(shown) * step + bottom + GAP_PX), PAPER
     )
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
-    draw.text((GAP_PX, 1), title, fill=INK, font=font)
+    draw.text((GAP_PX, 1), _plain(title), fill=INK, font=font)
     for place, row in enumerate(shown):
         top = LINE_PX + place * step + GAP_PX
         draw.text((GAP_PX, top + THUMBNAIL_PX // 2 - 8), _clipped(row.title, font), fill=INK, font=font)
@@ -68,8 +69,8 @@ def _rows(labels: Tensor, class_names: Sequence[str]) -> list[_Row]:
         members = [*(labels[:, number] == 1 for number in range(len(class_names))), labels.sum(dim=1) == 0]
         titles = [*class_names, "none of these"]
     return [
-        _Row(f"{title} ({int(there.sum()):,})", there.nonzero().flatten()[:COLUMNS].tolist())
-        for title, there in zip(titles, members, strict=True)
+        _Row(f"{_plain(title, number)} ({int(there.sum()):,})", there.nonzero().flatten()[:COLUMNS].tolist())
+        for number, (title, there) in enumerate(zip(titles, members, strict=True))
     ]
 
 
@@ -82,6 +83,13 @@ def _thumbnail(image: Tensor) -> Image.Image:
     return picture.convert("RGB").resize(
         size, Image.Resampling.NEAREST if small else Image.Resampling.LANCZOS
     )
+
+
+def _plain(text: str, number: int | None = None) -> str:
+    """The text in letters that the font has; what it lacks is a question mark, and the class's number is added."""
+    bare = "".join(one for one in unicodedata.normalize("NFKD", text) if not unicodedata.combining(one))
+    plain = bare.encode("ascii", "replace").decode("ascii")
+    return plain if plain == bare or number is None else f"class {number}: {plain}"
 
 
 def _clipped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:

@@ -144,7 +144,12 @@ def check_labels(
             there = set(found) if name == "train" else set(range(len(class_names)))
             absent = [one for number, one in enumerate(class_names) if number not in there]
             if absent:
-                wrong.append(f"no training image is there of {_shortened(absent)}.")
+                first = (
+                    " Labels count from 0: where yours start at 1, subtract 1."
+                    if absent == [class_names[0]]
+                    else ""
+                )
+                wrong.append(f"no training image is there of {_shortened(absent)}.{first}")
         else:
             columns = zip(class_names, zip(*found, strict=True), strict=True)  # type: ignore[arg-type]
             constant = [one for one, column in columns if len(set(column)) == 1]

@@ -171,6 +171,8 @@ def _usable_rows(split: str, labels: np.ndarray, num_classes: int, problems: Pro
     """The rows whose label can be; the others are noted."""
     if labels.ndim == 2:
         good, expected = np.isin(labels, (0, 1)).all(axis=1), "0 or 1 for each finding"
+        if labels.shape[1] == 1:
+            expected += "; classes are numbers of the shape (n,), as labels.ravel() gives"
     else:
         good, expected = (labels >= 0) & (labels < num_classes), f"0 to {num_classes - 1}"
     for row in np.flatnonzero(~good).tolist():

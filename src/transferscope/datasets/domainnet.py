@@ -126,7 +126,7 @@ def _read(options: Options, split: str) -> list[tuple[str, str]]:
     """(path, label) of each line of a list, in its order."""
     file = _list_file(options, split)
     try:
-        lines = [line.strip() for line in lines_of(file)]
+        lines = [line.strip() for line in lines_of(file, "utf-8-sig")]
     except (OSError, ValueError) as error:
         raise BadInput(f"{file} can't be read ({error}). {LAYOUT}") from None
     pairs = [tuple(line.rsplit(maxsplit=1)) for line in lines if line]

@@ -129,6 +129,11 @@ def _open(options: Options) -> Any:
         ) from None
     where = Path(options.name)
     datasets.disable_progress_bars()
+    if (where / "state.json").is_file():
+        raise BadInput(
+            f"{options.name} holds a single data set; expected one with splits to train and to test on. Divide it "
+            "with the library's train_test_split, and save what that gives with save_to_disk."
+        )
     try:
         if (where / "dataset_dict.json").is_file():
             return datasets.load_from_disk(options.name)
@@ -146,7 +151,10 @@ def _test_split(found: Any) -> str:
     for name in TEST_SPLITS:
         if name in found:
             return name
-    raise BadInput(f"no split to test on; there are: {', '.join(found)}. Give test_split.")
+    raise BadInput(
+        f"no split to test on; there are: {', '.join(found)}. Give test_split, or divide "
+        "one with the library's train_test_split and save_to_disk."
+    )
 
 
 def _image_column(options: Options, features: Any) -> str:
@@ -200,6 +208,11 @@ def _numbered(
         known: dict[Any, int] = {number: number for number in range(len(names))}
     else:
         values = {one for one in labels["train"] if isinstance(one, int | str)}
+        if not values:
+            raise BadInput(
+                f"label_column: its labels are {feature}; expected ClassLabel, whole numbers or text, or for several "
+                "findings lists of ClassLabel. Convert it with the library's cast_column or map, and save_to_disk."
+            )
         ordered = sorted(values, key=lambda one: (isinstance(one, str), one))
         names, known = tuple(map(str, ordered)), {one: number for number, one in enumerate(ordered)}
     numbered: dict[str, Sequence[Label | None]] = {}

@@ -6,7 +6,7 @@ import hashlib
 import importlib
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,6 +24,9 @@ VERSION = 1
 TEXT_KEY = "factory"
 
 SPLITS = ("train", "test")
+IMAGE_KEYS = ("image", "img", "pixel_values", "x")
+LABEL_KEYS = ("label", "labels", "target", "y")
+"""Where an item is a dict: what its image and its label may be called."""
 MAX_TRIES = 10
 """So many images are tried to see what labels are like."""
 SHAPE_HINT = (
@@ -40,8 +43,8 @@ class Options(FileOptions):
     factory: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
     """package.module:factory. The factory is called with split="train" and split="test" and gives a data set for
     each, or, where it knows no such argument, is called once and gives the two. A data set has a length, and at
-    each number an image and its label. An image is a PIL image, or an array or a tensor of uint8 or of floats from
-    0 to 1; a label is a class's number, or 0 and 1 for each finding."""
+    each number an image and its label, or a dict of an `image` and a `label`. An image is a PIL image, or an array
+    or a tensor of uint8 or of floats from 0 to 1; a label is a class's number, or 0 and 1 for each finding."""
     folder: Path | None = None
     """A folder to import from, besides those that Python knows."""
     class_names: tuple[str, ...] | None = None
@@ -109,11 +112,7 @@ def load(options: Options) -> ImageData:
                 continue
             plain = _plain_label(label, about.num_classes, multi_label=about.multi_label)
             if plain is None:
-                expected = (
-                    f"{about.num_classes} of 0 and 1"
-                    if about.multi_label
-                    else f"0 to {about.num_classes - 1}"
-                )
+                expected = _expected_label(label, about.num_classes, multi_label=about.multi_label)
                 problems.add("bad_label", f"{name}/{row}", f"{label!r}"[:60] + f", expected {expected}")
                 continue
             labels.append(plain)
@@ -138,7 +137,7 @@ def _splits(options: Options) -> tuple[dict[str, Any], Path | None]:
         source = getattr(found, "__file__", None)
         made = _called(getattr(found, attribute))
         sizes = [len(one) for one in made]
-    except Exception as error:  # the user's code may raise anything
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
         raise BadInput(
             f"factory {options.factory}: {type(error).__name__}: {error}. Expected package.module:factory, called with "
             'split="train" and split="test", or without arguments and giving two data sets. `folder` adds a folder '
@@ -146,8 +145,8 @@ def _splits(options: Options) -> tuple[dict[str, Any], Path | None]:
         ) from None
     if len(made) != 2 or not all(sizes):
         raise BadInput(
-            f"factory {options.factory} gives {len(made)} data sets of {sizes} images; expected two, train and "
-            "test, each with images."
+            f"factory {options.factory} gives {len(made)} data sets of {sizes[:4]} images; expected two, "
+            "train and test, each with images."
         )
     return dict(zip(SPLITS, made, strict=True)), Path(source) if source else None
 
@@ -155,12 +154,30 @@ def _splits(options: Options) -> tuple[dict[str, Any], Path | None]:
 def _called(factory: Callable[..., Any]) -> tuple[Any, ...]:
     parameters = inspect.signature(factory).parameters.values()
     knows_split = any(one.name == "split" or one.kind is one.VAR_KEYWORD for one in parameters)
-    return tuple(factory(split=name) for name in SPLITS) if knows_split else tuple(factory())
+    if knows_split:
+        return tuple(factory(split=name) for name in SPLITS)
+    made = factory()
+    if isinstance(made, Mapping) and set(SPLITS) <= set(made):
+        return tuple(made[name] for name in SPLITS)
+    if not isinstance(made, tuple | list):  # one data set would be taken apart image by image
+        raise TypeError(f"called without arguments it gives one {type(made).__name__}, and no pair")
+    return tuple(made)
 
 
 def _item(split: Any, row: int) -> tuple[Any, Any]:
-    image, label = split[row]
-    return image, label
+    item = split[row]
+    if isinstance(item, Mapping):
+        images, labels = ([key for key in keys if key in item] for keys in (IMAGE_KEYS, LABEL_KEYS))
+        if len(images) != 1 or len(labels) != 1:
+            raise ValueError(
+                f"a dict of {', '.join(map(repr, item))}; expected one of {', '.join(IMAGE_KEYS)} and one of "
+                f"{', '.join(LABEL_KEYS)}"
+            )
+        return item[images[0]], item[labels[0]]
+    if not isinstance(item, tuple | list) or len(item) != 2:
+        came = f"{len(item)} values" if isinstance(item, tuple | list) else f"a {type(item).__name__}"
+        raise ValueError(f"{came}; expected a pair of an image and its label, or a dict of the two")
+    return item[0], item[1]
 
 
 def _first_label(options: Options, split: Any) -> Any:
@@ -182,15 +199,25 @@ def _class_names(options: Options, train: Any) -> tuple[str, ...]:
     if names is not None:
         return tuple(map(str, names))
     for attribute in ("targets", "labels"):
-        labels = getattr(train, attribute, None)
-        if labels is not None:
-            return tuple(str(number) for number in range(int(max(labels)) + 1))
+        largest = _largest(getattr(train, attribute, None))
+        if largest is not None:
+            return tuple(str(number) for number in range(largest + 1))
     if _is_vector(label := _first_label(options, train)):
         return tuple(str(number) for number in range(len(label)))
     raise BadInput(
         f"factory {options.factory}: how many classes are there? Give class_names, or let the data set have `classes`, "
         "`targets` or `labels`."
     )
+
+
+def _largest(labels: Any) -> int | None:
+    """Of a data set's list of labels, or None where they are no numbers of classes."""
+    plain = labels.tolist() if hasattr(labels, "tolist") else labels
+    if not isinstance(plain, list | tuple) or not plain:
+        return None
+    numbers = [one.item() if getattr(one, "shape", None) == () else one for one in plain]
+    whole = all(isinstance(one, int) and not isinstance(one, bool) for one in numbers)
+    return max(numbers) if whole and max(numbers) >= 0 else None
 
 
 def _is_vector(label: Any) -> bool:
@@ -205,6 +232,14 @@ def _plain_label(label: Any, num_classes: int, *, multi_label: bool) -> int | li
         return [float(one) for one in plain] if right and all(one in (0, 1) for one in plain) else None
     is_number = isinstance(plain, int) and not isinstance(plain, bool)
     return plain if is_number and 0 <= plain < num_classes else None
+
+
+def _expected_label(label: Any, num_classes: int, *, multi_label: bool) -> str:
+    if multi_label:
+        alone = " or, for classes, the number itself" if len(label) == 1 else ""
+        return f"{num_classes} of 0 and 1{alone}"
+    plain = label.tolist() if hasattr(label, "tolist") else label
+    return f"0 to {num_classes - 1}" + (", of the type int" if isinstance(plain, float | bool) else "")
 
 
 def _pixels(image: Any, options: Options) -> np.ndarray:
@@ -234,7 +269,8 @@ def _as_uint8(array: np.ndarray) -> np.ndarray:
         # a comparison with NaN is false
         if not ((array >= 0) & (array <= 1)).all():
             raise ValueError(
-                f"floats from {array.min()} to {array.max()}; {SHAPE_HINT}: leave normalizing out"
+                f"floats from {array.min():g} to {array.max():g}; {SHAPE_HINT}: leave normalizing out, and divide "
+                "what goes to 255"
             )
         array = np.rint(array.astype(np.float64) * 255).astype(np.uint8)
     if array.ndim == 3 and array.shape[2] not in (1, 3) and array.shape[0] in (1, 3):
