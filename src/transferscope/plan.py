@@ -228,7 +228,8 @@ def _where(cell: Cell, names: Mapping[str, str]) -> str:
     keys = {key: value for key, value in cell.keys.items() if not key.startswith("seed_")}
     if {"kind", "seed"} <= keys.keys():
         keys["kind"] = f"{keys['kind']} {keys.pop('seed')}"
-    texts = (str(value) for value in keys.values() if value is not None)
+    units = {"seed": "seed {}", "block_size_px": "{} px", "pretrain_epoch": "pre-training epoch {}"}
+    texts = (units.get(key, "{}").format(value) for key, value in keys.items() if value is not None)
     return ", ".join(dict.fromkeys(names.get(text, text) for text in texts))
 
 

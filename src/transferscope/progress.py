@@ -153,6 +153,8 @@ class RemainingTime:
 
     WARM_UP_SECONDS = 3.0
     """Nothing is said before so much time has passed."""
+    LEAST_SHARE, PATIENCE_SECONDS = 0.01, 60.0
+    """Nor before so much of the work is done, for so long: the first small tasks say little of the large ones."""
 
     def begin(self, to_do: list[Task]) -> None:
         self._total = sum(task.cost for task in to_do)
@@ -184,6 +186,8 @@ class RemainingTime:
         """Estimated seconds to the end, or None while nothing can be said."""
         elapsed = time.monotonic() - self._since
         if elapsed < self.WARM_UP_SECONDS or self.share <= 0:
+            return None
+        if self.share < self.LEAST_SHARE and elapsed < self.PATIENCE_SECONDS:
             return None
         return elapsed * (1 - self.share) / self.share
 

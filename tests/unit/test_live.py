@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ from transferscope.live.records import Recorder, progress_folder, read_runs, rea
 from transferscope.live.server import WatchServer
 from transferscope.live.several import Several
 from transferscope.live.state import Watcher, short
-from transferscope.progress import LineProgress
+from transferscope.progress import LineProgress, RemainingTime
 from transferscope.task import Task
 
 LOST = "train P-T rendered_digits seed 0"
@@ -265,3 +266,23 @@ def test_the_state_is_served_as_json(server: WatchServer) -> None:
 def test_a_port_that_is_taken_is_told(server: WatchServer, half: Path, tiny_run: TinyRun) -> None:
     with pytest.raises(BadInput, match=f"--port {server.server_port}: can't listen there"):
         WatchServer(watcher(half, tiny_run), server.server_port)
+
+
+def test_the_first_small_tasks_give_no_estimate_of_days(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = SimpleNamespace
+    small, large = task(key="a", cost=1.0), task(key="b", cost=99_999.0)
+    now = [0.0]
+    monkeypatch.setattr("transferscope.progress.time.monotonic", lambda: now[0])
+    clock = RemainingTime()
+    clock.begin([small, large])  # type: ignore[list-item]
+    clock.started(small)  # type: ignore[arg-type]
+    now[0] = 5.0
+    clock.ended(small, Event(key="a", what="done"))  # type: ignore[arg-type]
+    assert clock.seconds_left() is None
+    clock.started(large)  # type: ignore[arg-type]
+    clock.progressed(large, 0.5)  # type: ignore[arg-type]
+    now[0] = 30.0
+    assert clock.seconds_left() == pytest.approx(30.0, rel=1e-3)
+    clock.progressed(large, 0.001)  # type: ignore[arg-type]
+    now[0] = 70.0  # of a long study something is said after a minute
+    assert clock.seconds_left() == pytest.approx(70 * 999, rel=0.02)

@@ -1,6 +1,6 @@
 "use strict";
 // Asks the server that it came from how things stand, and draws it. All text is set as text, never as HTML.
-const EVERY_MS = 1000, WIDTH = 300, HEIGHT = 150, LEFT = 38, BOTTOM = 18, TOP = 8, RIGHT = 8;
+const EVERY_MS = 1000, WIDTH = 300, HEIGHT = 150, LEFT = 46, BOTTOM = 18, TOP = 8, RIGHT = 8;
 const SVG = "http://www.w3.org/2000/svg";
 const trainings = new Map();
 let version = 0, columns = [];
@@ -29,7 +29,7 @@ function said(state) {
   if (counts.running) parts.push(`${counts.running} under way`);
   if (counts.failed) parts.push(`${counts.failed} failed`);
   if (!state.is_complete && state.seconds_left !== null) parts.push(`about ${duration(state.seconds_left)} left`);
-  if (state.is_complete) parts.push(state.report ? `report: ${state.report}` : "the report is not drawn yet");
+  if (state.is_complete) parts.push(state.report ? `report: ${state.report}` : state.is_running ? "the report is being drawn" : "the report is not drawn yet");
   else if (!state.is_running) parts.push("no run is under way");
   return parts.join(" · ");
 }
@@ -52,15 +52,17 @@ function show(state) {
     const bar = make("progress", undefined, { max: 1, "aria-label": one.title });
     if (one.share > 0) bar.value = one.share;
     const loss = one.loss === null ? "" : `, loss ${short(one.loss)}`;
-    item.append(bar, one.title, make("span", ` ${duration(one.seconds)}${loss}`, { class: "detail" }));
+    const said = make("span", one.title);
+    said.append(make("span", ` ${duration(one.seconds)}${loss}`, { class: "detail" }));
+    item.append(bar, said);
     return item;
   }));
   by("groups").replaceChildren(...state.groups.map((group) => {
-    const row = make("tr");
-    row.append(make("th", group.name, { scope: "row" }));
+    const row = make("tr", undefined, { role: "row" });
+    row.append(make("th", group.name, { scope: "row", role: "rowheader" }));
     for (const name of ["done", "running", "failed", "waiting"]) {
       const count = group.counts[name];
-      row.append(make("td", String(count), count ? {} : { class: "none" }));
+      row.append(make("td", count ? String(count) : "", { "data-label": name, role: "cell" }));
     }
     return row;
   }));
@@ -82,10 +84,10 @@ function chart(name, group, quantity) {
     .filter((value) => value !== null && value !== undefined);
   const kinds = ["train", "test"];
   const values = kinds.flatMap((kind) => numbers(`${kind}_${quantity}`));
-  const last = Math.max(1, ...numbers("epoch"));
+  const last = Math.max(1, ...group.map((one) => one.epochs), ...numbers("epoch"));
   let low = Math.min(...values), high = Math.max(...values);
   if (!values.length) [low, high] = [0, 1];
-  if (low === high) [low, high] = [low - 0.5, high + 0.5];
+  if (low === high) [low, high] = low > 0 ? [0, 2 * low] : low < 0 ? [2 * low, 0] : [0, 1];
   const x = (epoch) => LEFT + (WIDTH - LEFT - RIGHT) * epoch / last;
   const y = (value) => TOP + (HEIGHT - TOP - BOTTOM) * (high - value) / (high - low);
   const drawing = draw("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": `${quantity} by epoch: ${name}` });
@@ -100,7 +102,7 @@ function chart(name, group, quantity) {
     for (const kind of kinds) drawing.append(...line(one, `${kind}_${quantity}`, x, y, kind));
   const figure = make("figure"), caption = make("figcaption");
   const running = group.filter((one) => one.state === "running").length;
-  caption.append(make("b", name), ` ${group.length}${running ? `, ${running} under way` : ""}`);
+  caption.append(make("b", name), ` ${group.length === 1 ? "1 training" : `${group.length} trainings`}${running ? `, ${running} under way` : ""}`);
   figure.append(caption, drawing);
   return figure;
 }

@@ -188,6 +188,7 @@ class Watcher:
                         "title": task.title,
                         "group": name,
                         "state": state,
+                        "epochs": task.payload.recipe.epochs,
                         "rows": rows,
                         "version": self._version,
                     }
