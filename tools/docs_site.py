@@ -85,8 +85,9 @@ def on_page_content(text: str, page: Page, config: MkDocsConfig, files: Files) -
     from latex2mathml.converter import convert
 
     def mathml(match: re.Match[str]) -> str:
-        display = "inline" if match[2] == "(" else "block"
-        return convert(html.unescape(match[3]), display=display)
+        if match[2] == "(":
+            return convert(html.unescape(match[3]), display="inline")
+        return f'<div class="formula">{convert(html.unescape(match[3]), display="block")}</div>'
 
     return FORMULA.sub(mathml, text)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +12,7 @@ import polars as pl
 import pytest
 
 from transferscope.claims import CLAIMS
-from transferscope.findings import Finding, not_measured
+from transferscope.findings import Finding, Verdict, not_measured
 from transferscope.report.advice import advice as advised
 from transferscope.report.answer import answer
 from transferscope.report.content import Advice, Answer
@@ -188,6 +189,44 @@ def criticality(
     return {"criticality": {"criticality": frame(rows)}}
 
 
+@pytest.mark.parametrize(
+    ("left", "speed", "block", "words"),
+    [
+        (
+            0.1,
+            0.2,
+            1,
+            "part of the gain is left, in the final metric and in speed: low-level statistics carry it.",
+        ),
+        (0.1, 0.2, 4, "in the final metric and in speed: nothing larger than 4 px carries it."),
+        (0.0, 0.2, 1, "Whether one is left in the final metric can't be told from these seeds."),
+        (0.0, 0.0, 1, "no gain is left that these seeds can tell."),
+        (-0.1, 0.0, 1, "the final metric is worse than from scratch: its gain needs intact images."),
+    ],
+)
+def test_the_plain_answer_says_no_more_of_what_survives_than_the_seeds_do(
+    left: float, speed: float, block: int, words: str
+) -> None:
+    said = on_page(reuse({"near": (0.2, left)}, speed=speed, block=block)).summary[1]
+    assert words in said
+    assert ("intact" in said) == (left < 0)
+
+
+def test_the_plain_answer_says_what_putting_back_costs_and_where() -> None:
+    def sits(*drops: float) -> str:
+        named = dict(zip(("stem", "stage1"), drops, strict=True))
+        return on_page(criticality(named, cumulative=drops)).summary[0]
+
+    cost = "for less than 2 points of the test metric (mean over seeds, on near)"
+    assert sits(0.0, 0.01) == (
+        f"Any single module of a fine-tuned network can go back to its pre-trained values {cost}."
+    )
+    assert sits(0.0, 0.1).startswith("What fine-tuning had to change sits in stage1; any other module alone")
+    assert sits(0.1, 0.1) == (
+        f"No module of a fine-tuned network can go back to its pre-trained values {cost}."
+    )
+
+
 def test_where_it_sits() -> None:
     made = on_page(criticality({"stem": 0.0, "stage1": 0.01, "stage2": 0.1}, cumulative=(0.0, 0.015, 0.2)))
     text = made.paragraphs[0]
@@ -276,6 +315,19 @@ def test_claims_of_the_paper_and_our_own_are_counted_apart() -> None:
     counts = f"0 hold, 0 do not hold, 0 are undecided and {papers} were not measured"
     assert f"Of the paper's {papers} claims, {counts}" in last
     assert f"of this tool's own {own} claims, 0 hold" in last
+
+
+def test_counts_of_claims_are_in_the_number_that_grammar_asks_for() -> None:
+    paper = [claim for claim in CLAIMS if claim.origin == "paper"][:3]
+    verdicts: tuple[Verdict, ...] = ("holds", "does not hold", "undecided")
+    findings = [
+        replace(not_measured(claim, ""), verdict=verdict, num_seeds=3)
+        for claim, verdict in zip(paper, verdicts, strict=True)
+    ]
+    last = on_page({}, findings=findings).paragraphs[-1]
+    assert (
+        last == "Of the paper's 3 claims, 1 holds, 1 does not hold and 1 is undecided, from 3 seeds a kind."
+    )
 
 
 # What to do

@@ -283,6 +283,11 @@ def test_effect(interval: tuple[float, float, float], texts: tuple[str, str]) ->
     assert numbers.effect(*interval) == texts
 
 
+def test_a_ratio_has_no_plus() -> None:
+    assert numbers.effect(0.683, 0.525, 0.841, unit="x") == ("0.683", "[0.525, 0.841]")
+    assert numbers.effect(0.012, -0.05, 0.08, unit="nats")[0].startswith("+")
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [

@@ -63,11 +63,17 @@ def _tally(study: Study, findings: Sequence[Finding]) -> str:
         own = [finding for finding in findings if finding.claim.origin == origin]
         tested = [finding.verdict for finding in own if finding.num_seeds]
         if own:
-            counts = [f"{tested.count('holds')} hold", f"{tested.count('does not hold')} do not hold"]
-            counts.append(
-                f"{tested.count('undecided')} are undecided and {len(own) - len(tested)} were not measured"
+            holds, fails, open_ = (
+                tested.count(verdict) for verdict in ("holds", "does not hold", "undecided")
             )
-            texts.append(f"of {whose} {counted(len(own), 'claim')}, {', '.join(counts)}")
+            counts = [
+                f"{holds} {'holds' if holds == 1 else 'hold'}",
+                f"{fails} {'does' if fails == 1 else 'do'} not hold",
+                f"{open_} {'is' if open_ == 1 else 'are'} undecided",
+            ]
+            missing = len(own) - len(tested)
+            counts += [f"{missing} {'was' if missing == 1 else 'were'} not measured"] if missing else []
+            texts.append(f"of {whose} {counted(len(own), 'claim')}, {listed(counts)}")
     text = "; ".join(texts)
     seeds = f"from {_instances(study)}"
     return f"{text[:1].upper()}{text[1:]}, {seeds}." if text else f"No claim was tested, {seeds}."
@@ -159,7 +165,7 @@ def _survival(tables: Tables) -> Part:
         f"{counted(len(targets_of(shuffled)), 'target')}). "
     )
     if left:
-        origin = "low-level statistics and not from visual features"
+        origin = "low-level statistics and not from features of shapes"
         if smallest != 1:
             origin = f"low-level statistics or from features of at most {smallest} px"
         text += f"What remains, in {listed(left)}, comes from {origin}. "

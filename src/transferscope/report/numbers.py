@@ -46,8 +46,11 @@ def count(value: int) -> str:
     return f"{value:,}".replace(",", "\u202f")
 
 
-def effect(value: float, low: float, high: float) -> tuple[str, str]:
-    """An effect with its sign, and its interval to the same decimal: empty where there is none."""
+def effect(value: float, low: float, high: float, *, unit: str = "") -> tuple[str, str]:
+    """An effect with its sign (a ratio, with the unit x, has none), and its interval to the same decimal.
+
+    The interval is empty where there is none.
+    """
     finite = [abs(part) for part in (value, low, high) if math.isfinite(part)]
     largest = max(finite, default=0.0)
     if is_missing(value):
@@ -58,7 +61,8 @@ def effect(value: float, low: float, high: float) -> tuple[str, str]:
         decimals = _decimals(largest, 3)
         written = [_fixed(part, decimals) for part in (value, low, high)]
     is_shown_as_zero = not any(digit in written[0] for digit in "123456789∞")
-    signed = f"+{written[0]}" if value > 0 and not is_shown_as_zero else written[0]
+    has_plus = value > 0 and not is_shown_as_zero and unit != "x"
+    signed = f"+{written[0]}" if has_plus else written[0]
     return signed, "" if is_missing(low) or is_missing(high) else f"[{written[1]}, {written[2]}]"
 
 

@@ -52,16 +52,25 @@ def _rests_on(tables: Tables) -> str:
         return ""
     final, speed = (side(mean_estimate(shuffled, name)) for name in ("gain", "speed_gain"))
     where = f"With the images cut into shuffled blocks of {smallest} px"
+    # what these seeds can't tell from nothing may still be there: it is not said to need intact images
+    carried = "low-level statistics carry" if smallest == 1 else f"nothing larger than {smallest} px carries"
     left = {
-        (1, 1): "part of the gain is left, in the final metric and in speed: low-level statistics carry it.",
-        (1, 0): "part of the gain in the final metric is left: low-level statistics carry it.",
+        (1, 1): f"part of the gain is left, in the final metric and in speed: {carried} it.",
+        (1, 0): f"part of the gain in the final metric is left: {carried} it.",
         (1, -1): "part of the gain in the final metric is left, and the speed is worse than from scratch.",
-        (0, 1): "a gain is left in speed, but none that these seeds can tell in the final metric: low-level "
-        "statistics make training faster, and the rest of the gain needs intact images.",
-        (0, 0): "no gain is left that these seeds can tell: all of it needs intact images.",
-        (0, -1): "the pre-trained weights slow the training down: the gain needs intact images.",
+        (
+            0,
+            1,
+        ): f"a gain is left in speed: {carried} it. Whether one is left in the final metric can't be told "
+        "from these seeds.",
+        (0, 0): "no gain is left that these seeds can tell.",
+        (
+            0,
+            -1,
+        ): "the pre-trained weights slow the training down, and no gain in the final metric is left that these "
+        "seeds can tell.",
         (-1, 1): "a gain is left in speed, while the final metric is worse than from scratch.",
-        (-1, 0): "the final metric is worse than from scratch: the gain needs intact images.",
+        (-1, 0): "the final metric is worse than from scratch: its gain needs intact images.",
         (-1, -1): "the pre-trained weights are worse than random ones: the gain needs intact images.",
     }
     return f"{where}, {left[final, speed]}"
@@ -76,17 +85,21 @@ def _sits(tables: Tables) -> str:
         name: mean_estimate(table.filter(pl.col("module") == name), "test_drop").effect for name in modules
     }
     needed = [name for name in modules if not drop[name] < SMALL_METRIC]
+    cost = f"{100 * SMALL_METRIC:g} points of the test metric"
+    mean = f"(mean over seeds, on {listed(targets_of(table))})"
     if not needed:
         return (
-            "Any single module of a fine-tuned network can go back to its pre-trained values at little loss."
+            "Any single module of a fine-tuned network can go back to its pre-trained values for less than "
+            f"{cost} {mean}."
         )
     if len(needed) == len(modules):
         return (
-            "Every module of a fine-tuned network has moved away from its pre-trained values for good reason."
+            "No module of a fine-tuned network can go back to its pre-trained values for less than "
+            f"{cost} {mean}."
         )
     return (
-        f"What fine-tuning had to change sits in {listed(needed)}; any other module can go back to its pre-trained "
-        "values at little loss."
+        f"What fine-tuning had to change sits in {listed(needed)}; any other module alone can go back to its "
+        f"pre-trained values for less than {cost} {mean}."
     )
 
 

@@ -93,7 +93,7 @@ def claims_table(findings: Sequence[Finding]) -> str:
     heads = ("Claim", "Verdict", "Effect", "95 % interval", "$p$", "$p$ (Holm)", "Seeds")
     rows = []
     for finding in findings:
-        effect, interval = numbers.effect(finding.effect, finding.low, finding.high)
+        effect, interval = numbers.effect(finding.effect, finding.low, finding.high, unit=finding.claim.unit)
         p_values = (numbers.number(p) for p in (finding.p_value, finding.p_adjusted))
         seeds = str(finding.num_seeds) if finding.num_seeds else numbers.NOT_AVAILABLE
         if finding.claim.unit and not math.isnan(finding.effect):

@@ -201,7 +201,7 @@ def finding_on_page(finding: Finding, reach: float | None = None) -> dict[str, A
         finding: what was found.
         reach: how far its strip reaches to either side of the threshold; by default as far as it needs.
     """
-    effect, interval = numbers.effect(finding.effect, finding.low, finding.high)
+    effect, interval = numbers.effect(finding.effect, finding.low, finding.high, unit=finding.claim.unit)
     return {
         "finding": finding,
         "claim": finding.claim,
