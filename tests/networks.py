@@ -35,6 +35,25 @@ class Plain(nn.Module):
         return self.classifier(self.dropout(x))
 
 
+class Dead(nn.Module):
+    """`conv2` gives the same number for every image and never fires; `unused` is never called."""
+
+    def __init__(self, num_classes: int, channels: int = 3) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, 4, 3, stride=2, padding=1)
+        self.conv2 = nn.Conv2d(4, 4, 3, padding=1)
+        self.unused = nn.Linear(3, 3)
+        self.classifier = nn.Linear(4, num_classes)
+        with torch.no_grad():
+            for parameter in self.conv2.parameters():
+                parameter.fill_(-1.0 if parameter.ndim == 1 else 0.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.conv1(x))
+        x = x + F.relu(self.conv2(x))
+        return self.classifier(x.mean(dim=(2, 3)))
+
+
 class TextTransformer(nn.Module):
     """(n, length) tokens to (n, num_classes) logits."""
 

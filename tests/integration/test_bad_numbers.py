@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 import tiny
 
@@ -87,3 +88,20 @@ def test_data_with_nothing_to_learn_give_messages_and_no_verdict(
 def test_zero_seeds_are_a_message(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="missing: seeds"):
         tiny.study(tmp_path, seeds=[])
+
+
+def test_dead_layers_are_named_and_have_no_numbers(tmp_path: Path) -> None:
+    analyses = ("feature_similarity", "parameter_distance", "spectra")
+    document = tiny.document(*analyses, seeds=[0], network={"name": "module", "factory": "networks:Dead"})
+    document["targets"] = {"digits": document["targets"]["digits"]}
+    run = tiny.run(tiny.write(tmp_path / "study.yaml", document), tmp_path / "out")
+    assert run.exit_code == 0, run.printed
+    table = pl.read_parquet(run.out / "tables" / "feature_similarity.parquet")
+    of_layer = dict(
+        table.filter(pl.col("layer_a") == pl.col("layer_b")).select("layer_a", "status").iter_rows()
+    )
+    assert of_layer == {"stem": "ok", "conv2": "constant", "unused": "not called"}
+    assert (table["linear_cka"].is_nan() == (table["status"] != "ok")).all()
+    report = (run.out / "report.html").read_text()
+    assert "not called" in report
+    assert "constant" in report
