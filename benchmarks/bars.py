@@ -54,8 +54,8 @@ BARS: tuple[Bar, ...] = (
     Bar(job="similarity", case="one pair", ours=CKA, against="torch-cka", least=2.3, reached=1.8),
     Bar(job="similarity", case="one pair", ours=CKA, against="cka-pytorch", least=2.3, reached=0.85),
     Bar(job="similarity", case="6 models", ours=CKA, against="pytorch-cka", least=6, reached=4.2),
-    Bar(job="similarity", case="with", ours=CKA, against="calibrated-similarity", least=30, reached=5.8),
-    Bar(job="similarity", case="one pair", ours="cka: memory above forward", most=50),
+    Bar(job="similarity", case="from features", ours=CKA, against="calibrated-similarity", least=30),
+    Bar(job="similarity", case="", ours="cka: memory above forward", most=50),
     Bar(job="interpolation", case="cached images", ours=PATHS, against="the paper", least=1.6, reached=1.25),
     Bar(
         job="interpolation",

@@ -55,7 +55,9 @@ def cases(size: Size) -> Iterator[Case]:
     layers = convolutions(models["0"])
     yield _one_pair({name: models[name] for name in "01"}, batches, layers)
     yield _all_pairs(models, batches[:4], layers)
-    yield _with_null({name: models[name] for name in "01"}, torch.cat(batches), layers[4::4][:4])
+    two, some = {name: models[name] for name in "01"}, layers[4::4][:4]
+    yield _with_null(two, torch.cat(batches), some, from_features=True)
+    yield _with_null(two, torch.cat(batches), some, from_features=False)
 
 
 def _one_pair(models: dict[str, nn.Module], batches: list[Tensor], layers: list[str]) -> Case:
@@ -127,13 +129,19 @@ def _all_pairs(models: dict[str, nn.Module], batches: list[Tensor], layers: list
     )
 
 
-def _with_null(models: dict[str, nn.Module], inputs: Tensor, layers: list[str]) -> Case:
-    """The forward passes count for both; the other needs the features of all samples at once."""
+def _with_null(
+    models: dict[str, nn.Module], inputs: Tensor, layers: list[str], *, from_features: bool
+) -> Case:
+    """From the inputs, or from features that are there, which is what the other takes."""
     module = "calibrated_similarity"
+    sources: dict[str, nn.Module] = models
+    if from_features:
+        sources = {name: _Stored(_features(model, inputs, layers)) for name, model in models.items()}
+        inputs, layers = torch.arange(len(inputs)), [str(place) for place in range(len(layers))]
 
     def theirs() -> dict[str, float]:
         calibrated = peer("calibrated_similarity")
-        features = [_features(model, inputs, layers) for model in models.values()]
+        features = [_features(model, inputs, layers) for model in sources.values()]
         smax, _, tau = calibrated.calibrate_layers(
             *features,
             _example_cka,
@@ -145,7 +153,7 @@ def _with_null(models: dict[str, nn.Module], inputs: Tensor, layers: list[str]) 
 
     def ours() -> dict[str, float]:
         found = cka(
-            models,
+            sources,
             [inputs],
             layers=layers,
             debiased=False,
@@ -154,15 +162,35 @@ def _with_null(models: dict[str, nn.Module], inputs: Tensor, layers: list[str]) 
         )
         return {"largest": float(found["linear_cka"].max()), "threshold": float(found["null_max"][0])}
 
+    work = f"{NUM_PERMUTATIONS} permutations, {len(layers)} x {len(layers)} layers, {len(inputs)} images"
     return Case(
-        name=f"with {NUM_PERMUTATIONS} permutations, {len(layers)} x {len(layers)} layers, {len(inputs)} images",
-        ours=[Candidate(name=OURS, run=ours, memory=True)],
-        peers=[Candidate(name=name_of(module), run=theirs, memory=True, module=module)]
+        name=f"{'from features' if from_features else 'from images'}, {work}",
+        ours=[Candidate(name=OURS, run=ours, memory=not from_features)],
+        peers=[Candidate(name=name_of(module), run=theirs, memory=not from_features, module=module)]
         if has(module)
         else [],
         agree=_null_agrees,
-        forward=lambda: _forward(models.values(), [inputs]),
+        forward=lambda: _forward(sources.values(), [inputs]),
     )
+
+
+class _Stored(nn.Sequential):
+    """A network whose layers give what is stored for the samples asked for."""
+
+    def __init__(self, features: list[Tensor]) -> None:
+        super().__init__(*(_Layer(own) for own in features))
+
+    def forward(self, samples: Tensor) -> Tensor:
+        return torch.stack([layer(samples)[:, 0] for layer in self])
+
+
+class _Layer(nn.Module):
+    def __init__(self, features: Tensor) -> None:
+        super().__init__()
+        self._features = features
+
+    def forward(self, samples: Tensor) -> Tensor:
+        return self._features[samples]
 
 
 def _clamped_agree(found: Mapping[str, Tensor]) -> str:

@@ -480,7 +480,7 @@ def test_streaming_gives_influence_and_neighbours_as_well(stages, images, sizes)
 
 
 def test_influence_that_would_fill_the_memory_is_missing(stages, images, monkeypatch):
-    monkeypatch.setattr(cka_sums, "MOST_TERMS", 48 * 9 - 1)
+    monkeypatch.setattr(cka_sums, "MOST_TERMS", 48 * 6 - 1)
     few = cka(stages, images, layers=["stem"], batch_size=16)
     assert few["influence"].is_nan().all()
     assert few["influence_place"].is_null().all()

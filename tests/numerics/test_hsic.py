@@ -53,8 +53,11 @@ def influence(features, debiased, batches=1):
         centres = centres_of([own[part] for own in features], debiased)
         groups = torch.arange(len(part)) % 2
         total = total + leave_group_out_hsic(centres, groups, 2, debiased)[0]
-        terms.append(leave_one_out_terms(centres, debiased))
-    return largest_influence(total, terms)
+        found = leave_one_out_terms(centres, debiased)
+        terms.append((found.flatten(1), found.diagonal(dim1=1, dim2=2)))
+    every = torch.arange(len(features)).expand(len(features), -1)
+    change, place = largest_influence(total, terms, (every.T.flatten(), every.flatten()))
+    return change.reshape(total.shape), place.reshape(total.shape)
 
 
 def literal_hsic(x, y, debiased):

@@ -116,10 +116,10 @@ def cka(
         layer_y; linear_cka (at most 1; negative values are kept); low, high (95 % interval, not cut at 1);
         null, null_max (NaN without permutations); influence, influence_place (the largest change of this CKA when
         one sample is left out of its batch, and that sample's place in the data, see `leave_one_out_terms`; NaN and
-        the place where CKA doesn't exist without it; NaN and null where samples times layers squared, of all models
-        together, exceed 2^26: they would fill the memory); mutual_knn (see there; neighbours are sought within a
-        batch, mean over the samples: among fewer, more neighbours are shared by chance, k / (batch - 1), so that
-        only one batch size compares, and only one batch is all of the data; NaN where a batch has no k + 1); n
+        the place where CKA doesn't exist without it; NaN and null where samples times pairs of layers, those asked for
+        and each with itself, exceed 2^26: they would fill the memory); mutual_knn (see there; neighbours are sought
+        within a batch, mean over the samples: among fewer, more neighbours are shared by chance, k / (batch - 1), so
+        that only one batch size compares, and only one batch is all of the data; NaN where a batch has no k + 1); n
         (samples); smallest_batch (n where there is one); status: "ok", or why linear_cka is NaN: "non-finite",
         "constant" (the same output for all samples of each batch: a dead layer), "degenerate" (all samples
         equally far apart), "not called", "no tensor", "other batch size" (the first axis isn't the batch).
@@ -140,14 +140,21 @@ def cka(
     source = torch.Generator().manual_seed(0) if generator is None else generator
     captures = {name: LayerGrams(model, chosen[name]) for name, model in models.items()}
     keys = [(name, layer) for name in models for layer in chosen[name]]
-    sums = CkaSums(debiased=debiased, num_permutations=permutations, neighbours=neighbours, generator=source)
+    sums = CkaSums(
+        keys=keys,
+        pairs=wanted,
+        debiased=debiased,
+        num_permutations=permutations,
+        neighbours=neighbours,
+        generator=source,
+    )
     reasons: dict[tuple[str, str], str] = {}
     with ExitStack() as stack:
         for capture in captures.values():
             stack.enter_context(capture.hooked())
         for places, batch in placed_batches(data, batch_size, SMALLEST_BATCH, source):
             sums.add(_layer_grams(captures, batch, reasons), places)
-    return sums.table(keys, wanted, reasons)
+    return sums.table(reasons)
 
 
 def _layer_grams(

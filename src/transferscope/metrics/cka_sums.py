@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import polars as pl
@@ -29,7 +30,7 @@ NUM_GROUPS = 20
 SMALLEST_BATCH = 8
 """Fewest samples in a batch: the unbiased HSIC needs 4, and the jackknife leaves some out."""
 MOST_TERMS = 2**26
-"""Numbers kept for the influence of single samples, n P^2: 512 MiB of float64. Beyond, influence is missing."""
+"""Numbers kept for the influence of single samples, n (N + P): 512 MiB of float64. Beyond, influence is missing."""
 DEGENERATE = 1e-12
 """Size of a centred Gram over the Gram's at which the rest is rounding."""
 NUMBERS = ("linear_cka", "low", "high", "null", "null_max", "influence", "mutual_knn")
@@ -51,6 +52,10 @@ Key = tuple[str, str]
 class CkaSums:
     """Sums over batches for P layers of all models together; see `cka.cka` for what they are for."""
 
+    keys: Sequence[Key]
+    """Model and layer of each of the P."""
+    pairs: Sequence[tuple[str, str]]
+    """Pairs of models, with N pairs of layers between them."""
     debiased: bool
     num_permutations: int
     neighbours: int
@@ -70,8 +75,8 @@ class CkaSums:
     _near: Tensor | float = 0.0
     """(P, P) m times `mutual_knn`, NaN from the first batch on that has too few samples."""
     _smallest_batch: int | None = None
-    _terms: list[Tensor] | None = field(default_factory=list)
-    """(m, P, P) of each batch, see `leave_one_out_terms`; None once they would be too many."""
+    _terms: list[tuple[Tensor, Tensor]] | None = field(default_factory=list)
+    """(m, N) and (m, P) of each batch, see `largest_influence`; None once they would be too many."""
     _places: list[Tensor] = field(default_factory=list)
     """(m,) of each batch's samples in the data."""
 
@@ -93,32 +98,32 @@ class CkaSums:
         self._near = self._near + m * mutual_knn(grams, self.neighbours)
         self._num_samples += m
         self._places.append(places)
-        if self._num_samples * len(grams) ** 2 > MOST_TERMS:
+        x, y = self._cells_wanted
+        if self._num_samples * (len(x) + len(grams)) > MOST_TERMS:
             self._terms = None
         if self._terms is not None:
-            self._terms.append(leave_one_out_terms(centres, debiased).cpu())
+            terms = leave_one_out_terms(centres, debiased).cpu()
+            self._terms.append((terms[:, x, y], terms.diagonal(dim1=1, dim2=2).clone()))
         self._smallest_batch = min(m, self._smallest_batch or m)
         self._largest_batch = max(self._largest_batch, m)
 
-    def table(self, keys: Sequence[Key], pairs: Sequence[Key], reasons: Mapping[Key, str]) -> pl.DataFrame:
+    def table(self, reasons: Mapping[Key, str]) -> pl.DataFrame:
         """One row for each pair of models and pair of their layers, with the columns of `SCHEMA`.
 
         Args:
-            keys: model and layer of each Gram.
-            pairs: pairs of models.
             reasons: why a layer has no Gram.
         """
         size, rest = torch.as_tensor(self._size).tolist(), torch.as_tensor(self._rest).tolist()
         problems = [
             reasons.get(key) or problem_of(before, after)
-            for key, before, after in zip(keys, size, rest, strict=True)
+            for key, before, after in zip(self.keys, size, rest, strict=True)
         ]
         influence, most = self._influence()
         cells = {name: own.tolist() for name, own in (self._cells() | {"influence": influence}).items()}
         permuted = self._permuted()
         rows: list[dict[str, Any]] = []
-        for pair in pairs:
-            own = [[place for place, (model, _) in enumerate(keys) if model == name] for name in pair]
+        for pair in self.pairs:
+            own = [self._places_of(name) for name in pair]
             fine = [[place for place in places if not problems[place]] for places in own]
             null_max = math.nan
             if permuted is not None and all(fine):
@@ -127,7 +132,13 @@ class CkaSums:
                 problem = problems[x] or problems[y]
                 numbers = {name: cell[x][y] for name, cell in cells.items()} | {"null_max": null_max}
                 rows.append(
-                    dict(zip(("model_x", "layer_x", "model_y", "layer_y"), (*keys[x], *keys[y]), strict=True))
+                    dict(
+                        zip(
+                            ("model_x", "layer_x", "model_y", "layer_y"),
+                            (*self.keys[x], *self.keys[y]),
+                            strict=True,
+                        )
+                    )
                     | (dict.fromkeys(NUMBERS, math.nan) if problem else numbers)
                     | {
                         "influence_place": None if problem or most is None else int(most[x, y]),
@@ -164,12 +175,26 @@ class CkaSums:
         return (torch.as_tensor(self._null) / (root[:, None] * root[None, :])).cpu()
 
     def _influence(self) -> tuple[Tensor, Tensor | None]:
-        """(P, P) the largest change without a sample, and that sample's place in the data."""
+        """(P, P) the largest change without a sample, and that sample's place in the data; NaN for pairs not wanted."""
         total = torch.as_tensor(self._hsic)[0].cpu()
+        influence, most = torch.full_like(total, math.nan), torch.zeros_like(total, dtype=torch.int64)
         if self._terms is None:
-            return torch.full_like(total, math.nan), None
-        influence, place = largest_influence(total, self._terms)
-        return influence, torch.cat(self._places)[place]
+            return influence, None
+        cells = self._cells_wanted
+        influence[cells], place = largest_influence(total, self._terms, cells)
+        most[cells] = torch.cat(self._places)[place]
+        return influence, most
+
+    @cached_property
+    def _cells_wanted(self) -> tuple[Tensor, Tensor]:
+        """(N,) places of the layers of each pair that is wanted."""
+        own = {name: self._places_of(name) for pair in self.pairs for name in pair}
+        found = [cell for a, b in self.pairs for cell in itertools.product(own[a], own[b])]
+        x, y = torch.tensor(found, dtype=torch.int64).reshape(-1, 2).T
+        return x, y
+
+    def _places_of(self, model: str) -> list[int]:
+        return [place for place, (name, _) in enumerate(self.keys) if name == model]
 
 
 def problem_of(size: float, rest: float) -> str | None:

@@ -142,27 +142,32 @@ def leave_one_out_terms(grams: Tensor, debiased: bool) -> Tensor:
     return whole / scale - left / scale_left
 
 
-def largest_influence(total: Tensor, terms: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
-    """The largest change of CKA when a single sample is left out, for all pairs of layers.
+def largest_influence(
+    total: Tensor, terms: Iterable[tuple[Tensor, Tensor]], cells: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """The largest change of CKA when a single sample is left out, for some pairs of layers.
 
     Args:
         total: (P, P), m HSIC added up over batches.
-        terms: (m, P, P) of each batch, see `leave_one_out_terms`.
+        terms: of each batch (m, N) for the pairs and (m, P) for each layer with itself, out of `leave_one_out_terms`.
+        cells: (N,) int64 each, the layers of each pair.
 
     Returns:
-        (P, P) float64: CKA without that sample minus CKA; and (P, P) int64: its place among the samples in the order
+        (N,) float64: CKA without that sample minus CKA; and (N,) int64: its place among the samples in the order
         of the batches. NaN where CKA, or CKA without some sample, doesn't exist: then that sample's place.
     """
-    estimate = normalized(total)
-    largest = torch.full_like(total, -torch.inf)
-    change, place = torch.full_like(total, torch.nan), torch.zeros_like(total, dtype=torch.int64)
+    x, y = cells
+    estimate = normalized(total)[x, y]
+    own_total = total.diagonal()
+    largest = torch.full_like(estimate, -torch.inf)
+    change, place = torch.full_like(estimate, torch.nan), torch.zeros_like(x)
     start = 0
-    for batch in terms:
-        left = total - batch
+    for batch, own in terms:
+        own_left = own_total - own
         # What is left of a layer's own HSIC when one sample made nearly all of it is rounding.
-        own_left = left.diagonal(dim1=1, dim2=2)
-        own_left.masked_fill_(own_left <= REST_OF_ONE * total.diagonal(), torch.nan)
-        changes = normalized(left) - estimate
+        own_left.masked_fill_(own_left <= REST_OF_ONE * own_total, torch.nan)
+        root = own_left.sqrt()
+        changes = (total[x, y] - batch) / (root[:, x] * root[:, y]) - estimate
         size = changes.abs().nan_to_num(nan=torch.inf)
         most, where = size.max(0)
         is_larger = most > largest
