@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
 import pytest
+import scipy.stats
 import torch
 from torch import Tensor
 
@@ -149,6 +151,35 @@ def test_panels_are_drawn() -> None:
     for panel in panels:
         assert draw(panel.chart).startswith("<svg")
         assert panel.summary
+
+
+def jackknife(values: list[float], whole: float) -> tuple[float, float]:
+    """Ends of the 95 % interval, by the formula: pseudo-values from the numbers with one seed left out."""
+    n = len(values)
+    pseudo = [n * whole - (n - 1) * value for value in values]
+    mean = sum(pseudo) / n
+    error = math.sqrt(sum((value - mean) ** 2 for value in pseudo) / (n - 1) / n)
+    half = float(scipy.stats.t.ppf(0.975, n - 1)) * error
+    return whole - half, whole + half
+
+
+def test_bands_by_difficulty_are_over_seeds() -> None:
+    tables = measured(*made_up())
+    table = tables["mistakes_by_difficulty"]
+    panel = next(one for one in mistakes.panels(tables) if one.name == "difficulty-pets")
+    drawn = panel.chart.layer[0].data
+    assert drawn.height >= 3
+
+    def share(rows: pl.DataFrame) -> float:
+        return (rows["only_a"].sum() + rows["only_b"].sum()) / rows["n"].sum()
+
+    for row in drawn.iter_rows(named=True):
+        part = table.filter(pair=row["pair"], others_wrong=row["others_wrong"])
+        seeds = sorted({*part["seed_a"], *part["seed_b"]})
+        left = [share(part.filter(pl.col("seed_a") != s, pl.col("seed_b") != s)) for s in seeds]
+        low, high = jackknife(left, share(part))
+        assert (row["low"], row["high"]) == pytest.approx((low, high), rel=1e-9)
+    assert panel.summary.endswith("3 seeds.")
 
 
 def test_one_seed_has_images_and_no_pairs() -> None:

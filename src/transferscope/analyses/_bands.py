@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from transferscope.findings import estimate
+from transferscope.findings import MIN_SEEDS, estimate
 
 if TYPE_CHECKING:
     import polars as pl
@@ -45,6 +45,14 @@ def over_pairs(table: pl.DataFrame, by: Sequence[str], value: str) -> pl.DataFra
         )
     numbers = dict.fromkeys(("mean", "low", "high"), pl.Float64)
     return pl.DataFrame(rows, schema={**{name: table.schema[name] for name in by}, **numbers})
+
+
+def seeds_behind(table: pl.DataFrame) -> str:
+    """How many seeds are behind the intervals of a table, for a caption; said too where they are too few for any."""
+    count = len(
+        {seed for name in table.columns if name.startswith("seed") for seed in table[name].drop_nulls()}
+    )
+    return f"{count} seeds" if count >= MIN_SEEDS else f"none here: {count} of at least {MIN_SEEDS} seeds"
 
 
 def with_band(rows: pl.DataFrame) -> pl.DataFrame:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from transferscope.analyses._bands import BAND, BAND_OPACITY, STROKE, over_pairs, seeds_behind, with_band
 from transferscope.analysis import Gallery, Panel, Picture, PictureRow
+from transferscope.findings import estimate
 from transferscope.pairs import PAIR_KINDS
 
 if TYPE_CHECKING:
@@ -43,13 +46,13 @@ _BY_KIND = {
     "uncommon_share": (
         "uncommon",
         "Uncommon mistakes",
-        "A point a pair; the stroke is what pairs of the same accuracies would have if they erred independently "
+        "The dark tick is what pairs of the same accuracies would have if they erred independently "
         "(mean of a kind of pair). Left of it, mistakes are shared.",
     ),
     "kappa": (
         "kappa",
         "Kappa of the errors",
-        "A point a pair; the stroke is the kappa stratified by difficulty (mean of a kind of pair): agreement that "
+        "The dark tick is the kappa stratified by difficulty (mean of a kind of pair): agreement that "
         "goes beyond what is hard for everybody.",
     ),
 }
@@ -63,17 +66,25 @@ def _by_kind(table: pl.DataFrame, value: str, beside: str, title: str) -> Panel:
 
     name, heading, summary = _BY_KIND[value]
     kinds = _kinds(table)
-    x_scale = alt.Scale(zero=True)
+    x_scale = (
+        alt.Scale(zero=True, domainMin=0) if value == "uncommon_share" else alt.Scale(zero=True, domainMax=1)
+    )
+    said = f"A point a pair; the tick is the mean, {STROKE}: {seeds_behind(table)}. {summary}"
     base = alt.Chart(table).encode(
         y=alt.Y("target:N", title=None, sort=None),
         yOffset=alt.YOffset("pair:N", sort=kinds, scale=alt.Scale(paddingOuter=0.2)),
     )
-    points = base.mark_point(opacity=0.8).encode(
-        x=alt.X(f"{value}:Q", title=title, scale=x_scale),
-        color=alt.Color("pair:N", scale=color_scale(kinds), title=None),
-    )
+    color = alt.Color("pair:N", scale=color_scale(kinds), title=None)
+    x = alt.X(f"{value}:Q", title=title, scale=x_scale)
+    points = base.mark_point(opacity=0.6).encode(x=x, color=color)
     strokes = base.mark_tick(thickness=2, size=11, color=INK).encode(x=alt.X(f"mean({beside}):Q"))
-    return Panel(name=name, title=heading, chart=alt.layer(strokes, points), summary=summary)
+    mean = x.copy()
+    mean.shorthand = f"mean({value}):Q"
+    means = base.mark_tick(thickness=2, size=9).encode(x=mean, color=color)
+    within = base.properties(data=with_band(over_pairs(table, ["target", "pair"], value)))
+    low = alt.X("low:Q", title=title, scale=x_scale)
+    rules = within.mark_rule(strokeWidth=1.2, opacity=0.8, clip=True).encode(x=low, x2="high:Q", color=color)
+    return Panel(name=name, title=heading, chart=alt.layer(rules, strokes, points, means), summary=said)
 
 
 def _matrix(matrix: pl.DataFrame, target: str, lowest: float) -> Panel:
@@ -110,29 +121,47 @@ def _by_difficulty(table: pl.DataFrame, target: str) -> Panel:
 
     from transferscope.figures import color_scale, dash_scale
 
-    sums = table.group_by("pair", "others_wrong", maintain_order=True).agg(
-        pl.col("n", "only_a", "only_b").sum()
-    )
-    shares = sums.filter(pl.col("n") > 0).with_columns(
-        share=(pl.col("only_a") + pl.col("only_b")) / pl.col("n")
-    )
+    rows = []
+    for (pair, others), part in table.group_by("pair", "others_wrong", maintain_order=True):
+        found = estimate(part.select("n", "only_a", "only_b", "^seed.*$"), _uncommon_share)
+        ends = {"low": found.low, "high": found.high}
+        rows.append({"pair": pair, "others_wrong": others, "share": found.effect, **ends})
+    schema = {
+        "pair": pl.String,
+        "others_wrong": pl.Int64,
+        **dict.fromkeys(("share", "low", "high"), pl.Float64),
+    }
+    shares = pl.DataFrame(rows, schema=schema).filter(pl.col("share").is_finite())
+    title = "share that only one of the pair gets wrong"
     kinds = _kinds(table)
     legend = alt.Legend(symbolType="stroke")
     base = alt.Chart(shares).encode(
         x=alt.X("others_wrong:O", title="other instances that err (0: easy)"),
-        y=alt.Y("share:Q", title="share that only one of the pair gets wrong"),
+        y=alt.Y("share:Q", title=title),
         color=alt.Color("pair:N", scale=color_scale(kinds), title=None, legend=legend),
     )
     dash = alt.StrokeDash("pair:N", scale=dash_scale(kinds), title=None, legend=legend)
-    chart = alt.layer(base.mark_line().encode(strokeDash=dash), base.mark_point(size=20))
+    band = base.properties(data=with_band(shares)).mark_area(opacity=BAND_OPACITY, line=False)
+    chart = alt.layer(
+        band.encode(y=alt.Y("low:Q", title=title), y2="high:Q"),
+        base.mark_line().encode(strokeDash=dash),
+        base.mark_point(size=20),
+    )
     return Panel(
         name=f"difficulty-{target}",
         title=f"{target}: uncommon mistakes by difficulty",
         chart=chart,
         summary=f"Share of decisions on {target} that only one of a pair gets wrong, by how many of the other "
-        "instances err there; all pairs of a kind together.",
+        f"instances err there; all pairs of a kind together, and {BAND}: "
+        f"{seeds_behind(table)}.",
         secondary=True,
     )
+
+
+def _uncommon_share(rows: pl.DataFrame) -> float:
+    """Uncommon mistakes over decisions, all pairs together; NaN without a decision."""
+    count, only_a, only_b = (int(rows[name].sum()) for name in ("n", "only_a", "only_b"))
+    return (only_a + only_b) / count if count else math.nan
 
 
 def _kinds(table: pl.DataFrame) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from transferscope.analysis import Cell, CellData, Column, ConfigProblem, Panel, Row, Subject
 from transferscope.claims import BY_ID
@@ -41,7 +41,6 @@ CAVEATS = (
 SOURCE = "Neyshabur, Sedghi, Zhang (2020), appendix; singular values after Sedghi, Gupta, Long (2019)"
 
 NOTHING = "The network has no convolution."
-VALUE_OVER = "singular value over the largest"
 QUANTILES = tuple(i / 20 for i in range(21))
 KEYS = (Column("target", "str", "Name of the target"),)
 _CONVOLUTION = (
@@ -185,92 +184,9 @@ def _input_sizes(
 
 def panels(tables: Mapping[str, pl.DataFrame]) -> Sequence[Panel]:
     """For each target: the mean spectrum by kind, its mean by depth, and three convolutions' own spectra."""
-    drawn = []
-    for target in tables["spectra"]["target"].unique(maintain_order=True):
-        drawn += [
-            _by_share(tables["spectra_quantiles"], target),
-            _by_depth(tables["spectra"], target),
-            _chosen(tables["spectra_quantiles"], target),
-        ]
-    return drawn
+    from transferscope.analyses._spectra_panels import spectra_panels
 
-
-def _by_share(quantiles: pl.DataFrame, target: str) -> Panel:
-    import polars as pl
-
-    part = quantiles.filter((pl.col("target") == target) & pl.col("relative").is_not_nan())
-    means = part.group_by("kind", "share", maintain_order=True).agg(pl.col("relative").mean())
-    return Panel(
-        name=f"shape-{target}",
-        title=f"{target}: spectrum",
-        chart=_lines(means, "share:Q", "share of singular values that are larger", "relative", VALUE_OVER),
-        summary=f"Singular value over the largest on {target}, mean over instances and convolutions, a line a kind.",
-    )
-
-
-def _by_depth(spectra: pl.DataFrame, target: str) -> Panel:
-    import polars as pl
-
-    part = spectra.filter((pl.col("target") == target) & pl.col("mean_relative").is_not_nan())
-    means = part.group_by("kind", "depth", maintain_order=True).agg(pl.col("mean_relative").mean())
-    chart = _lines(
-        means, "depth:O", "convolution, from the first", "mean_relative", "mean over the largest", True
-    )
-    return Panel(
-        name=f"depth-{target}",
-        title=f"{target}: spectrum by depth",
-        chart=chart,
-        summary=f"Mean singular value over the largest on {target} by convolution, mean over instances, a line a kind.",
-        secondary=True,
-    )
-
-
-def _chosen(quantiles: pl.DataFrame, target: str) -> Panel:
-    """The spectra of the first, the middle and the last convolution, one above the other."""
-    import altair as alt
-    import polars as pl
-
-    part = quantiles.filter(pl.col("target") == target)
-    names = part.sort("depth")["convolution"].unique(maintain_order=True).to_list()
-    chosen = list(dict.fromkeys([names[0], names[len(names) // 2], names[-1]]))
-    part = part.filter(pl.col("convolution").is_in(chosen) & pl.col("value").is_not_nan())
-    means = part.group_by("convolution", "kind", "share", maintain_order=True).agg(pl.col("value").mean())
-    lines = _lines(means, "share:Q", "share of singular values that are larger", "value", "singular value")
-    return Panel(
-        name=f"chosen-{target}",
-        title=f"{target}: spectra of three convolutions",
-        chart=lines.properties(width=250, height=85)
-        .facet(
-            row=alt.Row(
-                "convolution:N",
-                sort=chosen,
-                title=None,
-                header=alt.Header(orient="top", labelOrient="top", labelAnchor="start"),
-            )
-        )
-        .resolve_scale(y="independent"),
-        summary=f"Singular values of {', '.join(chosen)} on {target}, mean over instances, a line a kind.",
-        secondary=True,
-    )
-
-
-def _lines(means: pl.DataFrame, x: str, x_title: str, y: str, y_title: str, points: bool = False) -> Any:
-    import altair as alt
-
-    from transferscope.figures import KIND_COLORS, KIND_DASHES, color_scale, dash_scale
-
-    colors, dashes = color_scale(means["kind"], KIND_COLORS), dash_scale(means["kind"], KIND_DASHES)
-    legend = alt.Legend(symbolType="stroke")  # dashed outlines of points would look like gears
-    return (
-        alt.Chart(means)
-        .mark_line(point=alt.OverlayMarkDef(strokeWidth=0) if points else False)
-        .encode(
-            x=alt.X(x, title=x_title),
-            y=alt.Y(f"{y}:Q", title=y_title),
-            color=alt.Color("kind:N", scale=colors, title=None, legend=legend),
-            strokeDash=alt.StrokeDash("kind:N", scale=dashes, title=None, legend=legend),
-        )
-    )
+    return spectra_panels(tables)
 
 
 def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Finding]:
