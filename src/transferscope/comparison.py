@@ -67,7 +67,7 @@ def compare(
     >>> compare(model="fixup_resnet", data="letters", instances={"a": "missing.pt"}, out="unused")
     Traceback (most recent call last):
         ...
-    transferscope.errors.BadInput: compare:...instances.a.weights.file: missing.pt is no file
+    transferscope.errors.BadInput: compare:...instances.a.weights.file: missing.pt is no file; ...
     """
     study = comparison_study(
         model=model,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator
+from pathlib import Path
 
 from transferscope.analysis import analysis_module
 from transferscope.config import AnalysisConfig, Schedule, Study, Weights
@@ -84,7 +85,10 @@ def _wrong_source(study: Study) -> Iterator[Problem]:
             )
             continue
         if file is not None and not file.is_file():
-            yield Problem((*path, "file"), f"{file} is no file")
+            start = (
+                "" if file.is_absolute() else f"; relative paths start at the current directory, {Path.cwd()}"
+            )
+            yield Problem((*path, "file"), f"{file} is no file{start}")
     package = {"timm": "timm", "torchvision": "torchvision"}.get(study.network.name)
     if package is not None and importlib.util.find_spec(package) is None:
         text = f"needs the package {package}. Install it with: pip install 'transferscope[timm]'"

@@ -177,7 +177,9 @@ def refusal(**changed: object) -> str:
 
 
 def test_what_is_not_there_is_said(files: dict[str, Path], tmp_path: Path) -> None:
-    assert "nowhere.pt is no file" in refusal(instances={"a": "nowhere.pt", "b": files["b"]})
+    assert "nowhere.pt is no file; relative paths start at the current directory, /" in refusal(
+        instances={"a": "nowhere.pt", "b": files["b"]}
+    )
     assert "no instance has that name" in refusal(instances={"a": files["a"]}, from_scratch=["x"])
     assert "needs networks that are trained here" in refusal(
         instances={"a": files["a"], "b": files["b"]}, analyses=["feature_reuse"]
@@ -205,6 +207,6 @@ def test_weights_that_do_not_fit_or_were_never_trained_fail_by_name(
     )
     assert found.exit_code == 1
     logs = "".join(path.read_text() for path in (tmp_path / "out" / "logs").iterdir())
-    assert "2 of another shape" in logs
+    assert "don't fit the network. 2 of another shape" in logs
     assert "other" in logs
     assert "10 classes" in logs

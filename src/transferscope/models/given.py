@@ -121,12 +121,14 @@ def match_state(
                 r'{"^encoder\.": ""}; null drops a name.'
             )
         elif shapes:
-            mend = " Is the network the same, and are the channels and the image size?"
+            same = (
+                "the channels and the image size" if head else "the classes, the channels and the image size"
+            )
+            mend = f" Is the network the same, and are {same}?"
         else:
             mend = " Did the training diverge? Take weights of an earlier epoch."
-        raise BadInput(
-            f"the weights in {where} don't fit the network outside its head. " + "; ".join(said) + "." + mend
-        )
+        part = " outside its head" if head else ""
+        raise BadInput(f"the weights in {where} don't fit the network{part}. {'; '.join(said)}.{mend}")
     return {name: cast[name].contiguous() if name in cast else tensor.clone() for name, tensor in own.items()}
 
 
