@@ -6,7 +6,6 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,12 @@ from rich.table import Table
 
 from transferscope.data.base import Description, ImageData, dataset_module, describe, load
 from transferscope.data.contact_sheet import contact_sheet
+from transferscope.data.decode import telling_of_decoded
 from transferscope.data.overview import SplitOverview, digests_of, overview, shared_images
 from transferscope.dataset_text import dataset_from_text
 from transferscope.errors import BadInput, unmarked, visible
 from transferscope.options import DatasetOptions, FileOptions
+from transferscope.progress import reading
 from transferscope.store import write_atomically
 from transferscope.study_file import load_study
 
@@ -73,8 +74,8 @@ def check_data(
     """
     results = []
     for name, options in _named(text, overrides).items():
-        # a spinner on a terminal: how long it takes is not known before the images are
-        with nullcontext() if as_json else console.status(f"reading the images of {name}"):
+        quiet = Console(quiet=True) if as_json else console
+        with reading(quiet, name) as told, telling_of_decoded(told):
             results.append(check(name, options, _sheet_file(sheet, name, options, several=_is_study(text))))
         if not as_json:
             print_checked(results[-1], console)

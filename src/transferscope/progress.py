@@ -148,6 +148,31 @@ def drawing(console: Console) -> Iterator[Callable[[float, str], None]]:
         yield lambda share, what: progress.update(bar, completed=share, description=what)
 
 
+@contextmanager
+def reading(console: Console, what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar with the time left while images are decoded, on a terminal; told how many of how many are.
+
+    A data set that is drawn or held in arrays decodes nothing, and has the spinner alone.
+    """
+    columns = (
+        SpinnerColumn(),
+        TextColumn("reading the images of {task.description}"),
+        BarColumn(bar_width=28),
+    )
+    shown = console.is_terminal and not console.quiet
+    with Progress(
+        *columns, TimeRemainingColumn(), console=console, transient=True, disable=not shown
+    ) as progress:
+        bar = progress.add_task(unmarked(what), total=None)
+
+        def told(done: int, count: int) -> None:
+            if done == 1:  # of the next split
+                progress.reset(bar, total=count)
+            progress.update(bar, completed=done, total=count)
+
+        yield told
+
+
 class RemainingTime:
     """How long it will take, from how long tasks took so far for their estimated cost."""
 

@@ -13,11 +13,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from rich.console import Console
 
 from transferscope import cli
-from transferscope.data.base import ImageSplit
+from transferscope.data.base import ImageSplit, load
 from transferscope.data.contact_sheet import COLUMNS, GAP_PX, LABEL_PX, LINE_PX, THUMBNAIL_PX, contact_sheet
+from transferscope.data.decode import telling_of_decoded
 from transferscope.data.overview import digests_of, overview
+from transferscope.dataset_text import dataset_from_text
+from transferscope.progress import reading
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -207,3 +211,26 @@ def test_numbers_of_a_split() -> None:
     np.testing.assert_allclose(found.std, wide.std(axis=1), rtol=1e-10)
     assert found.counts == tuple(labels.sum(axis=0))
     assert (found.num_images, found.num_repeats, found.num_duplicates) == (300, 1, 1)
+
+
+def test_who_waits_is_told_how_many_images_are_decoded(photos: Path) -> None:
+    told: list[tuple[int, int]] = []
+    with telling_of_decoded(lambda done, count: told.append((done, count))):
+        decoded = load(dataset_from_text(f"imagefolder:{photos}", ["image_size_px=8", "on_bad=skip"]))
+    assert len(decoded.train) > 0
+    starts = [place for place, (done, _) in enumerate(told) if done == 1]
+    for start, end in zip(starts, [*starts[1:], len(told)], strict=True):
+        part = told[start:end]
+        assert part == [(number, len(part)) for number in range(1, len(part) + 1)]
+    load(dataset_from_text(f"imagefolder:{photos}", ["image_size_px=8", "on_bad=skip"]))
+    assert sum(count for done, count in told if done == 1) == len(told), "nobody is told afterwards"
+
+
+def test_a_bar_on_a_terminal_and_nothing_elsewhere() -> None:
+    for is_terminal in (True, False):
+        text = io.StringIO()
+        console = Console(file=text, force_terminal=is_terminal, width=100)
+        with reading(console, "photos") as told:
+            told(1, 2)
+            told(2, 2)
+        assert ("reading the images of photos" in text.getvalue()) == is_terminal

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 from threading import Lock
@@ -94,8 +95,27 @@ def decode_into(images: np.ndarray, paths: Sequence[str], decode: Decoder) -> li
         images[number] = pixels if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
         return pixel_digest(images[number])
 
+    found = []
     with _strict_about_size(), ThreadPoolExecutor(_num_threads()) as pool:
-        return list(pool.map(one, range(len(paths))))
+        for result in pool.map(one, range(len(paths))):
+            found.append(result)
+            _on_decoded.get()(len(found), len(paths))
+    return found
+
+
+_on_decoded: ContextVar[Callable[[int, int], None]] = ContextVar(
+    "on_decoded", default=lambda _done, _all: None
+)
+
+
+@contextmanager
+def telling_of_decoded(on_decoded: Callable[[int, int], None]) -> Iterator[None]:
+    """Within it, whoever waits is told after each file how many of how many are decoded."""
+    token = _on_decoded.set(on_decoded)
+    try:
+        yield
+    finally:
+        _on_decoded.reset(token)
 
 
 def pixel_digest(image: np.ndarray) -> bytes:
