@@ -178,7 +178,7 @@ class RemainingTime:
 
     WARM_UP_SECONDS = 3.0
     """Nothing is said before so much time has passed."""
-    LEAST_SHARE, PATIENCE_SECONDS = 0.01, 60.0
+    LEAST_SHARE, PATIENCE_SECONDS = 0.01, 600.0
     """Nor before so much of the work is done, for so long: the first small tasks say little of the large ones."""
 
     def begin(self, to_do: list[Task]) -> None:

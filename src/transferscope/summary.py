@@ -21,22 +21,30 @@ _MARKS = {
 
 
 def print_findings(findings: Sequence[Finding], console: Console) -> None:
-    """The verdicts on the claims as a table."""
+    """The verdicts on the claims that were measured as a table, and how many were not."""
     table = Table(title="Claims, and what this study says", title_justify="left")
     table.add_column("claim", ratio=1)
     table.add_column("verdict", no_wrap=True)
     table.add_column("effect", justify="right", no_wrap=True)
     table.add_column("95 % interval", no_wrap=True)
     table.add_column("seeds", justify="right")
-    for finding in findings:
-        interval = "–"
+    measured = [finding for finding in findings if finding.num_seeds]
+    for finding in measured:
+        interval, sign = "–", "" if finding.claim.unit == "x" else "+"  # a ratio has no sign
         if math.isfinite(finding.low):
-            interval = f"{finding.low:+.3g} to {finding.high:+.3g}"
-        effect = f"{finding.effect:+.3g}" if math.isfinite(finding.effect) else "–"
+            interval = f"{finding.low:{sign}.3g} to {finding.high:{sign}.3g}"
+        effect = f"{finding.effect:{sign}.3g}" if math.isfinite(finding.effect) else "–"
         table.add_row(
-            finding.claim.statement, _MARKS[finding.verdict], effect, interval, str(finding.num_seeds or "–")
+            finding.claim.statement, _MARKS[finding.verdict], effect, interval, str(finding.num_seeds)
         )
-    console.print(table)
+    if measured:
+        console.print(table)
+    if missing := len(findings) - len(measured):
+        console.print(
+            f"{missing} of {len(findings)} claims were not measured: the study doesn't run or hold what they need; "
+            "the report names it for each",
+            soft_wrap=True,
+        )
 
 
 def print_outcome(outcome: Outcome, logs: Mapping[str, Path], console: Console) -> None:

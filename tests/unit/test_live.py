@@ -284,5 +284,5 @@ def test_the_first_small_tasks_give_no_estimate_of_days(monkeypatch: pytest.Monk
     now[0] = 30.0
     assert clock.seconds_left() == pytest.approx(30.0, rel=1e-3)
     clock.progressed(large, 0.001)  # type: ignore[arg-type]
-    now[0] = 70.0  # of a long study something is said after a minute
-    assert clock.seconds_left() == pytest.approx(70 * 999, rel=0.02)
+    now[0] = 700.0  # of a long study something is said after ten minutes
+    assert clock.seconds_left() == pytest.approx(700 * 999, rel=0.02)

@@ -7,7 +7,9 @@ import io
 import pytest
 from rich.console import Console
 
-from transferscope.summary import print_waiting
+from transferscope.claims import BY_ID
+from transferscope.findings import Finding, not_measured
+from transferscope.summary import print_findings, print_waiting
 
 
 @pytest.mark.parametrize(
@@ -23,3 +25,24 @@ def test_how_long_training_waited_for_data(infos: list[dict[str, float]], expect
     print_waiting(infos, Console(file=out))
     assert out.getvalue().startswith(expected)
     assert bool(out.getvalue()) == bool(expected)
+
+
+def test_claims_that_were_not_measured_are_counted_and_a_ratio_has_no_sign() -> None:
+    close = Finding(
+        claim=BY_ID["p_t_are_close"],
+        verdict="holds",
+        effect=0.358,
+        low=0.256,
+        high=0.46,
+        num_seeds=3,
+        num_images=0,
+    )
+    missing = not_measured(BY_ID["later_checkpoints_are_better"], "The study does not run checkpoints.")
+    out = io.StringIO()
+    print_findings([close, missing], Console(file=out, width=140))
+    said = out.getvalue()
+    assert " 0.358 " in said
+    assert "0.256 to 0.46" in said
+    assert "+" not in said
+    assert missing.claim.statement not in said
+    assert "1 of 2 claims were not measured" in said

@@ -57,22 +57,26 @@ def _pretrain(tables: Tables) -> Iterator[Advice]:
         return
     whole = table.filter(pl.col("view") == "unshuffled")
     advised = {
-        1: "Start from the pre-trained weights",
-        -1: "Train from scratch",
-        0: "Start from the pre-trained weights where time counts, not for the final metric,",
+        1: "Start from the pre-trained weights on {}.",
+        -1: "Train from scratch on {}.",
+        0: "Start from the pre-trained weights where time counts, on {}: they train faster. Whether the final metric "
+        "gains can't be told.",
     }
     found: dict[tuple[str, Certainty, str], list[tuple[str, str]]] = {}
     for target in targets_of(whole):
         own = whole.filter(pl.col("target") == target)
         gain, speed = mean_estimate(own, "gain"), mean_estimate(own, "speed_gain")
-        text, decides = f"{advised[side(gain)]} on {{}}.", gain
+        text, decides = advised[side(gain)], gain
         if side(gain) == 0 and side(speed) > 0:
             decides = speed
         elif side(gain) == 0:
             seeds = counted(gain.num_seeds, "seed")
             text = f"Whether to pre-train for {{}} can't be told from {seeds}."
         evidence = f"ain {estimated(gain)}, in optimization speed {estimated(speed)}."
-        found.setdefault((text, *_clear_or_open(decides)), []).append((target, evidence))
+        certainty, why = _clear_or_open(decides)
+        if decides is speed:
+            why = f"{why}, for the speed"
+        found.setdefault((text, certainty, why), []).append((target, evidence))
     # targets of the same advice have one line
     for (text, certainty, why), same in found.items():
         lines = [f"On {target}, g{evidence}" for target, evidence in same]

@@ -113,7 +113,7 @@ def basin(tables: Tables) -> Part:
     return text + middle, Headline(
         value=points(height.effect, signed=False),
         label="barrier between two fine-tuned networks",
-        detail=short,
+        detail=short if math.isnan(height.low) else f"{short} {interval(height)}",
     )
 
 
