@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from transferscope.analyses._bands import over_pairs, with_band
+from transferscope.analyses._bands import over_pairs, possible_scale, with_band
 
 VALUES = {(0, 1): 0.2, (0, 2): 0.5, (0, 3): 0.1, (1, 2): 0.4, (1, 3): 0.9, (2, 3): 0.6}
 
@@ -38,3 +38,10 @@ def test_mean_and_interval_of_each_group() -> None:
 def test_what_is_not_finite_is_left_out() -> None:
     rows = pl.concat([table("a", VALUES), table("a", {(0, 4): math.nan, (1, 4): math.inf})])
     assert over_pairs(rows, ["pair"], "value").equals(over_pairs(table("a", VALUES), ["pair"], "value"))
+
+
+def test_an_axis_ends_where_the_numbers_must() -> None:
+    rows = pl.DataFrame({"mean": [0.1, 0.7], "low": [-0.2, math.nan], "high": [0.4, math.nan]})
+    assert possible_scale(rows, 0, 1).domain == [0, 0.7]
+    assert possible_scale(rows, -1, 0.5).domain == [-0.2, 0.5]
+    assert possible_scale(rows.head(0), 0, 1).domain == [0, 0]

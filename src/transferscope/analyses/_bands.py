@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from transferscope.findings import MIN_SEEDS, estimate
 
@@ -53,6 +54,20 @@ def seeds_behind(table: pl.DataFrame) -> str:
         {seed for name in table.columns if name.startswith("seed") for seed in table[name].drop_nulls()}
     )
     return f"{count} seeds" if count >= MIN_SEEDS else f"none here: {count} of at least {MIN_SEEDS} seeds"
+
+
+def possible_scale(rows: pl.DataFrame, lowest: float, highest: float) -> Any:
+    """An Altair scale from 0, or from below, over all numbers of the rows, but not beyond what they can be.
+
+    A t interval knows no bounds: of a share it may end below 0. Marks on this scale are to be clipped.
+    """
+    import altair as alt
+
+    numbers = [
+        value for name in ("low", "high", "mean", "share") if name in rows.columns for value in rows[name]
+    ]
+    finite = [value for value in numbers if value is not None and math.isfinite(value)] or [0.0]
+    return alt.Scale(domain=[max(lowest, min(0.0, *finite)), min(highest, max(finite))], nice=True)
 
 
 def with_band(rows: pl.DataFrame) -> pl.DataFrame:

@@ -6,7 +6,15 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from transferscope.analyses._bands import BAND, BAND_OPACITY, STROKE, over_pairs, seeds_behind, with_band
+from transferscope.analyses._bands import (
+    BAND,
+    BAND_OPACITY,
+    STROKE,
+    over_pairs,
+    possible_scale,
+    seeds_behind,
+    with_band,
+)
 from transferscope.analysis import Gallery, Panel, Picture, PictureRow
 from transferscope.findings import estimate
 from transferscope.pairs import PAIR_KINDS
@@ -132,18 +140,18 @@ def _by_difficulty(table: pl.DataFrame, target: str) -> Panel:
         **dict.fromkeys(("share", "low", "high"), pl.Float64),
     }
     shares = pl.DataFrame(rows, schema=schema).filter(pl.col("share").is_finite())
-    title = "share that only one of the pair gets wrong"
+    title, scale = "share that only one of the pair gets wrong", possible_scale(shares, 0, 1)
     kinds = _kinds(table)
     legend = alt.Legend(symbolType="stroke")
     base = alt.Chart(shares).encode(
         x=alt.X("others_wrong:O", title="other instances that err (0: easy)"),
-        y=alt.Y("share:Q", title=title),
+        y=alt.Y("share:Q", title=title, scale=scale),
         color=alt.Color("pair:N", scale=color_scale(kinds), title=None, legend=legend),
     )
     dash = alt.StrokeDash("pair:N", scale=dash_scale(kinds), title=None, legend=legend)
-    band = base.properties(data=with_band(shares)).mark_area(opacity=BAND_OPACITY, line=False)
+    band = base.properties(data=with_band(shares)).mark_area(opacity=BAND_OPACITY, line=False, clip=True)
     chart = alt.layer(
-        band.encode(y=alt.Y("low:Q", title=title), y2="high:Q"),
+        band.encode(y=alt.Y("low:Q", title=title, scale=scale), y2="high:Q"),
         base.mark_line().encode(strokeDash=dash),
         base.mark_point(size=20),
     )

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from transferscope.analyses._bands import BAND, BAND_OPACITY, STROKE, over_pairs, with_band
+from transferscope.analyses._bands import BAND, BAND_OPACITY, STROKE, over_pairs, possible_scale, with_band
 from transferscope.analysis import Cell, CellData, Column, ConfigProblem, Panel, Row, Subject
 from transferscope.claims import BY_ID
 from transferscope.config import AnalysisConfig, Study
@@ -227,11 +227,12 @@ def _by_module(table: pl.DataFrame, target: str, value: str, axis: str) -> Panel
     means = over_pairs(modules, ["pair", "module"], value)
     bands = alt.Chart(with_band(means)).mark_area(opacity=BAND_OPACITY, line=False, clip=True)
     title = f"{axis}, mean over pairs"
+    scale = possible_scale(means, -1, 1) if value == "cosine" else possible_scale(means, 0, math.inf)
     lines = alt.Chart(means).mark_line(point=alt.OverlayMarkDef(strokeWidth=0))
     dash = alt.StrokeDash("pair:N", scale=dash_scale(modules["pair"]), title=None, legend=legend)
     chart = alt.layer(
-        bands.encode(x=x, color=color, y=alt.Y("low:Q", title=title), y2="high:Q"),
-        lines.encode(x=x, color=color, y=alt.Y("mean:Q", title=title), strokeDash=dash),
+        bands.encode(x=x, color=color, y=alt.Y("low:Q", title=title, scale=scale), y2="high:Q"),
+        lines.encode(x=x, color=color, y=alt.Y("mean:Q", title=title, scale=scale), strokeDash=dash),
     )
     return Panel(
         name=f"{value}-{target}",

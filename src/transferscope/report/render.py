@@ -145,7 +145,8 @@ def _section(section: Section) -> dict[str, Any]:
             }
             for name in sorted(names, key=bool)  # what speaks of all of them comes first
         ],
-        "further": [shown for panel, shown in drawn if panel.secondary],
+        # folded away, they stand below no name of a group
+        "further": [shown | {"title": panel.title} for panel, shown in drawn if panel.secondary],
         "galleries": [
             _gallery(section.name, gallery) for gallery in section.galleries if gallery not in strips
         ],
