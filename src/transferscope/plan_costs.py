@@ -12,6 +12,8 @@ from transferscope.plan_tree import grouped
 from transferscope.progress import duration
 from transferscope.task import Measurement, Task
 
+LEAST_HOURS = 0.001
+"""Less is not told apart: seconds."""
 PASSES_PER_TRAINED_IMAGE = 3
 """Forward, and backward counted as two; see `Task.cost`."""
 
@@ -40,6 +42,10 @@ def cost_table(plan: Plan, throughput: float, done: Collection[str] = ()) -> Tab
         table.add_row(name, *_figures(tasks, throughput))
     table.add_section()
     table.add_row("all", *_figures(left, throughput))
+    table.caption = (
+        f"in all about {duration(seconds(sum(task.cost for task in left), throughput))} of one device"
+    )
+    table.caption_justify = "left"
     return table
 
 
@@ -82,4 +88,6 @@ def seconds(passes: float, throughput: float) -> float:
 
 def _figures(tasks: Sequence[Task], throughput: float) -> tuple[str, str, str]:
     passes = sum(task.cost for task in tasks)
-    return str(len(tasks)), f"{passes:,.0f}", f"{seconds(passes, throughput) / 3600:,.3g}"
+    hours = seconds(passes, throughput) / 3600
+    told = f"< {LEAST_HOURS}" if 0 < hours < LEAST_HOURS else f"{hours:,.3g}"
+    return str(len(tasks)), f"{passes:,.0f}", told

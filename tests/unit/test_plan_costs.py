@@ -39,6 +39,9 @@ def test_device_hours_add_up(tmp_path: Path) -> None:
     assert float(column(table, 3)[-1]) == pytest.approx(whole / 30 / 3600, rel=1e-2)
     done = {task.key for task in the_plan.graph}
     assert column(cost_table(the_plan, 10.0, done), 1) == ["0"]
+    assert column(cost_table(the_plan, 10.0, done), 3) == ["0"]
+    assert set(column(cost_table(the_plan, 1e9), 3)) == {"< 0.001"}  # nothing such as 2.78e-05
+    assert str(cost_table(the_plan, 1e9).caption) == "in all about 0 s of one device"
 
 
 def test_more_devices_take_less_time_down_to_the_longest_chain(tmp_path: Path) -> None:
