@@ -124,7 +124,7 @@ CHECKPOINTS = {
     "complex": (lambda: saved({"a": torch.zeros(3, dtype=torch.complex64)}), "aren't plain numbers"),
     "on many disks": (
         lambda: bytes(99) + b"PK\x06\x07" + struct.pack("<LQL", 0, 0, 7) + b"PK\x05\x06" + bytes(18),
-        "is neither",
+        "was not loaded",
     ),
     "long name": (lambda: saved({"x" * 10**6: 1}), "more characters"),
     "tuples of tuples": (lambda: by_torch(tuples_of_tuples(60)), "a tuple of more than 10,000 parts"),

@@ -147,7 +147,7 @@ def test_claims_have_their_numbers() -> None:
         p_value=0.01,
     )
     rows = claims_table([held, not_measured(ratio, "No seeds.")]).splitlines()
-    assert rows[4].endswith(r"& holds & +0.500 x & [0.250, 0.750] & 0.0100 & -- & 3 \\")
+    assert rows[4].endswith(r"& holds & 0.500 x & [0.250, 0.750] & 0.0100 & -- & 3 \\")
     assert rows[5].endswith(r"& undecided & -- & -- & -- & -- & -- \\")
 
 
