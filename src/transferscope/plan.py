@@ -5,28 +5,19 @@ Imports no torch: planning, `plan` and `status` are quick.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from transferscope.analysis import Cell, analysis_module, measured_settings
-from transferscope.config import Recipe, Study, Weights
+from transferscope.config import Study, Weights
 from transferscope.data.base import ASSUMED, dataset_module, describe
 from transferscope.errors import BadInput
 from transferscope.fingerprint import sha256_of
 from transferscope.options import DatasetOptions, Frozen, NetworkOptions
 from transferscope.pairs import given_names
-from transferscope.runs import (
-    KIND_NAMES,
-    GivenRun,
-    GivenWeights,
-    Point,
-    Run,
-    SearchedRecipe,
-    View,
-    kind_of,
-)
+from transferscope.runs import GivenRun, GivenWeights, Point, Run, SearchedRecipe
 from transferscope.task import Graph, Measurement, Task, canonical_key
+from transferscope.titles import Titles
 
 TRAIN_VERSION = 3
 """Raised when the training loop, a network or an initialization gives other numbers."""
@@ -62,7 +53,8 @@ def plan(study: Study) -> Plan:
     Raises:
         BadInput: an analysis asks for a checkpoint that the recipe doesn't keep.
     """
-    planner = _Planner(given_names(study))
+    titles = Titles.of(study, given_names(study))
+    planner = _Planner(titles)
     cells: list[PlannedCell] = []
     problems: list[str] = []
     for name, config in study.analyses.items():
@@ -70,7 +62,7 @@ def plan(study: Study) -> Plan:
         for cell in analysis_module(name).cells(study, config):
             missing = [point for point in cell.subjects.values() if not _is_kept(point)]
             if missing:
-                problems += [_not_kept(name, point) for point in missing]
+                problems += [_not_kept(name, point, titles) for point in missing]
                 continue
             key = planner.measure(name, settings, cell)
             cells.append(PlannedCell(analysis=name, cell=cell, task_key=key))
@@ -85,8 +77,8 @@ def plan(study: Study) -> Plan:
 class _Planner:
     """Collects tasks, inputs before what reads them, each key once."""
 
-    def __init__(self, names: Mapping[str, str]) -> None:
-        self._names = names
+    def __init__(self, titles: Titles) -> None:
+        self._titles = titles
         self.tasks: dict[str, Task] = {}
         self._data_keys: dict[DatasetOptions, str] = {}
         self._run_keys: dict[Run, str] = {}
@@ -101,7 +93,7 @@ class _Planner:
                     kind="data",
                     key=key,
                     inputs=(),
-                    title=f"data {options.dataset}",
+                    title=f"data {self._titles.data(options)}",
                     payload=options,
                     cost=0.1 * sum(_sizes(options)),
                 )
@@ -166,9 +158,8 @@ class _Planner:
                     kind="train",
                     key=key,
                     inputs=tuple(inputs),
-                    title=f"pre-train on {run.data.dataset}"
-                    if is_source
-                    else f"{_verb(run)} {title_of(run)}",
+                    title=self._titles.training(run, is_source=is_source),
+                    group=self._titles.group(run, is_source=is_source),
                     payload=run,
                     cost=_training_cost(run),
                 )
@@ -212,7 +203,7 @@ class _Planner:
                 kind="measure",
                 key=key,
                 inputs=tuple(dict.fromkeys([data, *weights.values()])),
-                title=f"{analysis} {_where(cell, self._names)}",
+                title=f"{analysis} {self._titles.cell(cell)}",
                 payload=Measurement(analysis=analysis, settings=settings, cell=cell, run_keys=weights),
                 cost=cell.cost * len(cell.subjects) * _sizes(cell.data)[1],
             )
@@ -221,16 +212,6 @@ class _Planner:
 
     def _add(self, task: Task) -> None:
         self.tasks.setdefault(task.key, task)
-
-
-def _where(cell: Cell, names: Mapping[str, str]) -> str:
-    """What a cell measures, in words: instances by name, without the seeds that are in it."""
-    keys = {key: value for key, value in cell.keys.items() if not key.startswith("seed_")}
-    if {"kind", "seed"} <= keys.keys():
-        keys["kind"] = f"{keys['kind']} {keys.pop('seed')}"
-    units = {"seed": "seed {}", "block_size_px": "{} px", "pretrain_epoch": "pre-training epoch {}"}
-    texts = (units.get(key, "{}").format(value) for key, value in keys.items() if value is not None)
-    return ", ".join(dict.fromkeys(names.get(text, text) for text in texts))
 
 
 def _trained_network(network: NetworkOptions) -> dict[str, Any]:
@@ -255,10 +236,6 @@ def _training_cost(run: Run) -> float:
     return 3.0 * recipe.epochs * (train_size - held_out) + evaluated
 
 
-def _verb(run: Run) -> str:
-    return "search" if run.is_search else "train"
-
-
 def _weights_spec(weights: Weights) -> dict[str, Any]:
     """What is in the file, or the name under which it was published, and how it is read."""
     return {
@@ -271,32 +248,13 @@ def _weights_spec(weights: Weights) -> dict[str, Any]:
     }
 
 
-def title_of(run: Run) -> str:
-    """A run's name for people: kind, data, view and seeds."""
-    parts = [KIND_NAMES[kind_of(run)], run.data.dataset]
-    if run.view.kind != "unshuffled":
-        parts.append(_view_title(run.view))
-    if isinstance(run.source, Point) and run.source != run.source.run.final:
-        parts.append(f"from epoch {run.source.epoch}")
-    if run.is_search and isinstance(run.recipe, Recipe):
-        parts.append(f"rate {run.recipe.learning_rate:g}")
-    parts.append(f"seed {run.seed}")
-    if run.init_seed != run.seed:
-        parts.append(f"init seed {run.init_seed}")
-    return " ".join(parts)
-
-
-def _view_title(view: View) -> str:
-    return "pixels and channels shuffled" if view.block_size_px is None else f"blocks {view.block_size_px} px"
-
-
 def _is_kept(point: Point) -> bool:
     if point.epoch == "best":
         return isinstance(point.run, Run) and point.run.recipe.best_by != "none"
     return point.epoch in point.run.kept_epochs
 
 
-def _not_kept(analysis: str, point: Point) -> str:
+def _not_kept(analysis: str, point: Point, titles: Titles) -> str:
     if isinstance(point.run, GivenRun):
         return (
             f"analyses.{analysis} needs what {point.run.name} was started from. Give it as source.weights, or leave "
@@ -304,12 +262,12 @@ def _not_kept(analysis: str, point: Point) -> str:
         )
     if point.epoch == "best":
         return (
-            f"analyses.{analysis} needs the best checkpoint of {title_of(point.run)}, but its recipe keeps none. "
+            f"analyses.{analysis} needs the best checkpoint of {titles.run(point.run)}, but its recipe keeps none. "
             "Set training.best_by to held_out (with a held_out such as 0.1) or to test."
         )
     kept = ", ".join(str(epoch) for epoch in point.run.kept_epochs)
     return (
-        f"analyses.{analysis} needs the checkpoint of epoch {point.epoch} of {title_of(point.run)}, "
+        f"analyses.{analysis} needs the checkpoint of epoch {point.epoch} of {titles.run(point.run)}, "
         f"but its recipe keeps only {kept}. Add {point.epoch} to its keep_epochs."
     )
 

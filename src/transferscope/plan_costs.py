@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 
 from rich.table import Table
 
+from transferscope.errors import unmarked
 from transferscope.execute.simulate import devices_at_once, simulate
 from transferscope.plan import Plan
 from transferscope.plan_tree import grouped
@@ -39,7 +40,7 @@ def cost_table(plan: Plan, throughput: float, done: Collection[str] = ()) -> Tab
         if isinstance(task.payload, Measurement):
             groups.setdefault(f"measure {task.payload.analysis}", []).append(task)
     for name, tasks in groups.items():
-        table.add_row(name, *_figures(tasks, throughput))
+        table.add_row(unmarked(name), *_figures(tasks, throughput))
     table.add_section()
     table.add_row("all", *_figures(left, throughput))
     table.caption = (

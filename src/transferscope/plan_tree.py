@@ -9,7 +9,6 @@ from rich.tree import Tree
 from transferscope.errors import unmarked
 from transferscope.plan import Plan
 from transferscope.progress import duration
-from transferscope.runs import KIND_NAMES, Point, Run, kind_of
 from transferscope.store import Store
 from transferscope.task import Measurement, Task
 
@@ -33,7 +32,7 @@ def plan_tree(plan: Plan, store: Store | None) -> Tree:
     trainings = [task for task in tasks if task.kind == "train"]
     train = tree.add(f"train: {_counts(trainings, seconds)}")
     for name, group in grouped(trainings).items():
-        train.add(f"{name}: {_counts(group, seconds)}")
+        train.add(f"{unmarked(name)}: {_counts(group, seconds)}")
     measures = [task for task in tasks if task.kind == "measure"]
     measure = tree.add(f"measure: {_counts(measures, seconds)}")
     for name in plan.study.analyses:
@@ -44,19 +43,10 @@ def plan_tree(plan: Plan, store: Store | None) -> Tree:
 
 def grouped(tasks: Sequence[Task]) -> dict[str, list[Task]]:
     """The trainings among the tasks by what they are for, kind, data set, and whether the images are shuffled."""
-    runs = [(task, task.payload) for task in tasks if isinstance(task.payload, Run)]
-    sources = dict.fromkeys(run.source.run for _, run in runs if isinstance(run.source, Point))
     groups: dict[str, list[Task]] = {}
-    for task, run in runs:
-        kind = KIND_NAMES[kind_of(run)]
-        if run in sources:
-            name = f"pre-train on {run.data.dataset}"
-        elif run.is_search:
-            name = f"search the rate of {kind} on {run.data.dataset}"
-        else:
-            shuffled = "" if run.view.kind == "unshuffled" else ", shuffled"
-            name = f"train {kind} on {run.data.dataset}{shuffled}"
-        groups.setdefault(name, []).append(task)
+    for task in tasks:
+        if task.group:
+            groups.setdefault(task.group, []).append(task)
     return groups
 
 

@@ -56,6 +56,8 @@ class Task:
     payload: DatasetOptions | GivenWeights | GivenRun | Run | Measurement
     cost: float
     """Estimated passes of one image through one network, a backward pass counted as two."""
+    group: str = ""
+    """What a training is counted with, for people; empty for other tasks, not in the key."""
 
 
 class Graph:

@@ -43,7 +43,7 @@ def under_way(tiny_run: TinyRun, tmp_path: Path) -> Iterator[tuple[WatchServer, 
 
 
 def trainings(tiny_run: TinyRun) -> list[Any]:
-    titles = {f"train P-T rendered_digits seed {seed}" for seed in (0, 1)}
+    titles = {f"train P-T digits seed {seed}" for seed in (0, 1)}
     return [task for task in tiny_run.plan.graph if task.title in titles]
 
 
@@ -68,7 +68,7 @@ def test_the_page_fills_in(
     assert page.inner_text("h1") == "tiny"
     assert page.locator("#running li").count() == 2
     assert " 2 under way" in page.inner_text("#said")
-    drawn = page.locator("#charts figure", has_text="train P-T on rendered_digits").first
+    drawn = page.locator("#charts figure", has_text="train P-T on digits").first
     assert drawn.locator("circle.running").count() == 2
 
     recorder.progressed(first, 0.5, {"epoch": 1, "train_loss": 1.25, "test_metric": 0.4, "train_metric": 0.3})

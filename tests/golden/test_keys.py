@@ -38,12 +38,12 @@ STUDY: dict[str, Any] = {
 }
 KEYS = {
     "data letters": "ba2e501ca16684537a0da02dc6f8ec066eb7e1905767b5315fc48ef9701fde04",
-    "data rendered_digits": "b5d03e91a59482040eb1e3322310f6ad5093cc9c031bb03418383a1036d69bf6",
+    "data digits": "b5d03e91a59482040eb1e3322310f6ad5093cc9c031bb03418383a1036d69bf6",
     "pre-train on letters": "33ac017340a17601fc7c1b444addf42d7313c8edb1a2ff7d64cfc18a4a8d24a1",
-    "train P-T rendered_digits seed 0": "4d95cf6bf7f7d1cec15c1883b19ff19e5fbe86c71c2963adbefce1497c5879d9",
-    "train RI-T rendered_digits seed 0": "d72de700f1037878ba33cf86ffab69cee44b9f6ed5342cb316c5c86c2ba62a09",
-    "train RI-T rendered_digits blocks 8 px seed 0": "7ed577050c67253b01fd3eaa86d998d346c37ac194a1badb6b4a618d28ab56c1",
-    "train RI-T rendered_digits pixels and channels shuffled seed 0": (
+    "train P-T digits seed 0": "4d95cf6bf7f7d1cec15c1883b19ff19e5fbe86c71c2963adbefce1497c5879d9",
+    "train RI-T digits seed 0": "d72de700f1037878ba33cf86ffab69cee44b9f6ed5342cb316c5c86c2ba62a09",
+    "train RI-T digits blocks 8 px seed 0": "7ed577050c67253b01fd3eaa86d998d346c37ac194a1badb6b4a618d28ab56c1",
+    "train RI-T digits pixels and channels shuffled seed 0": (
         "4f9feb3e0e90854b5fc28b97359ffba1f49c0a827bcdedf6ae4d4d5cfb517cab"
     ),
     "mistakes digits": "50964506a61950d60d10bc1a2a9d5666dab25551444e8011c60218f5a7c3af4f",
@@ -143,14 +143,14 @@ def test_what_the_pre_training_is_goes_on_to_all_that_rests_on_it(
 )
 def test_the_recipe_is_in_the_key(folder: Path, override: str) -> None:
     found = changed(folder, keys(study(folder)), overrides=[override])
-    assert {"train P-T rendered_digits seed 0", "train RI-T rendered_digits seed 0"} <= found
-    assert not found & {"data letters", "data rendered_digits", "pre-train on letters"}
+    assert {"train P-T digits seed 0", "train RI-T digits seed 0"} <= found
+    assert not found & {"data letters", "data digits", "pre-train on letters"}
 
 
 def test_each_kind_has_its_own_rate_in_its_key(folder: Path) -> None:
     found = changed(folder, keys(study(folder)), overrides=["training.learning_rate.ri_t=0.3"])
-    assert "train RI-T rendered_digits seed 0" in found
-    assert "train P-T rendered_digits seed 0" not in found
+    assert "train RI-T digits seed 0" in found
+    assert "train P-T digits seed 0" not in found
 
 
 @pytest.fixture
@@ -177,7 +177,7 @@ def before(folder: Path) -> dict[str, str]:
     [
         (((mistakes.Settings, mistakes.Config), "bootstrap_draws", 500), "mistakes digits"),
         (((letters.Options,), "seed", 7), "data letters"),
-        (((rendered_digits.Options,), "train_size", 599), "data rendered_digits"),
+        (((rendered_digits.Options,), "train_size", 599), "data digits"),
         (((FixupResNet,), "zero_head", True), "pre-train on letters"),
     ],
     indirect=["default"],
@@ -197,15 +197,15 @@ def test_a_changed_default_of_the_recipe_changes_the_key(
     old = study(folder)
     training = Training.model_validate(STUDY["training"])
     after = keys(old.model_copy(update={"training": training}))
-    assert after["train RI-T rendered_digits seed 0"] != before["train RI-T rendered_digits seed 0"]
+    assert after["train RI-T digits seed 0"] != before["train RI-T digits seed 0"]
 
 
 @pytest.mark.parametrize(
     ("module", "name", "title", "unchanged"),
     [
-        (plan_module, "TRAIN_VERSION", "train RI-T rendered_digits seed 0", "data rendered_digits"),
-        (letters, "VERSION", "data letters", "data rendered_digits"),
-        (mistakes, "VERSION", "mistakes digits", "train RI-T rendered_digits seed 0"),
+        (plan_module, "TRAIN_VERSION", "train RI-T digits seed 0", "data digits"),
+        (letters, "VERSION", "data letters", "data digits"),
+        (mistakes, "VERSION", "mistakes digits", "train RI-T digits seed 0"),
         (task_module, "KEY_FORMAT", "data letters", None),
     ],
 )
@@ -243,5 +243,5 @@ def test_files_of_the_users_that_change_are_other_data(folder: Path) -> None:
     assert keys(study(folder, data)) == one
     save(2)
     other = keys(study(folder, data))
-    assert other["data arrays"] != one["data arrays"]
+    assert other["data digits"] != one["data digits"]
     assert other["data letters"] == one["data letters"]

@@ -25,7 +25,7 @@ def test_one_training_that_diverges_leaves_a_gap_and_the_rest(tmp_path: Path) ->
     assert run.exit_code == 1
     failed = [line for line in run.printed.splitlines() if line.startswith("failed: ")]
     assert sorted(line.partition(": the training loss is")[0] for line in failed) == [
-        f"failed: train P-T rendered_digits seed {seed}" for seed in (0, 1)
+        f"failed: train P-T digits seed {seed}" for seed in (0, 1)
     ]
     for said in (" at epoch 1, step ", ", rate 1e+25 (last finite loss: "):
         assert all(said in line for line in failed)

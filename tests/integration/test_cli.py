@@ -305,7 +305,7 @@ def test_a_failure_ends_with_1_and_leaves_a_report_with_the_gap(call: Call, fold
     done = call("run", "study.yaml", *options)
     assert done.code == 1
     assert "Traceback" not in done.out + done.err
-    assert "failed: train P-T rendered_digits seed 0: the training loss is " in done.out
+    assert "failed: train P-T digits seed 0: the training loss is " in done.out
     assert "not run: mistakes digits" in done.out
     # 2 data, the pre-training, 2 RI-T and 1 from the same init, 2 barriers between these, their basin, their plane
     counts = re.search(r"10 tasks succeeded, 0 were cached, 2 failed, (\d) not run", done.out)
@@ -320,8 +320,8 @@ def test_a_failure_ends_with_1_and_leaves_a_report_with_the_gap(call: Call, fold
     assert "The measurements that it rests on failed." in report
     origin = json.loads((folder / "out/provenance.json").read_text())
     states = {task["title"]: task["state"] for task in origin["tasks"]}
-    assert states["train P-T rendered_digits seed 0"] == "missing"
-    assert states["train RI-T rendered_digits seed 0"] == "computed"
+    assert states["train P-T digits seed 0"] == "missing"
+    assert states["train RI-T digits seed 0"] == "computed"
     assert f"{left} tasks to run" in call("status", "out").out
     assert call("report", "out").code == 1
     mended = call("run", "study.yaml", *options, "--set", "training.learning_rate.p_t=0.1")

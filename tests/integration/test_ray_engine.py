@@ -228,7 +228,7 @@ def test_ctrl_c_once_finishes_what_is_under_way_and_twice_stops_now(cluster: Any
     out, stamps = tmp_path / "out", lambda: {path: path.stat().st_mtime_ns for path in out.glob(RESULTS)}
     command = ["run", str(tiny.write(tmp_path / "tiny.yaml", document)), "--out", str(out), "--engine", "ray"]
 
-    code, printed, _ = interrupted([*command, "--workers", "1"], "data rendered_digits", 1)
+    code, printed, _ = interrupted([*command, "--workers", "1"], "data digits", 1)
     assert code == 130
     assert "stopping as soon as the tasks under way are finished" in printed
     assert len(re.findall(r"\] train ", printed)) == 1, (

@@ -90,7 +90,7 @@ def test_torchrun_makes_the_same_bits_and_the_run_finds_them(
     ended = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, env=own)
     assert ended.returncode == 0, ended.stderr
     assert "find_unused_parameters" not in ended.stderr
-    assert "done: train P-T rendered_digits seed 0" in ended.stdout
+    assert "done: train P-T digits seed 0" in ended.stdout
     keys = train_keys(study_file)
     assert trainings(again, keys) == trainings(out, keys), "the one that was killed went on to the same bits"
     rest = tiny.run(study_file, again)

@@ -56,7 +56,7 @@ def test_clean_shows_and_removes_what_no_study_refers_to_in_a_shared_folder(tmp_
     run(mine, 3, url)  # its trainings of one epoch are nobody's now; those of two are the others'
     before = all_bytes(shared)
     text = cleaned(mine, remove=False)
-    assert "train P-T rendered_digits" in text
+    assert "train P-T digits" in text
     assert url in text
     assert all_bytes(shared) == before
     assert "removed" in cleaned(mine, remove=True)

@@ -35,7 +35,7 @@ def planned(folder: Path, on_bad: str) -> tuple[Plan, Task]:
     data = {"dataset": "imagefolder", "root": str(folder / "photos"), "image_size_px": 16, "on_bad": on_bad}
     study = tiny.study(folder, "mistakes", targets={"photos": {"data": data}})
     the_plan = plan(study)
-    return the_plan, next(task for task in the_plan.graph if task.title == "data imagefolder")
+    return the_plan, next(task for task in the_plan.graph if task.title == "data photos")
 
 
 def test_counts_are_with_the_results_and_in_the_provenance(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_counts_are_with_the_results_and_in_the_provenance(tmp_path: Path) -> No
     assert (about.num_train, about.num_test) == (5, 6)
     assert len(read_data(store.path(task.key), UNSHUFFLED).train) == 5
     origin = provenance(the_plan, store, Outcome(), num_workers=1, device="cpu")
-    assert origin["images_left_out"] == {"data imagefolder": {"undecodable": 1}}
+    assert origin["images_left_out"] == {"data photos": {"undecodable": 1}}
 
 
 def test_nothing_is_stored_where_the_policy_is_to_stop(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from transferscope.live.state import Watcher, short
 from transferscope.progress import LineProgress, RemainingTime
 from transferscope.task import Task
 
-LOST = "train P-T rendered_digits seed 0"
+LOST = "train P-T digits seed 0"
 HOSTILE = "<img src=x onerror=alert(1)>"
 
 
@@ -154,7 +154,7 @@ def test_a_snapshot_counts_what_the_store_and_the_records_say(tiny_run: TinyRun,
     assert (running.title, running.share, running.loss) == (LOST, 0.5, 2.5)
     groups = {group.name: group.counts for group in under_way.groups}
     assert sum(sum(counts.values()) for counts in groups.values()) == total
-    assert groups["train P-T on rendered_digits"]["running"] == 1
+    assert groups["train P-T on digits"]["running"] == 1
     recorder.ended(task, Event(key=task.key, what="failed", reason=HOSTILE))
     recorder.finish()
     after = watch.look()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import tiny
+from rich.console import Console
 
 from transferscope.analyses import parameter_distance
 from transferscope.analysis import Cell
@@ -15,7 +17,8 @@ from transferscope.commands import embedded_study
 from transferscope.config import Study
 from transferscope.errors import BadInput
 from transferscope.plan import Plan, plan
-from transferscope.plan_tree import grouped
+from transferscope.plan_costs import cost_table
+from transferscope.plan_tree import grouped, plan_tree
 from transferscope.runs import CONTROLS, Point, Run, kind_of, pretraining_run, search_runs, target_run
 from transferscope.study_file import load_study
 
@@ -151,9 +154,7 @@ def test_a_best_checkpoint_that_is_not_kept_is_said_with_the_mend(
         yield Cell(keys={"target": "digits"}, subjects={"a": run.best}, data=run.data)
 
     monkeypatch.setattr(parameter_distance, "cells", asks_for_the_best)
-    with pytest.raises(
-        BadInput, match="needs the best checkpoint of RI-T rendered_digits seed 0, but its recipe"
-    ):
+    with pytest.raises(BadInput, match="needs the best checkpoint of RI-T digits seed 0, but its recipe"):
         plan(tiny.study(tmp_path, "parameter_distance"))
     training = {**tiny.document()["training"], "held_out": 0.1, "best_by": "held_out"}
     assert len(plan(tiny.study(tmp_path, "parameter_distance", training=training)).cells) == 1
@@ -189,7 +190,7 @@ def test_a_checkpoint_that_is_not_kept_is_said_with_the_mend(
     with pytest.raises(BadInput) as caught:
         plan(tiny.study(tmp_path, "parameter_distance", training=training))
     assert caught.value.problems == tuple(
-        f"analyses.parameter_distance needs the checkpoint of epoch 1 of RI-T rendered_digits seed {seed}, "
+        f"analyses.parameter_distance needs the checkpoint of epoch 1 of RI-T digits seed {seed}, "
         "but its recipe keeps only 0, 2. Add 1 to its keep_epochs."
         for seed in (0, 1, 2)
     )
@@ -200,13 +201,13 @@ def test_what_a_task_reads_is_what_its_payload_needs(tmp_path: Path) -> None:
     titles = {task.key: task.title for task in the_plan.graph}
     inputs = {task.title: [titles[key] for key in task.inputs] for task in the_plan.graph}
     assert inputs["pre-train on letters"] == ["data letters"]
-    assert inputs["train P-T rendered_digits seed 1"] == ["data rendered_digits", "pre-train on letters"]
-    assert inputs["train RI-T rendered_digits seed 1 init seed 0"] == ["data rendered_digits"]
+    assert inputs["train P-T digits seed 1"] == ["data digits", "pre-train on letters"]
+    assert inputs["train RI-T digits seed 1 init seed 0"] == ["data digits"]
     pair = next(p for p in the_plan.cells if (p.cell.keys["a"], p.cell.keys["b"]) == ("P-T 0", "RI-T 1"))
     assert [titles[key] for key in the_plan.graph[pair.task_key].inputs] == [
-        "data rendered_digits",
-        "train P-T rendered_digits seed 0",
-        "train RI-T rendered_digits seed 1",
+        "data digits",
+        "train P-T digits seed 0",
+        "train RI-T digits seed 1",
     ]
 
 
@@ -216,7 +217,7 @@ def test_costs_are_positive_and_grow_with_the_work(tmp_path: Path) -> None:
         return next(task.cost for task in the_plan.graph if task.title == title)
 
     longer = {**tiny.document()["training"], "epochs": 20, "keep_epochs": []}
-    title = "train RI-T rendered_digits seed 0"
+    title = "train RI-T digits seed 0"
     assert cost(title, training=longer) > 5 * cost(title)
     assert all(task.cost > 0 for task in plan(tiny.study(tmp_path)).graph)
 
@@ -239,7 +240,7 @@ def test_ri_t_can_be_trained_for_longer(tmp_path: Path) -> None:
     assert run.final.epoch == 4
     assert run.kept_epochs == (0, 1, 2, 3, 4)
     costs = {task.title: task.cost for task in plan(study).graph}
-    p_t, ri_t = (costs[f"train {kind} rendered_digits seed 0"] for kind in ("P-T", "RI-T"))
+    p_t, ri_t = (costs[f"train {kind} digits seed 0"] for kind in ("P-T", "RI-T"))
     assert ri_t == pytest.approx(2 * p_t, rel=0.2)
 
 
@@ -275,3 +276,35 @@ def test_what_trainings_are_for_is_said(tmp_path: Path) -> None:
     assert len(found["pre-train on letters"]) == 1
     assert "train RI-T on letters" not in found
     assert any(name.startswith("train P-T on ") and name.endswith(", shuffled") for name in found)
+
+
+def test_targets_of_one_data_set_type_are_told_apart_by_the_names_the_study_gives(tmp_path: Path) -> None:
+    document = tiny.document("mistakes")
+    digits = document["targets"]["digits"]["data"]
+    targets = {name: {"data": {**digits, "seed": seed}} for seed, name in enumerate(("[red]photos", "scans"))}
+    source = {**document["source"], "name": "printed letters"}
+    study = tiny.study(tmp_path, "mistakes", targets=targets, source=source)
+    the_plan = plan(study)
+    titles = [task.title for task in the_plan.graph]
+    assert len(set(titles)) == len(titles)
+    assert {
+        "data printed letters",
+        "pre-train on printed letters",
+        "data scans",
+        "train P-T scans seed 0",
+    } <= {*titles}
+    printed = io.StringIO()
+    console = Console(file=printed, width=160)
+    console.print(plan_tree(the_plan, None))
+    console.print(cost_table(the_plan, 1000))
+    for told in ("pre-train on printed letters", "train P-T on [red]photos", "train RI-T on scans"):
+        assert printed.getvalue().count(told) == 2
+
+
+def test_the_source_may_be_a_target_too_and_two_targets_the_same_data(tmp_path: Path) -> None:
+    document = tiny.document("mistakes")
+    digits, letters = document["targets"]["digits"], {"data": document["source"]["data"]}
+    study = tiny.study(tmp_path, "mistakes", targets={"one": digits, "two": digits, "again": letters})
+    titles = {task.title for task in plan(study).graph}
+    assert {"data one and two", "train P-T one and two seed 0", "data letters and again"} <= titles
+    assert {"pre-train on letters", "train P-T letters and again seed 0"} <= titles

@@ -103,5 +103,5 @@ def test_plan_names_what_is_assumed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with assuming_official_data():
         show_plan(load_study("study.yaml"), None, console=Console(file=printed, width=160))
     assert "with their official sizes and classes: chexpert, imagenet" in printed.getvalue()
-    assert "pre-train on imagenet: 1 task" in printed.getvalue()
+    assert "pre-train on ImageNet: 1 task" in printed.getvalue()
     assert "search the rate of RI-T on chexpert: 2 tasks" in printed.getvalue()
