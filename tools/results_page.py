@@ -157,18 +157,18 @@ def distances(tables: Mapping[str, pl.DataFrame]) -> str:
 
 def claims(findings: Sequence[Mapping[str, Any]]) -> str:
     """Every claim as it came out."""
-    count = Counter(finding["verdict"] for finding in findings)
+    shown = [finding["verdict"] if finding["num_seeds"] else "not measured" for finding in findings]
+    count = Counter(shown)
     rows = []
-    for finding in findings:
+    for finding, verdict in zip(findings, shown, strict=True):
         ours = "" if finding["origin"] == "paper" else " (beyond the paper)"
         interval = (
             "–" if finding["low"] is None else f"{_number(finding['low'])} to {_number(finding['high'])}"
         )
         ps = "–" if finding["p_value"] is None else f"{finding['p_value']:.2g}, {finding['p_adjusted']:.2g}"
-        rows.append(
-            [finding["statement"] + ours, finding["verdict"], _number(finding["effect"]), interval, ps]
-        )
-    verdicts = ", ".join(f"{count[verdict]} {verdict}" for verdict in ("holds", "does not hold", "undecided"))
+        rows.append([finding["statement"] + ours, verdict, _number(finding["effect"]), interval, ps])
+    names = ["holds", "does not hold", "undecided", *(["not measured"] if count["not measured"] else [])]
+    verdicts = ", ".join(f"{count[name]} {name}" for name in names)
     head = ["claim", "verdict", "effect", "95 % interval over seeds", "p, adjusted (Holm)"]
     return f"## Claims\n\nVerdicts: {verdicts}.\n\n" + _table(head, rows)
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 Verdict = Literal["holds", "does not hold", "undecided"]
+Standing = Literal["holds", "does not hold", "undecided", "not measured"]
+"""A verdict as it is shown: that of a claim that was not measured says nothing, not even that seeds are too few."""
 
 SCALE = 1.0
 """Size of what statistics are made of: metrics, shares, correlations, losses in nats, ratios of distances. Where
@@ -78,6 +80,16 @@ class Finding:
     """What a reader must know: why undecided, what was compared."""
     test: str = TEST
     """How it was tested."""
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether any seed has what the claim is about."""
+        return self.num_seeds > 0
+
+    @property
+    def standing(self) -> Standing:
+        """The verdict, for people; of a claim that was not measured that it was not."""
+        return self.verdict if self.is_measured else "not measured"
 
     @property
     def holds_among_all(self) -> bool:

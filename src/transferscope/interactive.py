@@ -22,18 +22,23 @@ from typing import TYPE_CHECKING, overload
 
 from transferscope.config import Study
 from transferscope.errors import BadInput, did_you_mean
-from transferscope.findings import Finding
+from transferscope.findings import Finding, Standing
 from transferscope.html_table import html_table
 from transferscope.study_file import load_study
 
 if TYPE_CHECKING:
     import polars as pl
 
-MARKS = {"holds": "✓ holds", "does not hold": "✗ does not hold", "undecided": "? undecided"}
+MARKS: Mapping[Standing, str] = {
+    "holds": "✓ holds",
+    "does not hold": "✗ does not hold",
+    "undecided": "? undecided",
+    "not measured": "– not measured",
+}
 
 
 class Findings(Sequence[Finding]):
-    """What a study says of the claims; in a notebook a table of those that could be measured."""
+    """What a study says of the claims; in a notebook a table of those that were measured."""
 
     def __init__(self, findings: Sequence[Finding]) -> None:
         self._findings = tuple(findings)
@@ -53,12 +58,12 @@ class Findings(Sequence[Finding]):
         return Findings([finding for finding in self if finding.claim.analysis == analysis])
 
     def _repr_html_(self) -> str:
-        measured = [finding for finding in self if math.isfinite(finding.effect)]
+        measured = [finding for finding in self if finding.is_measured]
         rows = [
             (
                 finding.claim.statement,
-                MARKS[finding.verdict],
-                f"{finding.effect:+.3g}",
+                MARKS[finding.standing],
+                f"{finding.effect:+.3g}" if math.isfinite(finding.effect) else "–",
                 f"{finding.low:+.3g} to {finding.high:+.3g}" if math.isfinite(finding.low) else "–",
                 finding.num_seeds,
             )

@@ -28,7 +28,7 @@ def print_findings(findings: Sequence[Finding], console: Console) -> None:
     table.add_column("effect", justify="right", no_wrap=True)
     table.add_column("95 % interval", no_wrap=True)
     table.add_column("seeds", justify="right")
-    measured = [finding for finding in findings if finding.num_seeds]
+    measured = [finding for finding in findings if finding.is_measured]
     for finding in measured:
         interval, sign = "–", "" if finding.claim.unit == "x" else "+"  # a ratio has no sign
         if math.isfinite(finding.low):

@@ -171,6 +171,7 @@ def test_claims_of_both() -> None:
     assert pairs[CLAIMS[1].id].change == "in neither"
     rows = {row["claim"]: row for row in claims_table(list(pairs.values())).iter_rows(named=True)}
     assert rows[CLAIM.id]["effect_a"] == 0.3
+    assert (rows[other.id]["verdict_a"], rows[other.id]["verdict_b"]) == ("not measured", "undecided")
     assert rows[CLAIM.id]["num_seeds_b"] == 5
     assert math.isnan(rows[CLAIM.id]["low_b"])
     same = claim_pairs(study("A"), study("B"))

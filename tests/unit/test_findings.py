@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from statistics import fmean, stdev
 
 import numpy as np
@@ -225,6 +226,11 @@ def test_a_value_that_is_not_a_number_is_not_left_out() -> None:
 def test_what_was_not_measured_is_undecided_and_says_why() -> None:
     found = not_measured(claim(), "Nobody asked.")
     assert (found.verdict, found.note, found.num_seeds) == ("undecided", "Nobody asked.", 0)
+    assert (found.is_measured, found.standing) == (False, "not measured")
+    assert (replace(found, num_seeds=2).is_measured, replace(found, num_seeds=2).standing) == (
+        True,
+        "undecided",
+    )
     assert all(math.isnan(value) for value in (found.effect, found.low, found.high))
 
 

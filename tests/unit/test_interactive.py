@@ -26,7 +26,7 @@ def cells(html: str) -> list[list[str]]:
 
 def test_what_is_measured_is_shown(found: Results) -> None:
     rows = cells(found.findings._repr_html_())[1:]
-    measured = [finding for finding in found.findings if finding.effect == finding.effect]
+    measured = [finding for finding in found.findings if finding.is_measured]
     assert [row[0] for row in rows] == [finding.claim.statement for finding in measured]
     assert len(measured) < len(found.findings) or "could not be measured" not in found.findings._repr_html_()
     assert {finding.claim.analysis for finding in found.findings.of("barriers")} == {"barriers"}

@@ -148,7 +148,7 @@ def test_claims_have_their_numbers() -> None:
     )
     rows = claims_table([held, not_measured(ratio, "No seeds.")]).splitlines()
     assert rows[4].endswith(r"& holds & 0.500 x & [0.250, 0.750] & 0.0100 & -- & 3 \\")
-    assert rows[5].endswith(r"& undecided & -- & -- & -- & -- & -- \\")
+    assert rows[5].endswith(r"& not measured & -- & -- & -- & -- & -- \\")
 
 
 def test_only_short_tables_are_written(tmp_path: Path) -> None:

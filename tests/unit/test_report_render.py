@@ -160,7 +160,8 @@ def test_first_page_says_variant_gap_and_verdicts(html: str) -> None:
     assert re.search(r'Something is missing in\s+<a href="#analysis-criticality">', first_page)
     assert "5 hold</li>" in first_page
     assert "1 does not hold</li>" in first_page
-    assert "4 undecided</li>" in first_page
+    assert "3 undecided</li>" in first_page
+    assert "1 not measured</li>" in first_page
     assert "−0.196" in first_page
     assert "[−0.310, −0.081]" in first_page
 
@@ -315,6 +316,21 @@ def test_a_claim_shows_its_p_values_and_whose_it_is(bare: ReportContent) -> None
         dataclasses.replace(bare, findings=[not_measured(claims[0], "No blocks were shuffled.")])
     )
     assert "that hold," not in untested
+
+
+def test_what_was_not_measured_is_counted_and_marked_apart(bare: ReportContent) -> None:
+    html = render(dataclasses.replace(bare, findings=[not_measured(CLAIMS[0], "No blocks were shuffled.")]))
+    assert "0 undecided</li>" in html
+    assert "1 not measured</li>" in html
+    row = html.partition("<tbody")[2].partition("</tbody>")[0]
+    assert re.search(
+        r'data-verdict="not measured"><svg.*stroke-dasharray=.*</svg>\s*not measured<', row, re.S
+    )
+    assert "undecided" not in row
+    few = not_measured(CLAIMS[0], "2 seeds; at least 3 are needed to decide.")
+    html = render(dataclasses.replace(bare, findings=[dataclasses.replace(few, num_seeds=2)]))
+    assert "1 undecided</li>" in html
+    assert "not measured</li>" not in html
 
 
 def test_what_to_do_has_its_evidence_and_how_sure_it_is(bare: ReportContent) -> None:

@@ -61,7 +61,7 @@ def _tally(study: Study, findings: Sequence[Finding]) -> str:
     texts = []
     for origin, whose in (("paper", "the paper's"), ("transferscope", "this tool's own")):
         own = [finding for finding in findings if finding.claim.origin == origin]
-        tested = [finding.verdict for finding in own if finding.num_seeds]
+        tested = [finding.verdict for finding in own if finding.is_measured]
         if own:
             holds, fails, open_ = (
                 tested.count(verdict) for verdict in ("holds", "does not hold", "undecided")

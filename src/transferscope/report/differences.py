@@ -84,7 +84,7 @@ class ClaimPair:
 
 
 def _is_measured(finding: Finding | None) -> bool:
-    return finding is not None and finding.num_seeds > 0
+    return finding is not None and finding.is_measured
 
 
 def differences(a: ReadStudy, b: ReadStudy) -> list[Difference]:

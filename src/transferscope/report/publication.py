@@ -98,7 +98,7 @@ def claims_table(findings: Sequence[Finding]) -> str:
         seeds = str(finding.num_seeds) if finding.num_seeds else numbers.NOT_AVAILABLE
         if finding.claim.unit and not math.isnan(finding.effect):
             effect = f"{effect} {finding.claim.unit}"
-        cells = (finding.claim.statement, finding.verdict, effect, interval or "–", *p_values, seeds)
+        cells = (finding.claim.statement, finding.standing, effect, interval or "–", *p_values, seeds)
         rows.append([latex(cell) for cell in cells])
     head = [heads[0], heads[1], heads[2], latex(heads[3]), *heads[4:]]
     return _environment("tabular", "p{0.42\\linewidth}llllll", head, rows)

@@ -20,14 +20,19 @@ import jinja2
 from markupsafe import Markup, escape
 
 from transferscope.analysis import Gallery
-from transferscope.findings import Finding, Verdict
+from transferscope.findings import Finding, Standing
 from transferscope.report import numbers
 from transferscope.report.content import Certainty, DrawnPanel, ReportContent, Section
 from transferscope.report.data_tables import data_table
 from transferscope.report.drawings import inline_svg
 from transferscope.report.provenance import provenance_of
 
-_PLURALS: Mapping[Verdict, str] = {"holds": "hold", "does not hold": "do not hold", "undecided": "undecided"}
+_PLURALS: Mapping[Standing, str] = {
+    "holds": "hold",
+    "does not hold": "do not hold",
+    "undecided": "undecided",
+    "not measured": "not measured",
+}
 _CERTAINTY: Mapping[Certainty, str] = {"clear": "Clear:", "indirect": "Indirect:", "open": "Open:"}
 _UNSEEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _CODE = re.compile(r"`([^`]+)`")
@@ -105,12 +110,13 @@ def words(text: str) -> Markup:
     return Markup(_KIND_NAME.sub(r'<span class="whole">\g<0></span>', marked))
 
 
-def _tally(findings: Sequence[Finding]) -> list[tuple[Verdict, str]]:
-    """How many claims have which verdict, in words."""
-    counts = Counter(finding.verdict for finding in findings)
+def _tally(findings: Sequence[Finding]) -> list[tuple[Standing, str]]:
+    """How many claims have which verdict, in words; and how many were not measured, where there are."""
+    counts = Counter(finding.standing for finding in findings)
     return [
-        (verdict, f"{counts[verdict]} {verdict if counts[verdict] == 1 else plural}")
-        for verdict, plural in _PLURALS.items()
+        (standing, f"{counts[standing]} {standing if counts[standing] == 1 else plural}")
+        for standing, plural in _PLURALS.items()
+        if counts[standing] or standing != "not measured"
     ]
 
 

@@ -29,7 +29,7 @@ CLAIM_COLUMNS = (
         replace(column, name=f"{column.name}_{label}", meaning=f"{column.meaning}, in {label.upper()}")
         for label in ("a", "b")
         for column in (
-            Column("verdict", "str", "Verdict"),
+            Column("verdict", "str", "Verdict, or not measured"),
             Column("effect", "float", "The claim's number"),
             Column("low", "float", "Lower end of its 95 % interval over seeds"),
             Column("high", "float", "Upper end"),
@@ -66,7 +66,8 @@ def claims_table(claims: Sequence[ClaimPair]) -> pl.DataFrame:
         row: dict[str, Any] = {"claim": pair.claim.id, "statement": pair.claim.statement}
         row |= {"verdict": pair.change, "remark": pair.remark}
         for label, finding in (("a", pair.a), ("b", pair.b)):
-            for name in ("verdict", "effect", "low", "high", "num_seeds", "num_images"):
+            row[f"verdict_{label}"] = None if finding is None else finding.standing
+            for name in ("effect", "low", "high", "num_seeds", "num_images"):
                 row[f"{name}_{label}"] = None if finding is None else getattr(finding, name)
         rows.append(row)
     return pl.DataFrame(rows, schema=schema)
@@ -121,12 +122,12 @@ def _summary(claims: Sequence[ClaimPair]) -> list[str]:
 
 
 def _verdict(finding: Finding | None) -> str:
-    return "not measured" if finding is None else finding.verdict
+    return "not measured" if finding is None else finding.standing
 
 
 def _claim(pair: ClaimPair, sections: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     section = next((one for one in sections if one["name"] == pair.claim.analysis), None)
-    shown = [finding if finding is not None and finding.num_seeds else None for finding in (pair.a, pair.b)]
+    shown = [finding if finding is not None and finding.is_measured else None for finding in (pair.a, pair.b)]
     reach = render.reach([finding for finding in shown if finding is not None])
     return {
         "claim": pair.claim,
