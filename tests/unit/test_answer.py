@@ -184,7 +184,7 @@ def criticality(
             "depth": depth,
             "is_head": False,
             "test_drop": (drop if kind == "P-T" else 0.4) + SPREAD[seed] / 10,
-            "test_drop_cumulative": cumulative[depth],
+            "test_drop_cumulative": cumulative[depth] + SPREAD[seed] / 10,
         }
         for kind in kinds
         for seed in range(3)
@@ -229,6 +229,15 @@ def test_the_plain_answer_says_what_putting_back_costs_and_where() -> None:
     assert sits(0.1, 0.1) == (
         f"No module of a fine-tuned network can go back to its pre-trained values {cost}."
     )
+    # the interval of 1.9 points reaches over 2
+    assert sits(0.0, 0.019) == (
+        f"Module stem can alone go back to its pre-trained values {cost}. Of stage1 (1 of 2 modules) that "
+        "can't be told from these seeds."
+    )
+    assert sits(0.019, 0.1).startswith(
+        "What fine-tuning had to change sits in stage1. Of stem (1 of 2 modules)"
+    )
+    assert sits(0.019, 0.021).startswith("Whether any single module of a fine-tuned network can go back")
 
 
 def test_where_it_sits() -> None:
@@ -240,7 +249,27 @@ def test_where_it_sits() -> None:
     )
     assert "Everything up to stage1 can be put back together at 1.5 points" in text
     assert "costs 40.0 points [" in text
-    assert made.headlines[0].value == "2 of 3"
+    assert (made.headlines[0].value, made.headlines[0].detail) == (
+        "2 of 3",
+        "one at a time, at less than 2 points; 3 seeds",
+    )
+
+
+def test_a_module_counts_only_where_the_interval_says_so() -> None:
+    made = on_page(criticality({"stem": 0.0, "stage1": 0.019, "stage2": 0.1}, cumulative=(0.0, 0.019, 0.2)))
+    text = made.paragraphs[0]
+    assert (
+        "of the test metric for stem; of stage1 at 1.9 points [+1.7, +2.1] that can't be told; the most"
+        in text
+    )
+    assert "Everything up to stem can be put back together at 0.0 points [" in text
+    assert "; with stage1 that can't be told, 1.9 points [" in text
+    assert made.headlines[0].value == "at least 1 of 3"
+    assert made.headlines[0].detail.endswith("3 seeds; 1 more can't be told")
+    none = on_page(criticality({"stem": 0.019}, cumulative=(0.019,), kinds=("P-T",)))
+    assert none.headlines[0].value == "at least 0 of 1"
+    assert "can't be told of any of 1; the most costly is stem, 1.9 points" in none.paragraphs[0]
+    assert "from the bottom up can be put back at less than 2 points can't be told" in none.paragraphs[0]
 
 
 def test_where_every_module_is_needed() -> None:
@@ -278,8 +307,8 @@ def barriers(heights: dict[str, float], *, midpoint: float | None = 0.8, seeds: 
 @pytest.mark.parametrize(
     ("height", "words", "detail"),
     [
-        (0.001, "There is no barrier between them", "no barrier"),
-        (0.3, "separate basins", "a barrier"),
+        (0.001, "No barrier was found there.", "no barrier"),
+        (0.3, "That is a barrier.", "a barrier"),
         (0.02, "can't be told from these seeds", "seeds can't decide"),
     ],
 )
@@ -289,6 +318,28 @@ def test_whether_there_is_a_barrier(height: float, words: str, detail: str) -> N
     assert "50.0 points [" in made.paragraphs[0]
     assert "0.800 where the two themselves have 0.750 on average, +5.0 points" in made.paragraphs[0]
     assert made.headlines[0].detail.startswith(f"{detail} [")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "seeds", "words"),
+    [
+        ("holds", 3, "They lie in one basin of the loss: flat"),
+        ("undecided", 3, "is undecided."),
+        ("does not hold", 3, "does not hold."),
+        ("undecided", 0, ""),
+    ],
+)
+def test_a_basin_is_spoken_of_only_where_its_claim_holds(verdict: Verdict, seeds: int, words: str) -> None:
+    claim = next(claim for claim in CLAIMS if claim.id == "p_t_share_a_basin")
+    finding = replace(not_measured(claim, ""), verdict=verdict, num_seeds=seeds)
+    made = on_page(barriers({"P-T & P-T": 0.001}), findings=[finding])
+    assert made.summary[-1].startswith(
+        "No barrier was found on the straight line between two fine-tuned networks: at its lowest point the test "
+        "metric is 0.1 points ["
+    )
+    assert ("basin" in made.summary[-1]) == (verdict == "holds")
+    assert words in made.paragraphs[0]
+    assert ("basin" in made.paragraphs[0]) == bool(words)
 
 
 def test_a_path_without_its_middle_and_without_p_t() -> None:

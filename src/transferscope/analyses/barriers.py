@@ -38,8 +38,8 @@ SHOWS = (
     "them; and what averaging their weights gives."
 )
 HOW_TO_READ = (
-    "A flat curve between 0 and 1 says that two instances lie in one basin and that their weights can be "
-    "averaged; a hill of the loss, or a valley of the metric, says that they don't and can't. A set is an "
+    "A flat curve between 0 and 1 says that no barrier lies between two instances and that their weights can be "
+    "averaged; a hill of the loss, or a valley of the metric, says that one does and they can't. A set is an "
     "(epsilon, delta)-basin when its loss differs from the mean by epsilon or less, and a step of length delta out "
     "of it, by noise or straight on, costs twice epsilon or more; without an epsilon of one's own it is called a "
     "basin when that is true of some epsilon. Averaging is safe where the averaged weights are no worse than the "

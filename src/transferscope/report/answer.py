@@ -1,4 +1,4 @@
-"""The first page in plain words: what transfer gave, what survives shuffling, where it sits, one basin or not."""
+"""The first page in plain words: what transfer gave, what survives shuffling, where it sits, a barrier or not."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from transferscope.report.phrases import (
     side,
     targets_of,
 )
-from transferscope.report.place import basin, place
+from transferscope.report.place import barrier, place
 from transferscope.report.plain import plain_summary
 from transferscope.runs import KIND_NAMES
 
@@ -43,7 +43,7 @@ def answer(
         findings: the verdicts on the claims.
         figures: the split of the gain, drawn.
     """
-    parts = [_gain(tables), _survival(tables), _statistics(tables), place(tables), basin(tables)]
+    parts = [_gain(tables), _survival(tables), _statistics(tables), place(tables), barrier(tables, findings)]
     paragraphs = [text for text, _ in parts if text] or ["Nothing was measured that says what transfer gave."]
     headlines = [headline for _, headline in parts if headline is not None]
     headlines[1:1] = _speed(tables)
@@ -51,7 +51,7 @@ def answer(
         paragraphs=[*paragraphs, _tally(study, findings)],
         headlines=headlines,
         advice=advice(tables),
-        summary=plain_summary(tables),
+        summary=plain_summary(tables, findings),
         figures=figures,
     )
 

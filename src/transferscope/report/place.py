@@ -1,14 +1,15 @@
-"""The answer about the weights: where in the network transfer sits, and whether the instances share a basin."""
+"""The answer about the weights: where in the network transfer sits, and whether a barrier lies between instances."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import polars as pl
 
 from transferscope.claims import SMALL_METRIC
-from transferscope.findings import estimate, mean_over_targets
+from transferscope.findings import Estimate, Finding, Standing, estimate, mean_over_targets
 from transferscope.report.content import Headline
 from transferscope.report.phrases import (
     counted,
@@ -23,6 +24,28 @@ from transferscope.report.phrases import (
 
 Tables = Mapping[str, Mapping[str, pl.DataFrame]]
 Part = tuple[str, Headline | None]
+BASIN_CLAIM = "p_t_share_a_basin"
+"""The claim that alone lets the first page speak of a basin: no barrier on a line is less than that."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PutBack:
+    """What putting each module of P-T back to its pre-trained values costs, one at a time."""
+
+    drops: Mapping[str, Estimate]
+    """Test metric lost, in [-1, 1], by module from the bottom up."""
+
+    @classmethod
+    def of(cls, p_t: pl.DataFrame) -> PutBack:
+        """From the rows of P-T without heads."""
+        modules = p_t.sort("depth")["module"].unique(maintain_order=True).to_list()
+        return cls(
+            drops={name: mean_estimate(p_t.filter(pl.col("module") == name), "test_drop") for name in modules}
+        )
+
+    def where(self, sign: int) -> list[str]:
+        """Modules whose whole interval lies below two points (-1) or above (1), or can't be told (0)."""
+        return [name for name, drop in self.drops.items() if side(drop, SMALL_METRIC) == sign]
 
 
 def place(tables: Tables) -> Part:
@@ -31,16 +54,19 @@ def place(tables: Tables) -> Part:
     if table is None or table.filter(pl.col("kind") == "P-T").is_empty():
         return "", None
     p_t, ri_t = (table.filter(pl.col("kind") == kind) for kind in ("P-T", "RI-T"))
-    modules = p_t.sort("depth")["module"].unique(maintain_order=True).to_list()
-    drop = {name: mean_estimate(p_t.filter(pl.col("module") == name), "test_drop") for name in modules}
-    cheap = [name for name in modules if drop[name].effect < SMALL_METRIC]
+    single = PutBack.of(p_t)
+    drop, modules = single.drops, list(single.drops)
+    cheap, open_ = single.where(-1), single.where(0)
     costly = max(modules, key=lambda name: drop[name].effect)
     limit = points(SMALL_METRIC, signed=False).replace(".0", "")
-    text = (
-        "Where it sits: putting one module of a fine-tuned network back to its pre-trained values costs less than "
-        f"{limit} of the test metric for {listed(cheap) if cheap else 'no module'}; the most costly is {costly}, "
-        f"{points(drop[costly].effect, signed=False)} {interval(drop[costly])}. "
-    )
+    back = "putting one module of a fine-tuned network back to its pre-trained values costs less than"
+    if len(open_) == len(modules):
+        text = f"Where it sits: whether {back} {limit} of the test metric can't be told of any of {len(modules)}; "
+    else:
+        untold = listed([f"{name} at {_cost(drop[name])}" for name in open_])
+        text = f"Where it sits: {back} {limit} of the test metric for {listed(cheap) if cheap else 'no module'}; "
+        text += f"of {untold} that can't be told; " if open_ else ""
+    text += f"the most costly is {costly}, {_cost(drop[costly])}. "
     text += _together(p_t, modules, limit)
     if not ri_t.is_empty():
         scratch = mean_estimate(ri_t, "test_drop")
@@ -50,28 +76,42 @@ def place(tables: Tables) -> Part:
         )
     seeds = counted(p_t["seed"].n_unique(), "seed")
     return text.strip(), Headline(
-        value=f"{len(cheap)} of {len(modules)}",
+        value=f"{'at least ' if open_ else ''}{len(cheap)} of {len(modules)}",
         label="modules can go back to their pre-trained values",
-        detail=f"one at a time, at less than {limit}; {seeds}",
+        detail=f"one at a time, at less than {limit}; {seeds}"
+        + (f"; {len(open_)} more can't be told" if open_ else ""),
     )
 
 
 def _together(p_t: pl.DataFrame, modules: Sequence[str], limit: str) -> str:
     """Up to where the modules from the bottom on can be put back together."""
-    last: tuple[str, str] | None = None
+    last, cost, tail = "", "", ""
     for name in modules:
         found = mean_estimate(p_t.filter(pl.col("module") == name), "test_drop_cumulative")
-        if not found.effect < SMALL_METRIC:
+        told = side(found, SMALL_METRIC)
+        if told >= 0:
+            tail = f"; with {name} that can't be told, {_cost(found)}" if told == 0 else ""
             break
-        last = name, f"{points(found.effect, signed=False)} {interval(found)}"
-    if last is None:
-        return f"From the bottom up not even {modules[0]} can be put back at less than {limit}. "
-    if last[0] == modules[0]:
-        return f"From the bottom up only {modules[0]} can be put back at less than {limit}. "
-    return f"Everything up to {last[0]} can be put back together at {last[1]}. "
+        last, cost = name, _cost(found)
+    if last and (tail or last != modules[0]):
+        return f"Everything up to {last} can be put back together at {cost}{tail}. "
+    if last:
+        return f"From the bottom up only {last} can be put back at less than {limit}. "
+    if tail:
+        return f"Whether modules from the bottom up can be put back at less than {limit} can't be told. "
+    return f"From the bottom up not even {modules[0]} can be put back at less than {limit}. "
 
 
-def basin(tables: Tables) -> Part:
+def _cost(found: Estimate) -> str:
+    return f"{points(found.effect, signed=False)} {interval(found)}"
+
+
+def basin_standing(findings: Sequence[Finding]) -> Standing:
+    """What was found of the claim that two P-T lie in one (epsilon, delta)-basin."""
+    return next((found.standing for found in findings if found.claim.id == BASIN_CLAIM), "not measured")
+
+
+def barrier(tables: Tables, findings: Sequence[Finding]) -> Part:
     """Whether a barrier lies between two fine-tuned networks, and what averaging them gives."""
     is_line = (pl.col("definition") == "line") & (pl.col("checkpoint") == "final")
     table = rows_of(tables, "barriers", (pl.col("target") == pl.col("target_b")) & is_line)
@@ -100,15 +140,23 @@ def basin(tables: Tables) -> Part:
     ]
     beside = f" ({'; '.join(others)})" if others else ""
     text = (
-        "Whether the instances share a basin: on the straight path between two fine-tuned networks the test metric "
-        f"drops by at most {points(height.effect, signed=False)} {interval(height)} below the line between "
+        "Whether a barrier lies between the instances: on the straight line between two fine-tuned networks the test "
+        f"metric drops by at most {points(height.effect, signed=False)} {interval(height)} below the line between "
         f"them{beside}. "
     )
     text += {
-        -1: "There is no barrier between them, as in one basin.",
-        1: "There is a barrier between them: they lie in separate basins.",
+        -1: "No barrier was found there.",
+        1: "That is a barrier.",
         0: "Whether that is a barrier can't be told from these seeds.",
     }[side(height, SMALL_METRIC)]
+    text += {
+        "holds": " They lie in one basin of the loss: flat on the line, with walls around it.",
+        "does not hold": " That they lie in one basin of the loss, flat on the line and with walls around it, does not "
+        "hold.",
+        "undecided": " Whether they lie in one basin of the loss, flat on the line and with walls around it, is "
+        "undecided.",
+        "not measured": "",
+    }[basin_standing(findings)]
     middle = _averaged(table.filter(pl.col("pair") == "P-T & P-T"))
     return text + middle, Headline(
         value=points(height.effect, signed=False),

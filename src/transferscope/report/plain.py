@@ -1,25 +1,29 @@
-"""The answer in a few plain sentences: what any reader should take away, without the numbers."""
+"""The answer in a few plain sentences: what any reader should take away, with few numbers."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 
 from transferscope.claims import SMALL_METRIC
-from transferscope.report.phrases import listed, mean_estimate, rows_of, side, targets_of
+from transferscope.findings import Finding
+from transferscope.report.phrases import interval, listed, mean_estimate, points, rows_of, side, targets_of
+from transferscope.report.place import PutBack, basin_standing
 
 Tables = Mapping[str, Mapping[str, pl.DataFrame]]
 
 
-def plain_summary(tables: Tables) -> list[str]:
-    """One sentence or two each: what transfer gave, what it rests on, where it sits, one basin or not.
+def plain_summary(tables: Tables, findings: Sequence[Finding] = ()) -> list[str]:
+    """One sentence or two each: what transfer gave, what it rests on, where it sits, a barrier or not.
 
     Args:
         tables: analysis -> table name -> rows; what wasn't measured is left out.
+        findings: the verdicts on the claims.
     """
-    return [text for text in (_gave(tables), _rests_on(tables), _sits(tables), _basin(tables)) if text]
+    parts = (_gave(tables), _rests_on(tables), _sits(tables), _barrier(tables, findings))
+    return [text for text in parts if text]
 
 
 def _gave(tables: Tables) -> str:
@@ -80,30 +84,29 @@ def _sits(tables: Tables) -> str:
     table = rows_of(tables, "criticality", ~pl.col("is_head") & (pl.col("kind") == "P-T"))
     if table is None:
         return ""
-    modules = table.sort("depth")["module"].unique(maintain_order=True).to_list()
-    drop = {
-        name: mean_estimate(table.filter(pl.col("module") == name), "test_drop").effect for name in modules
-    }
-    needed = [name for name in modules if not drop[name] < SMALL_METRIC]
+    single = PutBack.of(table)
+    cheap, needed, open_ = (single.where(sign) for sign in (-1, 1, 0))
     cost = f"{100 * SMALL_METRIC:g} points of the test metric"
     mean = f"(mean over seeds, on {listed(targets_of(table))})"
-    if not needed:
-        return (
-            "Any single module of a fine-tuned network can go back to its pre-trained values for less than "
-            f"{cost} {mean}."
-        )
-    if len(needed) == len(modules):
-        return (
-            "No module of a fine-tuned network can go back to its pre-trained values for less than "
-            f"{cost} {mean}."
-        )
+    back = f"go back to its pre-trained values for less than {cost} {mean}"
+    if len(cheap) == len(single.drops):
+        return f"Any single module of a fine-tuned network can {back}."
+    if len(needed) == len(single.drops):
+        return f"No module of a fine-tuned network can {back}."
+    if len(open_) == len(single.drops):
+        return f"Whether any single module of a fine-tuned network can {back} can't be told from these seeds."
+    changed = f"What fine-tuning had to change sits in {listed(needed)}" if needed else ""
+    if not open_:
+        return f"{changed}; any other module alone can {back}."
+    alone = f"module{'s' if len(cheap) > 1 else ''} {listed(cheap)} can {'each ' if len(cheap) > 1 else ''}alone {back}"
+    told = "; ".join(part for part in (changed, alone if cheap else "") if part)
+    how_many = f"{len(open_)} of {len(single.drops)} modules"
     return (
-        f"What fine-tuning had to change sits in {listed(needed)}; any other module alone can go back to its "
-        f"pre-trained values for less than {cost} {mean}."
+        f"{told[:1].upper()}{told[1:]}. Of {listed(open_)} ({how_many}) that can't be told from these seeds."
     )
 
 
-def _basin(tables: Tables) -> str:
+def _barrier(tables: Tables, findings: Sequence[Finding]) -> str:
     is_line = (pl.col("definition") == "line") & (pl.col("checkpoint") == "final")
     own = (pl.col("target") == pl.col("target_b")) & (pl.col("pair") == "P-T & P-T")
     table = rows_of(tables, "barriers", own & is_line)
@@ -112,8 +115,13 @@ def _basin(tables: Tables) -> str:
     height = mean_estimate(table, "barrier_metric")
     if not math.isfinite(height.effect):
         return ""
-    return {
-        -1: "Two fine-tuned networks lie in one basin: no barrier is between them.",
-        1: "Two fine-tuned networks lie in separate basins: there is a barrier between them.",
-        0: "Whether two fine-tuned networks share a basin can't be told from these seeds.",
+    line = "on the straight line between two fine-tuned networks"
+    drop = f"{points(height.effect, signed=False)} {interval(height)}"
+    text = {
+        -1: f"No barrier was found {line}",
+        1: f"There is a barrier {line}",
+        0: f"Whether there is a barrier {line} can't be told from these seeds",
     }[side(height, SMALL_METRIC)]
+    text += f": at its lowest point the test metric is {drop} below theirs."
+    # no barrier on a line is not yet a basin, which has walls around it
+    return f"{text} They lie in one basin of the loss." if basin_standing(findings) == "holds" else text
