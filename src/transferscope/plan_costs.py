@@ -1,8 +1,9 @@
-"""What a plan costs, in device-hours, and how long it would take on so many devices; as tables to print."""
+"""What a plan costs, in device-hours, and how long it would take on so many devices; as data, and as tables."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 from rich.table import Table
 
@@ -19,6 +20,66 @@ PASSES_PER_TRAINED_IMAGE = 3
 """Forward, and backward counted as two; see `Task.cost`."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """Tasks of one purpose that are left to run, and what they cost."""
+
+    name: str
+    num_tasks: int
+    image_passes: float
+    """See `Task.cost`."""
+    device_hours: float
+    """Of one device with the throughput asked for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnDevices:
+    """How long the study would take on a number of devices."""
+
+    num_devices: int
+    seconds: float
+    speed_up: float | None
+    """Against one device; none where nothing is left."""
+    busy: float
+    """Share of the devices' time that is spent on tasks, 0 to 1."""
+    limited_by: str
+    """The longest chain, or the devices."""
+
+
+def work_left(plan: Plan, throughput: float, done: Collection[str] = ()) -> tuple[list[Work], Work]:
+    """What is left by kind of training and by analysis; and all of it, with the reading of data and weights.
+
+    Args:
+        plan: the plan.
+        throughput: training images a second of one device.
+        done: keys of the tasks that need not run.
+    """
+    left = plan.graph.needed(done)
+    groups = grouped(left)
+    for task in left:
+        if isinstance(task.payload, Measurement):
+            groups.setdefault(f"measure {task.payload.analysis}", []).append(task)
+    return [_work(name, tasks, throughput) for name, tasks in groups.items()], _work("all", left, throughput)
+
+
+def on_devices(
+    plan: Plan, throughput: float, device_counts: Sequence[int], done: Collection[str] = ()
+) -> list[OnDevices]:
+    """Time from start to end on each number of devices, and how busy they are; arguments as of `simulated_table`."""
+    alone = simulate(plan.graph, 1, done)
+    simulated = [simulate(plan.graph, count, done) for count in device_counts]
+    return [
+        OnDevices(
+            num_devices=found.num_devices,
+            seconds=seconds(found.makespan, throughput),
+            speed_up=alone.makespan / found.makespan if found.makespan else None,
+            busy=found.busy,
+            limited_by="the longest chain" if found.makespan <= 1.05 * found.critical_path else "the devices",
+        )
+        for found in simulated
+    ]
+
+
 def cost_table(plan: Plan, throughput: float, done: Collection[str] = ()) -> Table:
     """Device-hours of what is left, by kind of training and by analysis.
 
@@ -27,7 +88,7 @@ def cost_table(plan: Plan, throughput: float, done: Collection[str] = ()) -> Tab
         throughput: training images a second of one device.
         done: keys of the tasks that need not run.
     """
-    left = plan.graph.needed(done)
+    work, whole = work_left(plan, throughput, done)
     table = Table(
         title=f"Estimated cost at {throughput:,.0f} training images/s a device", title_justify="left"
     )
@@ -35,17 +96,11 @@ def cost_table(plan: Plan, throughput: float, done: Collection[str] = ()) -> Tab
     table.add_column("tasks", justify="right")
     table.add_column("image passes", justify="right")
     table.add_column("device-hours", justify="right")
-    groups = grouped(left)
-    for task in left:
-        if isinstance(task.payload, Measurement):
-            groups.setdefault(f"measure {task.payload.analysis}", []).append(task)
-    for name, tasks in groups.items():
-        table.add_row(unmarked(name), *_figures(tasks, throughput))
+    for one in work:
+        table.add_row(*_figures(one))
     table.add_section()
-    table.add_row("all", *_figures(left, throughput))
-    table.caption = (
-        f"in all about {duration(seconds(sum(task.cost for task in left), throughput))} of one device"
-    )
+    table.add_row(*_figures(whole))
+    table.caption = f"in all about {duration(3600 * whole.device_hours)} of one device"
     table.caption_justify = "left"
     return table
 
@@ -64,18 +119,15 @@ def simulated_table(
     table = Table(title="Simulated: one task a device, longest chain first", title_justify="left")
     for column in ("devices", "time", "speed-up", "busy", "limited by"):
         table.add_column(column, justify="right")
-    alone = simulate(plan.graph, 1, done)
-    for count in device_counts:
-        found = simulate(plan.graph, count, done)
-        limit = "the longest chain" if found.makespan <= 1.05 * found.critical_path else "the devices"
+    for found in on_devices(plan, throughput, device_counts, done):
         table.add_row(
-            str(count),
-            duration(seconds(found.makespan, throughput)),
-            f"{alone.makespan / found.makespan:.1f} x" if found.makespan else "–",
+            str(found.num_devices),
+            duration(found.seconds),
+            f"{found.speed_up:.1f} x" if found.speed_up else "–",
             f"{found.busy:.0%}",
-            limit,
+            found.limited_by,
         )
-    chain = duration(seconds(alone.critical_path, throughput))
+    chain = duration(seconds(simulate(plan.graph, 1, done).critical_path, throughput))
     table.caption = f"The longest chain of tasks takes {chain}: no number of devices gets below it."
     if any(devices_at_once(task) > 1 for task in plan.graph):
         table.caption += " A training of num_workers N is taken to need N devices for 1/N of its time."
@@ -87,8 +139,13 @@ def seconds(passes: float, throughput: float) -> float:
     return passes / (PASSES_PER_TRAINED_IMAGE * throughput)
 
 
-def _figures(tasks: Sequence[Task], throughput: float) -> tuple[str, str, str]:
+def _work(name: str, tasks: Sequence[Task], throughput: float) -> Work:
     passes = sum(task.cost for task in tasks)
     hours = seconds(passes, throughput) / 3600
+    return Work(name=name, num_tasks=len(tasks), image_passes=passes, device_hours=hours)
+
+
+def _figures(work: Work) -> tuple[str, str, str, str]:
+    hours = work.device_hours
     told = f"< {LEAST_HOURS}" if 0 < hours < LEAST_HOURS else f"{hours:,.3g}"
-    return str(len(tasks)), f"{passes:,.0f}", told
+    return unmarked(work.name), str(work.num_tasks), f"{work.image_passes:,.0f}", told

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny
@@ -68,6 +70,41 @@ def test_plan_prints_costs(tmp_path: Path) -> None:
     assert "Estimated cost at 100 training images/s a device" in text
     assert "measure mistakes" in text
     assert "the longest chain" in text
+
+
+def document(folder: Path, **options: str | None) -> dict[str, Any]:
+    printed = io.StringIO()
+    show_plan(tiny.study(folder, "mistakes"), None, **options, as_json=True, console=Console(file=printed))
+    return json.loads(printed.getvalue())
+
+
+def test_the_json_has_the_cost_and_what_it_was_computed_from(tmp_path: Path) -> None:
+    found = document(tmp_path, throughput="100", device_counts="1,8")
+    cost = found["cost"]
+    passes = sum(task["image_passes"] for task in found["tasks"])
+    assert cost["image_passes"] == pytest.approx(passes)
+    assert cost["device_hours"] == pytest.approx(passes / cost["passes_per_training_image"] / 100 / 3600)
+    assert (cost["training_images_per_second"], cost["speed_is"], cost["measured_on"]) == (100, "given", None)
+    names = [work["name"] for work in cost["work"]]
+    assert {"pre-train on letters", "train P-T on digits", "measure mistakes"} <= {*names}
+    hours = sum(work["device_hours"] for work in cost["work"])
+    assert 0.9 * cost["device_hours"] < hours < cost["device_hours"], "reading the data is in the whole alone"
+    assert [one["num_devices"] for one in cost["simulated"]] == [1, 8]
+    assert cost["simulated"][0]["seconds"] == pytest.approx(3600 * cost["device_hours"])
+
+
+def test_the_json_without_a_speed_has_no_cost_in_hours(tmp_path: Path) -> None:
+    assert document(tmp_path)["cost"] is None
+
+
+def test_a_speed_that_was_measured_is_said_in_the_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("transferscope.train.throughput.training_throughput", lambda *_: 250.0)
+    cost = document(tmp_path, throughput="measure", device="cpu")["cost"]
+    assert (cost["training_images_per_second"], cost["speed_is"]) == (250, "measured")
+    assert (cost["measured_on"], cost["measured_with_recipe_of"]) == ("cpu", "digits")
+    assert cost["simulated"] is None
 
 
 @pytest.mark.parametrize("throughput", ["fast", "0", "-3", "nan", "inf"])

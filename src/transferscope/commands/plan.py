@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transferscope.commands.machine import resolved_device
 from transferscope.config import Recipe, Study
-from transferscope.errors import BadInput
+from transferscope.errors import BadInput, unmarked
 from transferscope.plan import Plan, plan
 from transferscope.remote_folder import checked_url
 from transferscope.remote_store import node_folder, open_store
@@ -17,6 +20,17 @@ from transferscope.store import Store
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """Training images a second of one device, and where that is from."""
+
+    images_per_second: float
+    device: str | None = None
+    """Where it was measured; none where it was given."""
+    target: str | None = None
+    """Whose recipe it was measured with; none where it was given."""
 
 
 def show_plan(
@@ -39,7 +53,7 @@ def show_plan(
         throughput: training images a second of one device, or "measure"; adds device-hours.
         device_counts: numbers of devices, as in "1,8,64"; adds how long the study would take on so many.
         device: where to measure.
-        as_json: print the tasks as one JSON document instead, without costs in hours.
+        as_json: print the tasks as one JSON document instead, with the cost where a throughput is given.
         console: where to print.
 
     Raises:
@@ -53,26 +67,31 @@ def show_plan(
         raise BadInput(
             "--simulate needs the speed of one device: add --throughput IMAGES_PER_SECOND, or --throughput measure."
         )
-    if as_json and throughput is not None:
-        raise BadInput("--json and --throughput: choose one of them; the document has the cost of each task.")
-    images_per_second = None if throughput is None else _throughput(throughput, study, device, console)
+    speed = None if throughput is None else _speed(throughput, study, device, console, as_json=as_json)
     the_plan, store = plan(study), _store(out, store_url)
     if as_json:
-        console.file.write(json.dumps(_document(the_plan, store), indent=1, allow_nan=False) + "\n")
+        document = _document(the_plan, store, speed, counts)
+        console.file.write(json.dumps(document, indent=1, allow_nan=False) + "\n")
         return
     console.print(plan_tree(the_plan, store))
     if the_plan.assumed:
         names = ", ".join(the_plan.assumed)
         console.print(f"not at hand, so with their official sizes and classes: {names}", highlight=False)
-    if images_per_second is None:
+    if speed is None:
         return
+    if speed.device is not None:
+        process = "one process on the CPU" if speed.device == "cpu" else speed.device
+        told = f"{speed.images_per_second:,.0f} training images/s, {process}"
+        console.print(f"measured with the recipe of {unmarked(speed.target)}: {told}")
     done = set() if store is None else store.present(task.key for task in the_plan.graph)
-    console.print(cost_table(the_plan, images_per_second, done))
+    console.print(cost_table(the_plan, speed.images_per_second, done))
     if counts:
-        console.print(simulated_table(the_plan, images_per_second, counts, done))
+        console.print(simulated_table(the_plan, speed.images_per_second, counts, done))
 
 
-def _document(the_plan: Plan, store: Store | None) -> dict[str, Any]:
+def _document(
+    the_plan: Plan, store: Store | None, speed: Speed | None, device_counts: Sequence[int]
+) -> dict[str, Any]:
     """The plan as plain data."""
     done = set() if store is None else store.present(task.key for task in the_plan.graph)
     left = {task.key for task in the_plan.graph.needed(done)}
@@ -88,7 +107,31 @@ def _document(the_plan: Plan, store: Store | None) -> dict[str, Any]:
         }
         for task in the_plan.graph
     ]
-    return {"study": the_plan.study.name, "assumed_data": list(the_plan.assumed), "tasks": tasks}
+    return {
+        "study": the_plan.study.name,
+        "assumed_data": list(the_plan.assumed),
+        "cost": None if speed is None else _cost(the_plan, done, speed, device_counts),
+        "tasks": tasks,
+    }
+
+
+def _cost(the_plan: Plan, done: set[str], speed: Speed, device_counts: Sequence[int]) -> dict[str, Any]:
+    """What is left in device-hours, what that was computed from, and the time on so many devices if asked for."""
+    from transferscope.plan_costs import PASSES_PER_TRAINED_IMAGE, on_devices, work_left
+
+    work, whole = work_left(the_plan, speed.images_per_second, done)
+    simulated = on_devices(the_plan, speed.images_per_second, device_counts, done)
+    return {
+        "device_hours": whole.device_hours,
+        "image_passes": whole.image_passes,
+        "passes_per_training_image": PASSES_PER_TRAINED_IMAGE,
+        "training_images_per_second": speed.images_per_second,
+        "speed_is": "given" if speed.device is None else "measured",
+        "measured_on": speed.device,
+        "measured_with_recipe_of": speed.target,
+        "work": [asdict(one) for one in work],
+        "simulated": [asdict(one) for one in simulated] if device_counts else None,
+    }
 
 
 def _store(out: Path | None, url: str | None) -> Store | None:
@@ -98,7 +141,7 @@ def _store(out: Path | None, url: str | None) -> Store | None:
     return open_store(node_folder(url) if out is None else out / "store", url)
 
 
-def _throughput(text: str, study: Study, device: str, console: Console) -> float:
+def _speed(text: str, study: Study, device: str, console: Console, *, as_json: bool) -> Speed:
     """Training images a second, as given or measured here with the study's network and recipe."""
     if text != "measure":
         try:
@@ -107,7 +150,7 @@ def _throughput(text: str, study: Study, device: str, console: Console) -> float
             given = math.nan
         if not (0 < given < math.inf):
             raise BadInput(f"--throughput {text}: expected images a second above 0, or measure.")
-        return given
+        return Speed(images_per_second=given)
     import torch
 
     from transferscope.data.base import describe
@@ -122,13 +165,12 @@ def _throughput(text: str, study: Study, device: str, console: Console) -> float
     where = resolved_device(device)
     if where == "cpu":
         torch.set_num_threads(1)  # as in the workers: a process a core
-    with console.status("measuring the speed of a training step"):
+    about = "measuring the speed of a training step"
+    with nullcontext() if as_json else console.status(about):  # stdout is the document's alone
         measured = training_throughput(
             run.network, describe(run.data), run.recipe, run.normalization, torch.device(where)
         )
-    process = "one process on the CPU" if where == "cpu" else where
-    console.print(f"measured with the recipe of {target}: {measured:,.0f} training images/s, {process}")
-    return measured
+    return Speed(images_per_second=measured, device=where, target=target)
 
 
 def _whole_numbers(text: str) -> list[int]:
