@@ -108,7 +108,10 @@ def _cost(found: Estimate) -> str:
 
 def basin_standing(findings: Sequence[Finding]) -> Standing:
     """What was found of the claim that two P-T lie in one (epsilon, delta)-basin."""
-    return next((found.standing for found in findings if found.claim.id == BASIN_CLAIM), "not measured")
+    for found in findings:
+        if found.claim.id == BASIN_CLAIM:
+            return found.standing
+    return "not measured"
 
 
 def barrier(tables: Tables, findings: Sequence[Finding]) -> Part:
