@@ -264,10 +264,10 @@ def test_a_module_counts_only_where_the_interval_says_so() -> None:
     )
     assert "Everything up to stem can be put back together at 0.0 points [" in text
     assert "; with stage1 that can't be told, 1.9 points [" in text
-    assert made.headlines[0].value == "at least 1 of 3"
-    assert made.headlines[0].detail.endswith("3 seeds; 1 more can't be told")
+    assert made.headlines[0].value == "1 to 2 of 3"
+    assert made.headlines[0].detail.endswith("3 seeds; 1 can't be told")
     none = on_page(criticality({"stem": 0.019}, cumulative=(0.019,), kinds=("P-T",)))
-    assert none.headlines[0].value == "at least 0 of 1"
+    assert none.headlines[0].value == "0 to 1 of 1"
     assert "can't be told of any of 1; the most costly is stem, 1.9 points" in none.paragraphs[0]
     assert "from the bottom up can be put back at less than 2 points can't be told" in none.paragraphs[0]
 

@@ -76,10 +76,10 @@ def place(tables: Tables) -> Part:
         )
     seeds = counted(p_t["seed"].n_unique(), "seed")
     return text.strip(), Headline(
-        value=f"{'at least ' if open_ else ''}{len(cheap)} of {len(modules)}",
+        value=f"{len(cheap)}{f' to {len(cheap) + len(open_)}' if open_ else ''} of {len(modules)}",
         label="modules can go back to their pre-trained values",
         detail=f"one at a time, at less than {limit}; {seeds}"
-        + (f"; {len(open_)} more can't be told" if open_ else ""),
+        + (f"; {len(open_)} can't be told" if open_ else ""),
     )
 
 

@@ -98,7 +98,8 @@ def _sits(tables: Tables) -> str:
     changed = f"What fine-tuning had to change sits in {listed(needed)}" if needed else ""
     if not open_:
         return f"{changed}; any other module alone can {back}."
-    alone = f"module{'s' if len(cheap) > 1 else ''} {listed(cheap)} can {'each ' if len(cheap) > 1 else ''}alone {back}"
+    who = f"each of the modules {listed(cheap)}" if len(cheap) > 1 else f"module {listed(cheap)}"
+    alone = f"{who} can alone {back}"
     told = "; ".join(part for part in (changed, alone if cheap else "") if part)
     how_many = f"{len(open_)} of {len(single.drops)} modules"
     return (
