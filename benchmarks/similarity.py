@@ -165,12 +165,9 @@ def _with_null(
     work = f"{NUM_PERMUTATIONS} permutations, {len(layers)} x {len(layers)} layers, {len(inputs)} images"
     return Case(
         name=f"{'from features' if from_features else 'from images'}, {work}",
-        ours=[Candidate(name=OURS, run=ours, memory=not from_features)],
-        peers=[Candidate(name=name_of(module), run=theirs, memory=not from_features, module=module)]
-        if has(module)
-        else [],
+        ours=[Candidate(name=OURS, run=ours)],
+        peers=[Candidate(name=name_of(module), run=theirs, module=module)] if has(module) else [],
         agree=_null_agrees,
-        forward=lambda: _forward(sources.values(), [inputs]),
     )
 
 
