@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.interpolation import _states
+from benchmarks.interpolation import _network, _states
 from benchmarks.measure import Candidate, Case, Curve, Quantity, Result, Size, peak_memory, timed
 from benchmarks.networks import ResNet, convolutions, images
 from transferscope.commands import embedded_study
@@ -169,7 +169,7 @@ def _paths(num_pairs: int, num_alphas: int, n: int) -> Callable[[], object]:
     states = _states(names, inputs[:64])
     alphas = torch.linspace(0, 1, num_alphas, dtype=torch.float64).tolist()
     data = (inputs, torch.arange(n) % 10)
-    return lambda: paths(ResNet(8, 10, large=False, seed=0), states, data, alphas=alphas)
+    return lambda: paths(_network(0), states, data, alphas=alphas)
 
 
 def _plan(num_seeds: int) -> Callable[[], int]:

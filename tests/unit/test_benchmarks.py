@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
 
@@ -52,6 +53,12 @@ def test_a_job_runs_and_is_written_down(tmp_path: Path, monkeypatch: pytest.Monk
     assert "| 28 px | block_shuffle | unfold and fold |" in page
     assert page.startswith("before\n")
     assert page.endswith("after\n")
+
+
+@pytest.mark.parametrize("job", sorted({*JOBS} - {"study", "startup", "shuffle"}))
+def test_every_job_runs(job: str) -> None:
+    result = importlib.import_module(f"benchmarks.{job}").run("tiny", 1)
+    assert result.times or result.curves
 
 
 def ratio(cpu: float) -> Ratio:
