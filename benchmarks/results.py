@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import re
 from dataclasses import asdict
@@ -14,6 +13,7 @@ from typing import Any
 
 from benchmarks.bars import bar_of
 from benchmarks.measure import ROOT, Curve, Quantity, Ratio, Result, Size, Time
+from transferscope.cores import usable_cores
 
 FOLDER = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "performance.md"
@@ -48,10 +48,9 @@ def read(path: Path) -> tuple[dict[str, Any], Result]:
 
 def machine() -> dict[str, Any]:
     """What the numbers depend on."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "processor": _processor(),
-        "cores": cores,
+        "cores": usable_cores(),
         "threads": 1,
         "python": platform.python_version(),
         "torch": metadata.version("torch"),

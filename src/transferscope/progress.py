@@ -139,11 +139,7 @@ class LineProgress:
 @contextmanager
 def drawing(console: Console) -> Iterator[Callable[[float, str], None]]:
     """A bar with the time left while the report is drawn, on a terminal; told the share, and what comes next."""
-    columns = (SpinnerColumn(), TextColumn("drawing the report: {task.description}"), BarColumn(bar_width=28))
-    shown = console.is_terminal and not console.quiet
-    with Progress(
-        *columns, TimeRemainingColumn(), console=console, transient=True, disable=not shown
-    ) as progress:
+    with _bar(console, "drawing the report:") as progress:
         bar = progress.add_task("tables", total=1.0)
         yield lambda share, what: progress.update(bar, completed=share, description=what)
 
@@ -154,15 +150,7 @@ def reading(console: Console, what: str) -> Iterator[Callable[[int, int], None]]
 
     A data set that is drawn or held in arrays decodes nothing, and has the spinner alone.
     """
-    columns = (
-        SpinnerColumn(),
-        TextColumn("reading the images of {task.description}"),
-        BarColumn(bar_width=28),
-    )
-    shown = console.is_terminal and not console.quiet
-    with Progress(
-        *columns, TimeRemainingColumn(), console=console, transient=True, disable=not shown
-    ) as progress:
+    with _bar(console, "reading the images of") as progress:
         bar = progress.add_task(unmarked(what), total=None)
 
         def told(done: int, count: int) -> None:
@@ -171,6 +159,19 @@ def reading(console: Console, what: str) -> Iterator[Callable[[int, int], None]]
             progress.update(bar, completed=done, total=count)
 
         yield told
+
+
+def _bar(console: Console, doing: str) -> Progress:
+    """A bar that goes when it is done, on a terminal; the description of its task stands behind what is being done."""
+    return Progress(
+        SpinnerColumn(),
+        TextColumn(f"{doing} {{task.description}}"),
+        BarColumn(bar_width=28),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal or console.quiet,
+    )
 
 
 class RemainingTime:

@@ -24,6 +24,7 @@ from typing import Any
 from transferscope.checksums import checksum
 from transferscope.claims import BY_ID
 from transferscope.config import Study
+from transferscope.cores import usable_cores
 from transferscope.disk_errors import writing_to
 from transferscope.errors import BadInput
 from transferscope.execute.run import Failure, Outcome
@@ -237,13 +238,10 @@ def versions() -> dict[str, str]:
 
 def hardware() -> dict[str, Any]:
     """The machine, as far as it says."""
-    import os
-
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "system": platform.platform(),
         "processor": _processor(),
-        "cores": cores,
+        "cores": usable_cores(),
         "byte_order": sys.byteorder,
     }
 

@@ -2,16 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
 from transferscope.errors import BadInput
-
-
-def default_workers() -> int:
-    """As many processes as this one may use cores."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def resolved_device(device: str) -> str:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from transferscope.commands.conclude import conclude
-from transferscope.commands.machine import default_workers
 from transferscope.commands.place import discard_damaged, missing_tasks, study_of_folder
+from transferscope.cores import usable_cores
 from transferscope.errors import BadInput
 from transferscope.plan import plan
 from transferscope.store import write_atomically
@@ -51,7 +51,7 @@ def draw_report(
     there = workspace.store.present(task.key for task in the_plan.graph)
     cached = [task for task in the_plan.graph if task.key in there]
     outcome = Outcome(cached=cached, not_run=missing_tasks(the_plan, workspace.store))
-    exit_code = conclude(the_plan, workspace, outcome, default_workers(), "cpu", console)
+    exit_code = conclude(the_plan, workspace, outcome, usable_cores(), "cpu", console)
     _publish(workspace, chosen, with_latex, console)
     if as_json:
         print(workspace.findings_file.read_text(encoding="utf-8"), end="")

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from transferscope.commands.conclude import conclude, tell
-from transferscope.commands.machine import default_workers, resolved_device
+from transferscope.commands.machine import resolved_device
 from transferscope.commands.place import discard_damaged, missing_tasks
 from transferscope.commands.telling import Telling, reporter_for
 from transferscope.config import Study
+from transferscope.cores import usable_cores
 from transferscope.errors import BadInput
 from transferscope.plan import Plan, plan
 from transferscope.remote_folder import checked_url
@@ -93,7 +94,7 @@ def _run_in(
 
     study = the_plan.study
     missing = missing_tasks(the_plan, store)
-    num_workers = default_workers() if workers is None else workers
+    num_workers = usable_cores() if workers is None else workers
     if missing or not workspace.is_drawn(the_plan):
         discard_damaged(the_plan, store, "it is computed again", console)
         missing = missing_tasks(the_plan, store)

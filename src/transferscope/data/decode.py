@@ -18,6 +18,7 @@ from typing import IO, Any, Literal
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from transferscope.cores import usable_cores
 from transferscope.data.problems import Kind
 
 READ = ("BMP", "JPEG", "PNG", "WEBP")
@@ -244,5 +245,4 @@ def _strict_about_size() -> Iterator[Any]:
 
 
 def _num_threads() -> int:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return cores + 1  # one waits for the disk while the others decode
+    return usable_cores() + 1  # one waits for the disk while the others decode

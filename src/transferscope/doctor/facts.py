@@ -15,6 +15,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
+from transferscope.cores import usable_cores
+
 PACKAGE = "transferscope"
 LOW_MEMORY, LOW_DISK = 2 * 2**30, 2 * 2**30
 """Bytes below which it is said that there is little."""
@@ -134,13 +136,12 @@ def _numbers(version: str) -> tuple[int, ...]:
 def _processor() -> list[Fact]:
     import torch
 
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return [
         Fact(
             name="processor",
             state="ok",
-            found=f"{platform.machine()}, {allowed} of {os.cpu_count()} cores for this process: as many workers, "
-            f"one thread each (torch itself would take {torch.get_num_threads()})",
+            found=f"{platform.machine()}, {usable_cores()} of {os.cpu_count()} cores for this process: as many "
+            f"workers, one thread each (torch itself would take {torch.get_num_threads()})",
         )
     ]
 
