@@ -14,6 +14,7 @@ JOBS = (
     "interpolation",
     "criticality",
     "training",
+    "allocation",
     "startup",
     "scaling",
     "study",

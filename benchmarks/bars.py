@@ -72,6 +72,9 @@ BARS: tuple[Bar, ...] = (
         least=1 / 1.05,
         reached=0.9,
     ),
+    Bar(
+        job="allocation", case="", ours="freed memory kept, as in a task", against="as glibc does", least=1.0
+    ),
     Bar(job="startup", case="help", ours="transferscope --help", against="python -c", least=0.5),
     Bar(job="startup", case="planning the default study", ours="with its imports", most=1),
     Bar(job="scaling", case="planner", ours="", most=5),

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from transferscope.allocator import freed_memory_kept
 from transferscope.analysis import analysis_module
 from transferscope.config import Recipe, Schedule
 from transferscope.data.base import Description, describe, load
@@ -80,7 +81,7 @@ def run_task(
         raise TaskFailed(
             f"{task.title} is for num_workers {num_workers}, but there are {ranks.count} processes."
         )
-    with collected_notes() as notes:
+    with collected_notes() as notes, freed_memory_kept():
         made = _make(task, store, device, on_progress, ranks)
     seconds = time.perf_counter() - started
     info = {

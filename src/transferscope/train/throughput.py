@@ -6,6 +6,7 @@ import time
 
 import torch
 
+from transferscope.allocator import freed_memory_kept
 from transferscope.config import Recipe
 from transferscope.data.base import Description, ImageSplit
 from transferscope.models.init import random_init
@@ -30,13 +31,14 @@ def training_throughput(
     evaluating) doesn't count. The number of steps is doubled until the difference takes a second.
     """
     steps = WARM_UP_STEPS
-    _seconds(network, about, recipe, normalization, device, steps)
-    before = _seconds(network, about, recipe, normalization, device, steps)
-    while True:
-        after = _seconds(network, about, recipe, normalization, device, 2 * steps)
-        if after - before >= LEAST_SECONDS or 2 * steps >= MAX_STEPS:
-            return steps * recipe.batch_size / max(after - before, 1e-9)
-        steps, before = 2 * steps, after
+    with freed_memory_kept():  # as in a task
+        _seconds(network, about, recipe, normalization, device, steps)
+        before = _seconds(network, about, recipe, normalization, device, steps)
+        while True:
+            after = _seconds(network, about, recipe, normalization, device, 2 * steps)
+            if after - before >= LEAST_SECONDS or 2 * steps >= MAX_STEPS:
+                return steps * recipe.batch_size / max(after - before, 1e-9)
+            steps, before = 2 * steps, after
 
 
 def _seconds(

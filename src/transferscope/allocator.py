@@ -1,0 +1,57 @@
+"""What the C library does with memory that is freed: kept for the next batch while a task computes."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+# of <malloc.h>
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+NEVER = -1
+KEPT_BYTES = 2**30
+"""Larger blocks go back to the system at once, as ever: data sets and the like, made once."""
+USUAL_MMAP_BYTES, USUAL_TRIM_BYTES = 2**25, 2**26
+"""Where glibc's own thresholds, which move with what is freed, end on 64 bits."""
+SETTINGS = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_", "MALLOC_MMAP_MAX_")
+"""Variables of who has decided for himself."""
+
+
+@contextmanager
+def freed_memory_kept() -> Iterator[None]:
+    """Within it, memory that is freed stays with this process; at the end all of it goes back to the system.
+
+    A network frees and takes the same tens of MB at every layer and batch. glibc gives blocks of that size back
+    to the system, which has to clear each page anew: a tenth to a sixth of the time of a ResNet-50 on a CPU.
+    Results are the same to the bit; the peak of the memory grows by what doesn't fit the holes (about a tenth).
+
+    Does nothing without glibc, where the user has set its variables (`MALLOC_...`, `GLIBC_TUNABLES`), and for
+    memory of a GPU. Not to be used in several threads at once: the setting is the process's.
+    """
+    library = _glibc()
+    if library is None:
+        yield
+        return
+    library.mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
+    library.mallopt(M_TRIM_THRESHOLD, NEVER)
+    try:
+        yield
+    finally:
+        library.mallopt(M_MMAP_THRESHOLD, USUAL_MMAP_BYTES)
+        library.mallopt(M_TRIM_THRESHOLD, USUAL_TRIM_BYTES)
+        library.malloc_trim(0)
+
+
+@cache
+def _glibc() -> ctypes.CDLL | None:
+    """The C library, where its thresholds are ours to set."""
+    if sys.platform != "linux" or any(name in os.environ for name in SETTINGS):
+        return None
+    if "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", ""):
+        return None
+    library = ctypes.CDLL(None)
+    has_all = all(hasattr(library, name) for name in ("gnu_get_libc_version", "mallopt", "malloc_trim"))
+    return library if has_all else None
