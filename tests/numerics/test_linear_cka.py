@@ -1,0 +1,101 @@
+"""CKA of features against its definition over 4-tuples and feature-space formulas."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from literal_cka import (
+    biased_hsic,
+    features,
+    in_feature_space,
+    literal_over_tuples,
+)
+
+from transferscope.errors import BadInput
+from transferscope.metrics.cka import linear_cka
+from transferscope.metrics.hsic import centred, gram
+
+TOLERANCE = 1e-10
+few = settings(deadline=None, max_examples=15)
+seeds = st.integers(0, 2**31)
+
+
+@few
+@given(seed=seeds, n=st.integers(4, 6), p=st.integers(2, 9))
+def test_debiased_is_the_mean_over_tuples(seed, n, p):
+    x, y = features(seed, n, p, 3)
+    expected = literal_over_tuples(x.numpy(), y.numpy())
+    assert linear_cka(x, y) == pytest.approx(expected, abs=TOLERANCE)
+
+
+@few
+@given(seed=seeds, n=st.integers(4, 80), p=st.integers(2, 200))
+def test_against_feature_space(seed, n, p):
+    x, y = features(seed, n, p, 5)
+    assert linear_cka(x, y) == pytest.approx(in_feature_space(x, y), abs=TOLERANCE)
+    assert linear_cka(x, y, debiased=False) == pytest.approx(
+        in_feature_space(x, y, biased_hsic), abs=TOLERANCE
+    )
+
+
+@few
+@given(seed=seeds, scale=st.sampled_from([1e-5, 1.0, 1e5]), offset=st.sampled_from([0.0, 100.0, -1e4]))
+def test_offset_and_scale_do_not_hurt(seed, scale, offset):
+    """float32 features far from zero: as the oracle in float64 on those very numbers, shifted back."""
+    x, y = features(seed, 40, 30, 20, torch.float32)
+    x = scale * (x + offset * torch.linspace(0.5, 1, 30))
+    expected = in_feature_space((x.double() - x[:1].double()) / scale, y)
+    assert linear_cka(x, y) == pytest.approx(expected, abs=TOLERANCE)
+
+
+def test_centred_grams_are_those_of_centred_features(monkeypatch):
+    """In blocks of features, and with a first sample, their origin, far off."""
+    monkeypatch.setattr("transferscope.metrics.hsic.WIDENED_AT_ONCE", {"cpu": 50})
+    x, _ = features(0, 20, 33, 3)
+    x[0] += 1e3
+    centre = (x - x.mean(0)).numpy()
+    found = centred(gram(x.reshape(20, 3, 11))[None], debiased=False)[0]
+    np.testing.assert_allclose(found, centre @ centre.T, rtol=1e-9, atol=1e-6)
+
+
+def test_bounds_and_invariance():
+    x, y = features(0, 30, 6, 6)
+    rotation = torch.linalg.qr(torch.randn(6, 6, dtype=torch.float64)).Q
+    assert linear_cka(x, 3 * x @ rotation - 5) == pytest.approx(1, abs=TOLERANCE)
+    assert linear_cka(x, y) == linear_cka(y, x)
+    assert linear_cka(x.reshape(30, 2, 3), y) == linear_cka(x, y)
+
+
+def test_negative_values_are_kept_and_average_out():
+    generator = torch.Generator().manual_seed(0)
+    values = []
+    for _ in range(200):
+        x, y = torch.randn(2, 20, 50, generator=generator)
+        values.append(linear_cka(x, y))
+    assert min(values) < -0.02
+    assert np.mean(values) == pytest.approx(0, abs=4 * np.std(values) / math.sqrt(200))
+    assert linear_cka(x, y, debiased=False) > 0.5
+
+
+@pytest.mark.parametrize("debiased", [True, False])
+def test_what_has_no_cka_is_nan(debiased):
+    x, y = features(0, 10, 4, 4, torch.float32)
+    constant = torch.full((10, 4), 0.1) * torch.tensor([1.0, 3.0, 1e6, 0.7])
+    assert math.isnan(linear_cka(constant, y, debiased=debiased))
+    x[3, 2] = math.inf
+    assert math.isnan(linear_cka(x, y, debiased=debiased))
+    # All pairs equally far apart: with the diagonal left out nothing varies.
+    assert math.isnan(linear_cka(torch.eye(10), y)) == debiased or not debiased
+
+
+def test_too_few_samples():
+    with pytest.raises(BadInput, match=">= 4"):
+        linear_cka(torch.randn(3, 2), torch.randn(3, 2))
+    with pytest.raises(BadInput, match="same samples"):
+        linear_cka(torch.randn(5, 2), torch.randn(6, 2))
+    assert math.isfinite(linear_cka(torch.randn(3, 2), torch.randn(3, 2), debiased=False))
