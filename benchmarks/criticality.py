@@ -18,6 +18,7 @@ from transferscope.metrics.criticality import module_criticality
 
 JOB = "criticality"
 OURS, LAST, WHOLE = "module_criticality", "module_criticality, channels_last", "whole passes"
+FOLDED = "module_criticality, folded and channels_last"
 WIDTH, NUM_CLASSES, BATCH_SIZE = 8, 10, 256
 
 
@@ -39,8 +40,9 @@ def cases(size: Size) -> Iterator[Case]:
     yield Case(
         name=f"10 modules x {steps} alphas x {steps} sigmas, {n} images of 32 px",
         ours=[
-            Candidate(name=OURS, run=lambda: _ours(**work, channels_last=False)),
-            Candidate(name=LAST, run=lambda: _ours(**work, channels_last=True)),
+            Candidate(name=OURS, run=lambda: _ours(**work, channels_last=False, fold=False)),
+            Candidate(name=LAST, run=lambda: _ours(**work, channels_last=True, fold=False)),
+            Candidate(name=FOLDED, run=lambda: _ours(**work, channels_last=True, fold=True)),
         ],
         peers=[Candidate(name=WHOLE, run=lambda: _whole(**work))],
         agree=_agree,
@@ -60,6 +62,7 @@ def _ours(
     sigmas: list[float],
     data: tuple[Tensor, Tensor],
     channels_last: bool,
+    fold: bool,
 ) -> Tensor:
     model, (inputs, labels) = _network(0), data
     if channels_last:
@@ -75,6 +78,7 @@ def _ours(
         draws=1,
         batch_size=BATCH_SIZE,
         generator=torch.Generator().manual_seed(0),
+        fold=fold,
     )
     return torch.tensor(found.cells["loss"].to_list(), dtype=torch.float64)
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
+from itertools import chain
+from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
+TRIED_EXAMPLES = 8
+"""Examples on which it is tried whether BatchNorm can be folded."""
 TOLERANCE = 1e-4
 """Largest change of the logits on the examples of the trial, relative to the largest logit."""
 
@@ -20,22 +25,21 @@ class Folding:
 
     With running mean m and variance v, scale g and offset h, BatchNorm after a convolution of weight W and bias c
     is the convolution of weight W g / sqrt(v + e) and bias (c - m) g / sqrt(v + e) + h: one pass over the
-    activations less. A BatchNorm is folded where its input is what a convolution gave, each is called once, and
-    the network gives the same on some examples, up to rounding; else it stays. The network's own tensors are
-    read, never written: call `refold` when they have changed.
+    activations less. A BatchNorm is folded where its input is what a convolution gave, each is called once and is
+    PyTorch's own. On some examples the network then has to give the same, up to rounding, also where all but the
+    BatchNorms read NaN of these convolutions; else none is folded. The network's own tensors are read, never
+    written; those that have changed are folded anew in the next pass (but writes through `.data` escape PyTorch's
+    count of versions).
 
     Args:
         model: in evaluation mode, without gradients.
         some: a few inputs.
+        within: parts of the network; a pair is folded only where one of them holds both. All of it by default.
     """
 
-    def __init__(self, model: nn.Module, some: Tensor) -> None:
-        self._pairs = _pairs(model, some)
-        before = model(some)
-        with self.folded():
-            after = model(some)
-        near = TOLERANCE * before.abs().max()
-        if not torch.all((after - before).abs() <= near):
+    def __init__(self, model: nn.Module, some: Tensor, within: Sequence[nn.Module] | None = None) -> None:
+        self._pairs = _pairs(model, some, [model] if within is None else within)
+        if self._pairs and not self._is_the_same(model, some):
             self._pairs = []
 
     @property
@@ -44,21 +48,42 @@ class Folding:
 
     @contextmanager
     def folded(self) -> Iterator[None]:
-        """The network's forward with the folded convolutions, from its present tensors."""
+        """The network's forward with the folded convolutions, always of its present tensors."""
         try:
-            self.refold()
+            for conv, norm in self._pairs:
+                conv.__dict__["forward"] = _Folded(conv, norm)
+                norm.__dict__["forward"] = _as_it_is
             yield
         finally:
-            for conv, norm in self._pairs:
-                conv.__dict__.pop("forward", None)
-                norm.__dict__.pop("forward", None)
+            for module in chain.from_iterable(self._pairs):
+                module.__dict__.pop("forward", None)
 
-    def refold(self) -> None:
-        """Fold anew, from the tensors as they are now."""
-        for conv, norm in self._pairs:
-            weight, bias = _folded(conv, norm)
-            conv.__dict__["forward"] = partial(conv._conv_forward, weight=weight, bias=bias)
-            norm.__dict__["forward"] = _as_it_is
+    def _is_the_same(self, model: nn.Module, some: Tensor) -> bool:
+        before = model(some)
+        with self.folded():
+            after = model(some)
+            for pair in self._pairs:
+                _hide_from_others(*pair)
+            hidden = model(some)
+        near = TOLERANCE * before.abs().max()
+        return bool(torch.all((after - before).abs() <= near)) and torch.equal(after, hidden)
+
+
+class _Folded:
+    """A convolution's forward with the BatchNorm behind it, folded when one of their tensors has changed."""
+
+    def __init__(self, conv: _ConvNd, norm: _BatchNorm) -> None:
+        self._pair = conv, norm
+        self._tensors = _tensors(conv, norm)
+        self._versions: list[int] = []
+        self._weight, self._bias = conv.weight, conv.bias
+
+    def __call__(self, *args: Tensor, **kwargs: Tensor) -> Tensor:
+        versions = [tensor._version for tensor in self._tensors]
+        if versions != self._versions:
+            self._weight, self._bias = _folded(*self._pair)
+            self._versions = versions
+        return self._pair[0]._conv_forward(*args, **kwargs, weight=self._weight, bias=self._bias)
 
 
 def _folded(conv: _ConvNd, norm: _BatchNorm) -> tuple[Tensor, Tensor]:
@@ -75,18 +100,19 @@ def _folded(conv: _ConvNd, norm: _BatchNorm) -> tuple[Tensor, Tensor]:
     return conv.weight * scale.reshape(-1, *[1] * (conv.weight.ndim - 1)), bias
 
 
-def _pairs(model: nn.Module, some: Tensor) -> list[tuple[_ConvNd, _BatchNorm]]:
+def _pairs(model: nn.Module, some: Tensor, within: Sequence[nn.Module]) -> list[tuple[_ConvNd, _BatchNorm]]:
     """Convolutions and the BatchNorms that read what they give, each called once."""
     calls: list[nn.Module] = []
-    given: list[tuple[_ConvNd, Tensor]] = []
+    given: list[tuple[_ConvNd, Tensor, int]] = []
     found: list[tuple[_ConvNd, _BatchNorm]] = []
 
     def note(module: nn.Module, args: tuple[object, ...], output: object) -> None:
         calls.append(module)
-        if isinstance(module, _ConvNd) and not module.transposed and isinstance(output, Tensor):
-            given.append((module, output))
+        if isinstance(module, _ConvNd) and not module.transposed and _counts_versions(output):
+            given.append((module, output, output._version))
         elif isinstance(module, _BatchNorm) and module.running_mean is not None and args:
-            found.extend((conv, module) for conv, own in given if own is args[0])
+            # what was written to in between is no longer what the convolution gave
+            found.extend((conv, module) for conv, own, at in given if own is args[0] and own._version == at)
 
     wanted = [module for module in model.modules() if isinstance(module, (_ConvNd, _BatchNorm))]
     handles = [module.register_forward_hook(note) for module in wanted]
@@ -95,14 +121,52 @@ def _pairs(model: nn.Module, some: Tensor) -> list[tuple[_ConvNd, _BatchNorm]]:
     finally:
         for handle in handles:
             handle.remove()
+    held = [{*part.modules()} for part in within]
+    memory = Counter(_memory(own) for own in chain(model.parameters(), model.buffers()))
 
-    def is_plain(module: nn.Module) -> bool:
-        # hooks of others would see other numbers, and a parametrized weight is computed at each call
-        hooks = (module._forward_hooks, module._forward_pre_hooks)
-        return calls.count(module) == 1 and not any(hooks) and "forward" not in module.__dict__
+    def is_foldable(pair: tuple[_ConvNd, _BatchNorm]) -> bool:
+        # a tensor that shares its memory can be written to without a change of its own version
+        return (
+            all(_is_plain(module) and calls.count(module) == 1 for module in pair)
+            and all(_counts_versions(own) and memory[_memory(own)] == 1 for own in _tensors(*pair))
+            and any(modules.issuperset(pair) for modules in held)
+        )
 
-    once = [pair for pair in found if is_plain(pair[0]) and is_plain(pair[1])]
-    return [pair for pair in once if sum(pair[0] is other for other, _ in once) == 1]
+    return [pair for pair in found if is_foldable(pair) and sum(pair[0] is other for other, _ in found) == 1]
+
+
+def _is_plain(module: nn.Module) -> bool:
+    """Whether its forward is PyTorch's own, on weights that are there, and nobody else looks at its numbers."""
+    hooks = (module._forward_hooks, module._forward_pre_hooks)
+    is_own = type(module).__module__.startswith("torch.nn.modules.")
+    return is_own and "forward" not in module.__dict__ and not any(hooks)
+
+
+def _tensors(conv: _ConvNd, norm: _BatchNorm) -> list[Tensor]:
+    """All that the folded weight and bias are computed from."""
+    found = (conv.weight, conv.bias, norm.weight, norm.bias, norm.running_mean, norm.running_var)
+    return [tensor for tensor in found if tensor is not None]
+
+
+def _counts_versions(value: object) -> TypeGuard[Tensor]:
+    return isinstance(value, Tensor) and not value.is_inference()
+
+
+def _memory(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
+
+
+def _hide_from_others(conv: _ConvNd, norm: _BatchNorm) -> None:
+    """Gives what the convolution gives to the BatchNorm alone: whoever else reads it reads NaN."""
+    forward = conv.forward
+    kept: list[Tensor] = []
+
+    def give_nan(*args: Tensor, **kwargs: Tensor) -> Tensor:
+        kept.append(forward(*args, **kwargs))
+        return torch.full_like(kept[-1], math.nan)
+
+    conv.__dict__["forward"] = give_nan
+    norm.__dict__["forward"] = lambda _: kept[-1]
 
 
 def _as_it_is(x: Tensor) -> Tensor:

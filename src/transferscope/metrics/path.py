@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from transferscope.errors import BadInput, did_you_mean
 from transferscope.metrics.evaluation import Data, Evaluation, check_data, evaluate
-from transferscope.metrics.folding import Folding
+from transferscope.metrics.folding import TRIED_EXAMPLES, Folding
 from transferscope.metrics.states import (
     State,
     aligned,
@@ -27,8 +27,6 @@ from transferscope.metrics.states import (
 
 BatchNormPolicy = Literal["keep", "interpolate", "re-estimate"]
 POLICIES: tuple[BatchNormPolicy, ...] = ("keep", "interpolate", "re-estimate")
-TRIED_EXAMPLES = 8
-"""Examples on which it is tried whether BatchNorm can be folded."""
 
 
 @dataclass(frozen=True, kw_only=True)

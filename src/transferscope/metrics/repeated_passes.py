@@ -37,7 +37,8 @@ class RepeatedPasses:
     - What is held is forgotten when a tensor that it depends on is written to (but writes through `.data`
       escape PyTorch's count of versions).
 
-    Use it inside `borrowed`, in evaluation mode and without gradients.
+    Use it inside `borrowed`, in evaluation mode and without gradients. Where the forward of a module within a child
+    is replaced, as by `Folding`, that holds from before `stand_before` to the last pass.
     """
 
     def __init__(self, model: nn.Module, data: Data, batch_size: int = 256) -> None:
@@ -54,7 +55,7 @@ class RepeatedPasses:
         self.model = model
         self.data = data
         self._batch_size = batch_size
-        self._children = _children(model)
+        self._children = first_level(model)
         self._calls: list[nn.Module] | None = None  # in order, as far as they can be held
         self._runner = _Shortened(model)
         self._versions: list[tuple[Tensor, int]] = []  # of all that the held activations depend on
@@ -248,8 +249,8 @@ def _unread(output: Tensor) -> Tensor:
     return torch.full((), math.nan, dtype=output.dtype, device=output.device).expand(output.shape)
 
 
-def _children(model: nn.Module) -> list[nn.Module]:
-    """The children of the first level that has several."""
+def first_level(model: nn.Module) -> list[nn.Module]:
+    """The children of the first level that has several: what passes skip, each as a whole."""
     children = list(model.children())
     while len(children) == 1:
         below = list(children[0].children())
