@@ -189,7 +189,7 @@ def test_what_is_not_there_is_said(files: dict[str, Path], tmp_path: Path) -> No
     )
 
 
-def test_weights_that_do_not_fit_or_were_never_trained_fail_by_name(
+def test_weights_that_do_not_fit_are_named_before_anything_is_computed(
     files: dict[str, Path], tmp_path: Path
 ) -> None:
     state = load_file(files["a"])
@@ -197,16 +197,39 @@ def test_weights_that_do_not_fit_or_were_never_trained_fail_by_name(
         name: tensor[:3].clone() if 10 in tensor.shape else tensor for name, tensor in state.items()
     }
     save_file(other_head, tmp_path / "other.safetensors")
-    found = compare(
-        model="fixup_resnet",
-        data=DATA,
-        instances={"a": files["a"], "other": tmp_path / "other.safetensors"},
-        analyses=["parameter_distance"],
-        overrides=ONLY_DISTANCE,
-        out=tmp_path / "out",
+    save_file(
+        {f"stranger.{name}": t for name, t in list(state.items())[1:]}, tmp_path / "renamed.safetensors"
     )
-    assert found.exit_code == 1
-    logs = "".join(path.read_text() for path in (tmp_path / "out" / "logs").iterdir())
-    assert "don't fit the network. 2 of another shape" in logs
-    assert "other" in logs
-    assert "10 classes" in logs
+    given = {
+        "a": files["a"],
+        "other": tmp_path / "other.safetensors",
+        "renamed": tmp_path / "renamed.safetensors",
+    }
+    command = [sys.executable, "-m", "transferscope", "compare", "--model", "fixup_resnet", "--data", DATA]
+    command += [f"{name}={place}" for name, place in given.items()]
+    command += ["--out", str(tmp_path / "out"), "--workers", "1", "--analysis", "parameter_distance"]
+    command += [part for text in ONLY_DISTANCE for part in ("--set", text)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    first, second = done.stderr.splitlines()
+    assert first.startswith("error: the weights in ")
+    assert "other.safetensors (other, of 10 classes) don't fit the network. 2 of another shape: " in first
+    assert first.endswith("Is the network the same, and are the classes, the channels and the image size?")
+    assert "renamed.safetensors (renamed, of 10 classes) don't fit the network. 1 missing: " in second
+    assert "instances.renamed.weights.key_map" in second
+    assert not any((tmp_path / "out" / "store").glob("objects/*/*"))
+
+
+def test_weights_of_a_study_that_do_not_fit_are_said_before_any_training(
+    files: dict[str, Path], tmp_path: Path
+) -> None:
+    state = load_file(files["a"])
+    first = next(name for name in state if name.startswith("stem"))
+    save_file({**state, first: torch.zeros(1, 2, 3)}, tmp_path / "p.safetensors")
+    document = tiny.document("parameter_distance")
+    document["source"] = {"weights": {"file": str(tmp_path / "p.safetensors")}}
+    with pytest.raises(
+        BadInput, match=rf"p.safetensors don't fit .* 1 of another shape: {first} \(1, 2, 3\)"
+    ):
+        tiny.run(tiny.write(tmp_path / "tiny.yaml", document), tmp_path / "out")
+    assert not any((tmp_path / "out" / "store").glob("objects/*/*"))

@@ -124,25 +124,36 @@ def _run_in(
 
 
 def _try_network(the_plan: Plan, store: Store) -> None:
-    """Given weights are fitted, and networks of others tried: a mistake there shows before the first training."""
+    """Given weights are fitted, and networks of others tried: a mistake there shows before anything is computed."""
     from transferscope.data.base import describe
     from transferscope.options import ForeignNetwork
 
     network = the_plan.study.network
-    given = [task for task in the_plan.graph if task.kind == "weights" and not store.has(task.key)]
+    given = [task for task in the_plan.graph if task.kind in ("weights", "given") and not store.has(task.key)]
     if not given and not isinstance(network, ForeignNetwork):
         return
     import torch
 
     from transferscope.execute.jobs import run_task
+    from transferscope.models.instances import given_states
     from transferscope.models.trial import try_network
+    from transferscope.runs import GivenRun
 
     if isinstance(network, ForeignNetwork):
         for target in the_plan.study.targets.values():
             about = describe(target.data)
             try_network(network, about.num_classes, about.channels, about.image_size_px)
+    problems: dict[str, None] = {}  # instances of one init have its problems in common
     for task in given:
-        run_task(task, store, torch.device("cpu"))
+        try:
+            if isinstance(task.payload, GivenRun):
+                given_states(task.payload, describe(task.payload.data))
+            else:
+                run_task(task, store, torch.device("cpu"))
+        except BadInput as error:
+            problems |= dict.fromkeys(error.problems)
+    if problems:
+        raise BadInput(list(problems))
 
 
 def _executor(

@@ -34,7 +34,7 @@ from transferscope.execute.snapshots import StoredSnapshots, snapshot_seconds
 from transferscope.execute.together import train_together
 from transferscope.models.given import given_network
 from transferscope.models.init import control_init, pretrained_init, random_init
-from transferscope.models.instances import init_state, instance_state
+from transferscope.models.instances import given_states
 from transferscope.options import DatasetOptions
 from transferscope.runs import UNSHUFFLED, GivenRun, GivenWeights, Run
 from transferscope.store import Store
@@ -143,9 +143,7 @@ def _weights(payload: GivenWeights) -> Callable[[Path], None]:
 def _given(task: Task, run: GivenRun, store: Store, device: torch.device) -> Callable[[Path], None]:
     data_folder = store.result(task.inputs[0])
     about, data = read_description(data_folder), read_data(data_folder, UNSHUFFLED)
-    shape = (about.num_classes, about.channels, about.image_size_px)
-    final = instance_state(run.network, run.weights, *shape, run.name)
-    init = None if run.init_weights is None else init_state(run.network, run.init_weights, *shape)
+    final, init = given_states(run, about)
     model = random_init(run.network, about.num_classes, about.channels, 0, about.image_size_px)
     trained = evaluated(model, final, init, data, normalization=run.normalization, device=device)
     return lambda folder: write_trained(folder, trained, about)

@@ -80,6 +80,7 @@ def match_state(
     head: Sequence[str],
     key_map: Mapping[str, str | None] | None,
     where: str,
+    setting: str = "source.weights",
 ) -> dict[str, Tensor]:
     """The given tensors under the network's own names; the head stays the network's.
 
@@ -89,6 +90,7 @@ def match_state(
         head: prefixes of its head's tensors.
         key_map: regular expression -> replacement, applied to each name in order; None drops the name.
         where: how messages call the weights.
+        setting: where a study says what they are.
 
     Raises:
         BadInput: what doesn't fit outside the head, all at once.
@@ -117,7 +119,7 @@ def match_state(
         mend = ""
         if missing or unexpected:
             mend = (
-                " Other names can be mapped by regular expressions, as in source.weights.key_map: "
+                f" Other names can be mapped by regular expressions, as in {setting}.key_map: "
                 r'{"^encoder\.": ""}; null drops a name.'
             )
         elif shapes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from transferscope.config import Weights
+from transferscope.data.base import Description
 from transferscope.errors import BadInput
 from transferscope.models.build import modules_of
 from transferscope.models.given import match_state
@@ -14,6 +15,22 @@ from transferscope.models.modules import HEAD, is_under
 from transferscope.models.untrained import FRESH_DRAWS, untrained_modules
 from transferscope.models.weight_files import read_state_dict
 from transferscope.options import NetworkOptions
+from transferscope.runs import GivenRun
+
+
+def given_states(run: GivenRun, about: Description) -> tuple[dict[str, Tensor], dict[str, Tensor] | None]:
+    """The states of an instance and of what it was started from, where that is known.
+
+    Args:
+        run: the instance.
+        about: the data that it is for.
+
+    Raises:
+        BadInput: as `instance_state` and `init_state`.
+    """
+    shape = (about.num_classes, about.channels, about.image_size_px)
+    final = instance_state(run.network, run.weights, *shape, run.name)
+    return final, None if run.init_weights is None else init_state(run.network, run.init_weights, *shape)
 
 
 def instance_state(
@@ -35,13 +52,14 @@ def instance_state(
     file = weights.path or published_file(options, weights)
     given = read_state_dict(file, weights.entry)
     fresh = [random_init(options, num_classes, channels, seed, image_size_px) for seed in range(FRESH_DRAWS)]
-    state = match_state(given, fresh[0], (), weights.key_map, f"{file} ({name}, of {num_classes} classes)")
+    where = f"{file} ({name}, of {num_classes} classes)"
+    state = match_state(given, fresh[0], (), weights.key_map, where, f"instances.{name}.weights")
     modules = modules_of(options, fresh[0], num_classes)
     untrained = untrained_modules(state, modules, fresh)
     if untrained and not weights.allow_untrained:
         raise BadInput(
             f"{name}: the weights in {file} look untrained in {', '.join(untrained)}: as a new network is drawn. Was "
-            "the right file given? If it is meant to be so, set allow_untrained: true of its weights."
+            f"the right file given? If it is meant to be so, set instances.{name}.weights.allow_untrained: true."
         )
     return state
 
