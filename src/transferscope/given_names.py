@@ -7,9 +7,9 @@ the names.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from transferscope.analysis import Column
 from transferscope.config import Study
@@ -61,14 +61,23 @@ def _with_names(
     )
 
 
-def in_words_of(study: Study) -> Callable[[str], str]:
+def counted(instances: Collection[str] | None) -> Literal["seed", "network"]:
+    """What intervals are over: seeds, or networks where these were given."""
+    return "seed" if instances is None else "network"
+
+
+def in_words_of(instances: Collection[str] | None, targets: Collection[str]) -> Callable[[str], str]:
     """What makes sentences fit the study: networks that were given have no seeds, and each counts as one.
 
     The user's own names in a sentence stay as they are.
+
+    Args:
+        instances: names of the networks that were given; None where the study trains its own.
+        targets: names of its targets.
     """
-    if study.instances is None:
+    if instances is None:
         return lambda text: text
-    own = sorted({*study.instances, *study.targets}, key=len, reverse=True)
+    own = sorted({*instances, *targets}, key=len, reverse=True)
     pattern = re.compile("|".join((*(rf"(?<!\w){re.escape(name)}(?!\w)" for name in own), _SEED.pattern)))
 
     def fitted(found: re.Match[str]) -> str:

@@ -20,9 +20,12 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
+import yaml
+
 from transferscope.config import Study
 from transferscope.errors import BadInput, did_you_mean
 from transferscope.findings import Finding, Standing
+from transferscope.given_names import counted
 from transferscope.html_table import html_table
 from transferscope.study_file import load_study
 
@@ -40,22 +43,24 @@ MARKS: Mapping[Standing, str] = {
 class Findings(Sequence[Finding]):
     """What a study says of the claims; in a notebook a table of those that were measured."""
 
-    def __init__(self, findings: Sequence[Finding]) -> None:
-        self._findings = tuple(findings)
+    def __init__(self, findings: Sequence[Finding], over: str = "seed") -> None:
+        self._findings, self._over = tuple(findings), over
 
     @overload
     def __getitem__(self, index: int) -> Finding: ...
     @overload
     def __getitem__(self, index: slice) -> Findings: ...
     def __getitem__(self, index: int | slice) -> Finding | Findings:
-        return Findings(self._findings[index]) if isinstance(index, slice) else self._findings[index]
+        return (
+            Findings(self._findings[index], self._over) if isinstance(index, slice) else self._findings[index]
+        )
 
     def __len__(self) -> int:
         return len(self._findings)
 
     def of(self, analysis: str) -> Findings:
         """Those that rest on one analysis."""
-        return Findings([finding for finding in self if finding.claim.analysis == analysis])
+        return Findings([finding for finding in self if finding.claim.analysis == analysis], self._over)
 
     def _repr_html_(self) -> str:
         measured = [finding for finding in self if finding.is_measured]
@@ -74,7 +79,7 @@ class Findings(Sequence[Finding]):
             f"; {left} more could not be measured" if left else ""
         )
         return html_table(
-            rows, head=("claim", "verdict", "effect", "95 % interval", "seeds"), caption=caption
+            rows, head=("claim", "verdict", "effect", "95 % interval", f"{self._over}s"), caption=caption
         )
 
 
@@ -150,7 +155,10 @@ class Results:
         """What the study says of each claim."""
         from transferscope.workspace import read_findings
 
-        return Findings(read_findings((self.folder / "findings.json").read_text(encoding="utf-8")))
+        found = read_findings((self.folder / "findings.json").read_text(encoding="utf-8"))
+        # only looked at, not checked: what the study reads need not be on this machine
+        document = yaml.safe_load((self.folder / "study.yaml").read_text(encoding="utf-8"))
+        return Findings(found, counted(document.get("instances")))
 
     @cached_property
     def figures(self) -> Figures:

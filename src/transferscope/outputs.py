@@ -14,7 +14,13 @@ from transferscope.claims import CLAIMS
 from transferscope.execute.artifacts import read_given
 from transferscope.figures import draw
 from transferscope.findings import Finding, adjusted, not_measured
-from transferscope.given_names import answer_in_words, finding_in_words, in_words_of, with_given_names
+from transferscope.given_names import (
+    answer_in_words,
+    counted,
+    finding_in_words,
+    in_words_of,
+    with_given_names,
+)
 from transferscope.plan import Plan
 from transferscope.report.answer import answer
 from transferscope.report.content import DrawnPanel, ReportContent, ReportTable, Section, Setting
@@ -63,7 +69,7 @@ def write_outputs(
     results = collect(plan, workspace.store)
     findings = all_findings(plan, results)
     results = with_given_names(results, plan.study)
-    fitted = in_words_of(plan.study)
+    fitted = in_words_of(plan.study.instances, plan.study.targets)
     _write_tables(workspace, results)
     names = [name for name in analysis_names() if name in results]
     sections = []
@@ -79,7 +85,7 @@ def write_outputs(
         variant=plan.study.variant,
         answer=answer_in_words(answer(plan.study, tables, findings, split), fitted),
         findings=[finding_in_words(one, fitted) for one in findings],
-        over="seed" if plan.study.instances is None else "network",
+        over=counted(plan.study.instances),
         sections=sorted(sections, key=lambda section: analysis_module(section.name).ORDER),
         study_yaml=resolved_yaml(plan.study),
         provenance=provenance,
@@ -199,7 +205,7 @@ def _section(
     optional = [table for table, columns in result.columns.items() if any(c.dtype == "png" for c in columns)]
     optional += getattr(module, "MAY_BE_EMPTY", ())
     if not any(result.tables[table].is_empty() for table in module.TABLES if table not in optional):
-        fitted = in_words_of(plan.study)
+        fitted = in_words_of(plan.study.instances, plan.study.targets)
         panels = [_drawn(workspace, name, panel, fitted) for panel in module.panels(result.tables)]
     tables = {table: result.readable(table) for table in result.tables}
     return Section(

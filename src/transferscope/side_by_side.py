@@ -21,6 +21,7 @@ import yaml
 
 from transferscope.analysis import analysis_module, analysis_names
 from transferscope.errors import BadInput
+from transferscope.given_names import counted, in_words_of
 from transferscope.pairs import NAME_COLUMN
 from transferscope.report.differences import ReadStudy, claim_pairs, differences, warnings
 from transferscope.sheets import csv_text
@@ -117,6 +118,7 @@ def _read(folder: Path, label: str) -> ReadStudy:
             f"{folder}: its findings or its study can't be read ({error}); they may be of another version. Draw them "
             f"again with: transferscope report {folder}"
         ) from error
+    instances = document.get("instances")
     return ReadStudy(
         label=label,
         folder=folder,
@@ -124,6 +126,8 @@ def _read(folder: Path, label: str) -> ReadStudy:
         findings={finding.claim.id: finding for finding in findings},
         tables={name: _tables(folder, name) for name in analysis_names() if name in document["analyses"]},
         provenance=provenance,
+        over=counted(instances),
+        fitted=in_words_of(instances, document["targets"]),
     )
 
 

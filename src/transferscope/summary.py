@@ -20,14 +20,20 @@ _MARKS = {
 }
 
 
-def print_findings(findings: Sequence[Finding], console: Console) -> None:
-    """The verdicts on the claims that were measured as a table, and how many were not."""
+def print_findings(findings: Sequence[Finding], console: Console, over: str = "seed") -> None:
+    """The verdicts on the claims that were measured as a table, and how many were not.
+
+    Args:
+        findings: of all claims.
+        console: where to print.
+        over: what intervals are over: a seed, or a network where these were given.
+    """
     table = Table(title="Claims, and what this study says", title_justify="left")
     table.add_column("claim", ratio=1)
     table.add_column("verdict", no_wrap=True)
     table.add_column("effect", justify="right", no_wrap=True)
     table.add_column("95 % interval", no_wrap=True)
-    table.add_column("seeds", justify="right")
+    table.add_column(f"{over}s", justify="right")
     measured = [finding for finding in findings if finding.is_measured]
     for finding in measured:
         interval, sign = "–", "" if finding.claim.unit == "x" else "+"  # a ratio has no sign

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import shutil
 import subprocess
@@ -13,10 +14,12 @@ import pytest
 import tiny
 import torch
 from polars.testing import assert_frame_equal
+from rich.console import Console
 from safetensors.torch import load_file, save_file
 from tiny import TinyRun
 
-from transferscope import compare
+from transferscope import compare, compare_studies
+from transferscope.commands import run_study
 from transferscope.comparison import comparison_study
 from transferscope.errors import BadInput
 from transferscope.runs import Run
@@ -126,6 +129,17 @@ def test_given_instances_have_the_numbers_of_the_study_that_trained_them(
     assert "from 2 P-T and 1 RI-T" in text
     assert "2 networks; at least 3 are needed" in text
     assert list(found.study.instances or ()) == [*GIVEN.values()]  # the study file is read again
+    # the count of networks is called so, on the console, in a notebook and beside another study
+    printed = io.StringIO()
+    console = Console(file=printed, width=200)
+    assert run_study(found.study, tmp_path, workers=1, device="cpu", console=console) == 0
+    assert " networks " in printed.getvalue()
+    assert " seeds " not in printed.getvalue()
+    assert "networks" in found.findings._repr_html_()
+    page = compare_studies(tmp_path, tmp_path, out=tmp_path / "beside").report.read_text()
+    page = page.partition("<main")[2].partition('id="differences"')[0].replace(GIVEN["P-T 1"], "")
+    assert "its own interval over networks" in page
+    assert not re.search(r"[^<>]*\bseeds?\b[^<>]*", page)
 
 
 def test_without_the_init_there_is_no_criticality(files: dict[str, Path], tmp_path: Path) -> None:

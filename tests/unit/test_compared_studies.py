@@ -84,7 +84,7 @@ def test_what_has_no_counterpart_is_left_alone() -> None:
     assert [y_scales(part)[0].get("domain") for part in parts] == [[0.0, 18.0], [0.0, 8.0]]
 
 
-def study(label: str, **replaced: Any) -> ReadStudy:
+def study(label: str, over: str = "seed", **replaced: Any) -> ReadStudy:
     document = {
         "name": f"Study {label}",
         "variant": None,
@@ -103,6 +103,7 @@ def study(label: str, **replaced: Any) -> ReadStudy:
         findings={CLAIM.id: finding},
         tables={},
         provenance={},
+        over=over,
     )
 
 
@@ -156,6 +157,24 @@ def test_what_differs_is_named_and_warned_of(
 
 def test_a_reduced_variant_is_warned_of() -> None:
     assert warnings(study("A"), study("B", variant="quick"))[0].startswith("B ran a reduced variant")
+
+
+def test_networks_that_were_given_are_counted_as_such() -> None:
+    def given(label: str, *names: str) -> ReadStudy:
+        return study(label, "network", seeds=[0], instances={name: {"kind": "p_t"} for name in names})
+
+    two, three = given("A", "x", "y"), given("B", "x", "y", "z")
+    said = warnings(two, three)
+    assert "Other n: 2 networks in A, 3 in B. More networks give narrower intervals." in said
+    assert not any("seed" in line for line in [*said, *warnings(two, given("B", "x", "other"))])
+    mixed = "Other n: 2 networks in A, 3 seeds in B. More of them give narrower intervals."
+    assert mixed in warnings(two, study("B"))
+    more = replace(three.findings[CLAIM.id], num_seeds=5)
+    three = replace(three, findings={CLAIM.id: more})
+    remarks = {pair.claim.id: pair.remark for pair in claim_pairs(two, three)}
+    assert remarks[CLAIM.id] == "3 and 5 networks"
+    remarks = {pair.claim.id: pair.remark for pair in claim_pairs(study("A"), three)}
+    assert remarks[CLAIM.id] == "3 seeds and 5 networks"
 
 
 def test_claims_of_both() -> None:

@@ -55,7 +55,7 @@ def test_names_are_put_in_all_at_once(study: Study) -> None:
 
 
 def test_sentences_speak_of_networks_and_leave_names_alone(study: Study) -> None:
-    fitted = in_words_of(study)
+    fitted = in_words_of(study.instances, study.targets)
     assert (
         fitted("Seeds: mean over seeds, a point a seed.")
         == "Networks: mean over networks, a point a network."

@@ -46,3 +46,13 @@ def test_claims_that_were_not_measured_are_counted_and_a_ratio_has_no_sign() -> 
     assert "+" not in said
     assert missing.claim.statement not in said
     assert "1 of 2 claims were not measured" in said
+    assert " seeds " in said
+
+
+def test_networks_that_were_given_are_counted_as_such() -> None:
+    claim = BY_ID["p_t_are_close"]
+    close = Finding(claim=claim, verdict="holds", effect=0.3, low=0.2, high=0.4, num_seeds=3, num_images=0)
+    out = io.StringIO()
+    print_findings([close], Console(file=out, width=140), "network")
+    assert " networks " in out.getvalue()
+    assert "seed" not in out.getvalue()

@@ -41,10 +41,11 @@ def conclude(
             # last, so that a run that was stopped while it drew draws again
             origin |= {"outputs_key": outputs_key(the_plan), "outputs": workspace.outputs()}
             write_atomically(workspace.provenance_file, json.dumps(origin, indent=1) + "\n")
-    return tell(written.findings, outcome, logs, workspace, console)
+    return tell(the_plan, written.findings, outcome, logs, workspace, console)
 
 
 def tell(
+    the_plan: Plan,
     findings: Sequence[Finding],
     outcome: Outcome,
     logs: Mapping[str, Path],
@@ -54,9 +55,10 @@ def tell(
     """Print the findings, how the tasks ended, and where the report is; the exit code."""
     from rich.console import Console
 
+    from transferscope.given_names import counted
     from transferscope.summary import print_findings, print_notes, print_outcome, print_waiting
 
-    print_findings(findings, console)
+    print_findings(findings, console, counted(the_plan.study.instances))
     if console.quiet and not outcome.complete:
         print_outcome(outcome, logs, Console(stderr=True, width=console.width))
     print_outcome(outcome, logs, console)

@@ -116,7 +116,9 @@ def _run_in(
     else:
         outcome = Outcome(cached=list(the_plan.graph))
         if workspace.is_drawn(the_plan):
-            return tell(read_findings(workspace.findings_file.read_text()), outcome, {}, workspace, console)
+            return tell(
+                the_plan, read_findings(workspace.findings_file.read_text()), outcome, {}, workspace, console
+            )
     code = conclude(the_plan, workspace, outcome, num_workers, device, console)
     if reporter is not None:
         conclude_all(reporter, read_findings(workspace.findings_file.read_text()))

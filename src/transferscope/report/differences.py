@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -43,6 +43,10 @@ class ReadStudy:
     tables: Mapping[str, Mapping[str, pl.DataFrame]]
     """analysis -> table -> rows."""
     provenance: Mapping[str, Any]
+    over: str = "seed"
+    """What its intervals are over: a seed, or a network where these were given."""
+    fitted: Callable[[str], str] = str
+    """Makes sentences speak of networks where these were given."""
 
     @property
     def name(self) -> str:
@@ -143,10 +147,14 @@ def _of_data(a: ReadStudy, b: ReadStudy, keys: Sequence[str]) -> Iterator[str]:
 
 
 def _of_seeds(a: ReadStudy, b: ReadStudy) -> Iterator[str]:
-    of_a, of_b = (study.document.get("seeds") or [] for study in (a, b))
+    of_a, of_b = (
+        study.document.get("seeds" if study.over == "seed" else "instances") or [] for study in (a, b)
+    )
+    of_one_kind = a.over == b.over
     if len(of_a) != len(of_b):
-        yield f"Other n: {len(of_a)} seeds in A, {len(of_b)} in B. More seeds give narrower intervals."
-    elif of_a != of_b:
+        numbers = f"{len(of_a)} {a.over}s in A, {len(of_b)}{'' if of_one_kind else f' {b.over}s'} in B"
+        yield f"Other n: {numbers}. More {f'{a.over}s' if of_one_kind else 'of them'} give narrower intervals."
+    elif a.over == b.over == "seed" and of_a != of_b:
         yield "Other seeds."
 
 
@@ -167,16 +175,21 @@ def claim_pairs(a: ReadStudy, b: ReadStudy) -> list[ClaimPair]:
     pairs = []
     for claim in CLAIMS:
         of_a, of_b = a.findings.get(claim.id), b.findings.get(claim.id)
-        pairs.append(ClaimPair(claim=claim, a=of_a, b=of_b, remark=_remark(claim, of_a, of_b, keys)))
+        pairs.append(
+            ClaimPair(claim=claim, a=of_a, b=of_b, remark=_remark(claim, of_a, of_b, keys, (a.over, b.over)))
+        )
     return pairs
 
 
-def _remark(claim: Claim, a: Finding | None, b: Finding | None, keys: Sequence[str]) -> str:
+def _remark(
+    claim: Claim, a: Finding | None, b: Finding | None, keys: Sequence[str], over: tuple[str, str]
+) -> str:
     if a is None or b is None or not (_is_measured(a) and _is_measured(b)):
         return ""
     remarks = []
     if a.num_seeds != b.num_seeds:
-        remarks.append(f"{a.num_seeds} and {b.num_seeds} seeds")
+        unit = "" if over[0] == over[1] else f" {over[0]}s"
+        remarks.append(f"{a.num_seeds}{unit} and {b.num_seeds} {over[1]}s")
     if a.num_images != b.num_images:
         remarks.append(f"{a.num_images} and {b.num_images} images")
     if a.test != b.test:

@@ -31,9 +31,9 @@ CLAIM_COLUMNS = (
         for column in (
             Column("verdict", "str", "Verdict, or not measured"),
             Column("effect", "float", "The claim's number"),
-            Column("low", "float", "Lower end of its 95 % interval over seeds"),
+            Column("low", "float", "Lower end of its 95 % interval over seeds, or networks that were given"),
             Column("high", "float", "Upper end"),
-            Column("num_seeds", "int", "Seeds"),
+            Column("num_seeds", "int", "Seeds, or networks that were given"),
             Column("num_images", "int", "Test images behind each instance's number"),
         )
     ),
@@ -94,6 +94,7 @@ def side_by_side_page(compared: Comparison) -> str:
         b=compared.b,
         warnings=compared.warnings,
         summary=_summary(compared.claims),
+        over=" or ".join(dict.fromkeys(f"{study.over}s" for study in (compared.a, compared.b))),
         claims=[_claim(pair, sections) for pair in compared.claims],
         sections=sections,
         differences=compared.differences,
@@ -166,7 +167,11 @@ def _panels(study: ReadStudy, name: str) -> dict[str, Panel]:
     optional += getattr(module, "MAY_BE_EMPTY", ())
     if any(tables[table].is_empty() for table in module.TABLES if table not in optional):
         return {}
-    return {panel.name: panel for panel in module.panels(tables) if not panel.secondary}
+    return {
+        panel.name: replace(panel, summary=study.fitted(panel.summary))
+        for panel in module.panels(tables)
+        if not panel.secondary
+    }
 
 
 def _pair(analysis: str, name: str, drawn: Sequence[Mapping[str, Panel]]) -> dict[str, Any]:
