@@ -54,6 +54,21 @@ class Dead(nn.Module):
         return self.classifier(x.mean(dim=(2, 3)))
 
 
+class Tied(nn.Module):
+    """Two convolutions of one and the same weights."""
+
+    def __init__(self, num_classes: int, channels: int = 3) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(channels, 4, 3, stride=2, padding=1)
+        self.first, self.second = nn.Conv2d(4, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+        self.second.weight = self.first.weight
+        self.classifier = nn.Linear(4, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.second(F.relu(self.first(self.stem(x)))))
+        return self.classifier(x.mean(dim=(2, 3)))
+
+
 class TextTransformer(nn.Module):
     """(n, length) tokens to (n, num_classes) logits."""
 

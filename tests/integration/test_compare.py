@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import networks
 import polars as pl
 import pytest
 import tiny
@@ -247,3 +248,31 @@ def test_weights_of_a_study_that_do_not_fit_are_said_before_any_training(
     ):
         tiny.run(tiny.write(tmp_path / "tiny.yaml", document), tmp_path / "out")
     assert not any((tmp_path / "out" / "store").glob("objects/*/*"))
+
+
+def test_weights_that_two_layers_share_are_stored_and_counted_once(tmp_path: Path) -> None:
+    given = {}
+    for seed, name in enumerate("ab"):
+        torch.manual_seed(seed)
+        given[name] = networks.Tied(10)
+        torch.save(given[name].state_dict(), tmp_path / f"{name}.pt")
+    found = compare(
+        model="networks:Tied",
+        data=DATA,
+        instances={name: tmp_path / f"{name}.pt" for name in given},
+        analyses=["parameter_distance", "spectra"],
+        overrides=[text for text in ONLY_DISTANCE if text.startswith("data.")]
+        + [f"instances.{name}.weights.allow_untrained=true" for name in given],
+        out=tmp_path / "out",
+    )
+    assert found.exit_code == 0
+    rows = {row["module"]: row for row in found.tables["parameter_distance"].iter_rows(named=True)}
+    parameters = [
+        [p.detach().double() for name, p in model.named_parameters() if not name.startswith("classifier")]
+        for model in given.values()
+    ]
+    squares = sum(float((a - b).square().sum()) for a, b in zip(*parameters, strict=True))
+    assert rows["all"]["distance"] == pytest.approx(squares**0.5, rel=1e-12)
+    assert rows["all"]["num_parameters"] == sum(p.numel() for p in parameters[0])
+    assert rows["second"]["num_parameters"] == 4
+    assert found.tables["spectra"]["convolution"].unique().sort().to_list() == ["first", "stem"]

@@ -28,7 +28,11 @@ TABLES = {
             "ok; no admissible cell; unmoved: mu is 0; not a number: epsilon or distance is NaN",
         ),
         Column("distance", "float", "L2 distance from init to final"),
-        Column("num_parameters", "int", "Parameters of the module"),
+        Column(
+            "num_parameters",
+            "int",
+            "Parameters of the module; shared ones count in the first module that has them",
+        ),
         Column("train_rise_loss", "float", "Rise of the training loss when it alone is put back", "nats"),
         Column("train_drop", "float", "Drop of the training metric when it alone is put back"),
         Column("test_drop", "float", "Drop of the test metric when it alone is put back"),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
 
 ORDER = 7
-VERSION = 3
+VERSION = 4
 TRAINS = True
 """It asks for trainings of its own, so networks that were trained elsewhere can't have it."""
 TITLE = "Choice of the checkpoint"
@@ -133,9 +133,12 @@ def measure(
     from transferscope.metrics.distance import l2_distance
     from transferscope.metrics.score_interval import percentile_interval, resampled_scores
     from transferscope.metrics.scores import score
-    from transferscope.models.modules import HEAD
+    from transferscope.models.modules import HEAD, prefixes_of
 
     p_t, source = subjects["p_t"], subjects["source"]
+    modules = prefixes_of(p_t.modules)
+    body = [prefix for name, prefixes in modules.items() if name != HEAD for prefix in prefixes]
+    distance = l2_distance(p_t.state, subjects["init"].state, by_module=True, modules={"body": body})
     at_epoch = source.history.row(by_predicate=pl.col("epoch") == source.epoch, named=True)
     before = subjects.get("source_before")
     labels = data.test.labels
@@ -150,7 +153,7 @@ def measure(
         "target_metric_low": interval.low,
         "target_metric_high": interval.high,
         "speed": p_t.history["train_metric"].mean(),
-        "distance": l2_distance(p_t.state, subjects["init"].state, exclude=p_t.modules[HEAD].prefixes),
+        "distance": distance["distance"].item(),
         "after_rate_drop": before is not None and _rate_dropped(source.history, before.epoch, source.epoch),
         "n_test": len(labels),
     }

@@ -25,7 +25,7 @@ USUAL_SIZE, USUAL_DEPTHS = 1000, (3, 4, 6, 3)
 """For the estimate of cost: test images, and blocks of a network, where they aren't known beforehand."""
 
 ORDER = 6
-VERSION = 2
+VERSION = 3
 TITLE = "Module criticality"
 SHOWS = (
     "One module at a time, or all up to one, is put back while everything else stays as trained: to its initial "
@@ -50,7 +50,9 @@ CAVEATS = (
     "should cost less, but only that training can tell. Training images on which the network is near perfect are a "
     "lenient judge: the test drop of a set can exceed what was asked for. The head is drawn at random and always "
     "critical; it is never in a set. mu is 0 where the initial value itself is admissible, and infinite where "
-    "nothing is; it depends on the grid. A fresh draw needs a second seed."
+    "nothing is; it depends on the grid. A fresh draw needs a second seed. "
+    "Weights that several modules share are counted and put back once, with the first of them; a module without "
+    "weights of its own is not listed."
 )
 SOURCE = "Neyshabur, Sedghi, Zhang (2020), section 4.2; Chatterji, Neyshabur, Sedghi (2020)"
 

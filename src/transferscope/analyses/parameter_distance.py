@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ORDER = 4
-VERSION = 2
+VERSION = 3
 TITLE = "Parameter distance"
 SHOWS = (
     "The L2 distance between the weights of two instances, and between an instance and its own initialization, "
@@ -39,7 +39,9 @@ CAVEATS = (
     "A distance of weights is not a distance of functions: a network with its channels permuted computes the "
     "same and lies far away. The head is drawn anew for each instance; it has rows of its own and is left out of "
     "the whole network. Instances from different inits lie far apart before they move, so that their distance over "
-    "the distance travelled says little of the training. A module that did not move has no direction: NaN."
+    "the distance travelled says little of the training. A module that did not move has no direction: NaN. "
+    "Weights that several modules share count once, in the first of them; a module without weights of its own is not "
+    "listed."
 )
 SOURCE = "Neyshabur, Sedghi, Zhang (2020), section 3.3 and table 2"
 
@@ -67,7 +69,9 @@ TABLES = {
             "move",
             "-1 to 1",
         ),
-        Column("num_parameters", "int", "Weights compared"),
+        Column(
+            "num_parameters", "int", "Weights compared; shared ones count in the first module that has them"
+        ),
     )
 }
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 ORDER = 8
-VERSION = 2
+VERSION = 3
 TITLE = "Spectra"
 SHOWS = (
     "The singular values of every convolution as a linear operator on its own input, for P-T, RI-T and what they "
@@ -36,7 +36,8 @@ CAVEATS = (
     "larger than the kernel. Grouped and depthwise convolutions are handled by group. A convolution that starts at "
     "0 (the last one of each branch of a Fixup network) has no spectrum before training, and one of few directions "
     "after a little of it: the claim is also judged without these. Convolutions that standardise their weights on the "
-    "way (as in NFNets) are left out: the stored weights are not their operator."
+    "way (as in NFNets) are left out: the stored weights are not their operator. "
+    "Convolutions that share their weights are listed once, as the first of them."
 )
 SOURCE = "Neyshabur, Sedghi, Zhang (2020), appendix; singular values after Sedghi, Gupta, Long (2019)"
 
@@ -151,11 +152,13 @@ def _at_zero(subjects: Mapping[str, Subject]) -> set[str]:
 def _convolutions(model: nn.Module) -> dict[str, nn.Conv2d]:
     from torch import nn
 
-    return {
-        name: module
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Conv2d) and "StdConv" not in type(module).__name__
-    }
+    found: dict[str, nn.Conv2d] = {}
+    for name, module in model.named_modules():
+        if not isinstance(module, nn.Conv2d) or "StdConv" in type(module).__name__:
+            continue
+        if all(module.weight is not other.weight for other in found.values()):
+            found[name] = module
+    return found
 
 
 def _input_sizes(

@@ -143,7 +143,13 @@ def read_given(folder: Folder) -> dict[str, Any]:
 def _write_state(folder: Path, epoch: int | str, state: Mapping[str, Tensor]) -> None:
     # the file format sorts by name; the order of the network, from stem to head, is a fact to keep
     order = {"order": json.dumps(list(state))}
-    save_file(dict(state), folder / f"checkpoint-{epoch}.safetensors", metadata=order)
+    stored: dict[str, Tensor] = {}
+    places: set[int] = set()
+    for name, tensor in state.items():  # the file can't hold tied weights as one
+        place = tensor.untyped_storage().data_ptr()
+        stored[name] = tensor.clone() if place in places else tensor
+        places.add(place)
+    save_file(stored, folder / f"checkpoint-{epoch}.safetensors", metadata=order)
 
 
 def read_state(folder: Folder, epoch: int | Literal["best"]) -> dict[str, Tensor]:

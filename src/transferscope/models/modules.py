@@ -12,13 +12,15 @@ The rule, for networks that don't say themselves what their modules are (by an a
 - Networks without such blocks, as VGG or a perceptron: each layer with a matrix is a module, with the normalisations
   that follow it; the first one is the stem.
 
-Every tensor belongs to exactly one module. Modules come in the order of their definition.
+Every tensor belongs to exactly one module. Modules come in the order of their definition. A tensor that stands under
+several names (tied weights) is counted and moved with the first of the modules that have it.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from torch import nn
@@ -44,6 +46,9 @@ class Module:
     """Its tensors: those whose names equal one of these or lie below it."""
     output: str
     """Path of the submodule whose output is the module's feature."""
+    own: tuple[str, ...] | None = None
+    """Names of its tensors without those that it shares with a module before it, or has twice; None where there are
+    no such, empty where no parameter is left."""
 
 
 def find_modules(
@@ -77,12 +82,26 @@ def find_modules(
         found = _divided(list(_parts(model, heads)), stages=choice == "stages")
         found[HEAD] = Module(heads, heads[0])
     _check_complete(model, found)
-    return found
+    return {name: replace(module, own=own) for name, module, own in _counted_once(model, found)}
 
 
 def prefixes_of(modules: Mapping[str, Module]) -> dict[str, tuple[str, ...]]:
-    """Module name -> prefixes of its tensors, as the metrics take it."""
-    return {name: module.prefixes for name, module in modules.items()}
+    """Module name -> prefixes of its tensors, as the metrics take it: shared ones with the first module that has them.
+
+    A module all of whose parameters are counted before it is not among them.
+    """
+    tied = [
+        f"{name} ({'all' if not module.own else 'some'})"
+        for name, module in modules.items()
+        if module.own is not None
+    ]
+    if tied:
+        logging.getLogger(__name__).info(
+            "modules that share weights with one before them, where these are counted and moved: %s",
+            ", ".join(tied),
+        )
+    owned = {name: module.prefixes if module.own is None else module.own for name, module in modules.items()}
+    return {name: prefixes for name, prefixes in owned.items() if prefixes}
 
 
 def is_under(name: str, prefixes: Sequence[str]) -> bool:
@@ -315,15 +334,37 @@ def _chosen(model: nn.Module, choice: Mapping[str, Any], num_classes: int | None
     return found
 
 
+def _counted_once(
+    model: nn.Module, modules: Mapping[str, Module]
+) -> Iterator[tuple[str, Module, tuple[str, ...] | None]]:
+    """Each module with its `own`."""
+    tensors = model.state_dict(keep_vars=True)
+    parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    seen: set[int] = set()
+    for name, module in modules.items():
+        names = [tensor for tensor in tensors if is_under(tensor, module.prefixes)]
+        own = []
+        for tensor in names:
+            if id(tensors[tensor]) not in seen:
+                seen.add(id(tensors[tensor]))
+                own.append(tensor)
+        if len(own) == len(names):
+            yield name, module, None
+        else:
+            yield name, module, tuple(own) if parameters.intersection(own) else ()
+
+
 def _check_complete(model: nn.Module, modules: Mapping[str, Module]) -> None:
     """Raises BadInput unless each tensor is in exactly one module, and each module has a parameter."""
-    owners: dict[str, list[str]] = {name: [] for name in model.state_dict(keep_vars=True)}
+    tensors = model.state_dict(keep_vars=True)
+    owners: dict[str, list[str]] = {name: [] for name in tensors}
     for name, module in modules.items():
         for tensor in owners:
             if is_under(tensor, module.prefixes):
                 owners[tensor].append(name)
     parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
-    left = [tensor for tensor, names in owners.items() if not names]
+    owned = {id(tensors[tensor]) for tensor, names in owners.items() if names}
+    left = [tensor for tensor, names in owners.items() if not names and id(tensors[tensor]) not in owned]
     shared = [f"{tensor} ({', '.join(names)})" for tensor, names in owners.items() if len(names) > 1]
     empty = [
         name
