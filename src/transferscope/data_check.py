@@ -16,6 +16,7 @@ from rich.table import Table
 from transferscope.data.base import Description, ImageData, dataset_module, describe, load
 from transferscope.data.contact_sheet import contact_sheet
 from transferscope.data.decode import telling_of_decoded
+from transferscope.data.one_hot import one_finding_each, one_hot_note
 from transferscope.data.overview import SplitOverview, digests_of, overview, shared_images
 from transferscope.dataset_text import dataset_from_text
 from transferscope.errors import BadInput, unmarked, visible
@@ -145,9 +146,16 @@ def check(name: str, options: DatasetOptions, sheet: Path) -> Checked:
         num_shared=len(shared),
         problems=tuple(problems),
         problem_counts=counts,
-        notes=() if notes is None else tuple(notes(lenient)),
+        notes=(*_label_notes(description, data), *(() if notes is None else notes(lenient))),
         sheet=sheet,
     )
+
+
+def _label_notes(description: Description, data: ImageData) -> list[str]:
+    found = description.multi_label and one_finding_each(
+        data.train.labels.tolist(), data.test.labels.tolist()
+    )
+    return [one_hot_note(description.num_classes)] if found else []
 
 
 def _of_what_is_left(description: Description, data: ImageData) -> Description:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from transferscope.commands.label_notes import label_notes
 from transferscope.commands.machine import resolved_device
 from transferscope.config import Recipe, Study
 from transferscope.errors import BadInput, unmarked
@@ -77,6 +78,8 @@ def show_plan(
     if the_plan.assumed:
         names = ", ".join(the_plan.assumed)
         console.print(f"not at hand, so with their official sizes and classes: {names}", highlight=False)
+    for note in label_notes(study):
+        console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
     if speed is None:
         return
     if speed.device is not None:
@@ -110,6 +113,7 @@ def _document(
     return {
         "study": the_plan.study.name,
         "assumed_data": list(the_plan.assumed),
+        "notes": label_notes(the_plan.study),
         "cost": None if speed is None else _cost(the_plan, done, speed, device_counts),
         "tasks": tasks,
     }

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from transferscope.commands.conclude import conclude, tell
+from transferscope.commands.label_notes import label_notes
 from transferscope.commands.machine import resolved_device
 from transferscope.commands.place import discard_damaged, missing_tasks
 from transferscope.commands.telling import Telling, reporter_for
@@ -105,6 +106,8 @@ def _run_in(
         else:
             device = resolved_device(device)
         _try_network(the_plan, store)
+        for note in label_notes(study):
+            console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
         reporter = reporter_for(workspace, study, telling, console)
         executor = _executor(engine, study, store, num_workers, device, address, reporter)
         try:

@@ -50,6 +50,8 @@ class Description:
     """Side of the square images."""
     multi_label: bool = False
     """Several labels an image (metric: mean AUC) or one (metric: accuracy)."""
+    one_finding_each: bool = False
+    """Several labels an image, but every image is known to have exactly one."""
     channels: int = 3
     num_train: int | None = None
     """Training images, where that is known without decoding."""

@@ -11,6 +11,7 @@ from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from transferscope.data.base import Description
+from transferscope.data.one_hot import one_finding_each
 from transferscope.data.problems import Problems
 from transferscope.errors import BadInput, is_text
 
@@ -57,10 +58,15 @@ class Listing:
         self, image_size_px: int, channels: int = 3, fingerprint_: str | None = None
     ) -> Description:
         """What is known without decoding; the fingerprint is that of the files, unless it is given."""
+        labels = [
+            [entry.label for entry in split if isinstance(entry.label, tuple)]
+            for split in (self.train, self.test)
+        ]
         return Description(
             class_names=self.class_names,
             image_size_px=image_size_px,
             multi_label=self.multi_label,
+            one_finding_each=self.multi_label and one_finding_each(*labels),
             channels=channels,
             num_train=len(self.train),
             num_test=len(self.test),

@@ -12,6 +12,7 @@ from pydantic import Field
 from transferscope.data.array_file import HOW_TO_SAVE, Header, read_array, read_class_names, read_headers
 from transferscope.data.base import Description, ImageData, ImageSplit
 from transferscope.data.image_list import check_labels, file_fingerprint
+from transferscope.data.one_hot import one_finding_each
 from transferscope.data.problems import Problems
 from transferscope.errors import BadInput
 from transferscope.options import FileOptions
@@ -136,6 +137,7 @@ def _check(options: Options) -> Checked:
         class_names=names,
         image_size_px=headers["train_images"].shape[2],
         multi_label=multi_label,
+        one_finding_each=multi_label and one_finding_each(*plain.values()),
         num_train=len(rows["train"]),
         num_test=len(rows["test"]),
         fingerprint=file_fingerprint([path]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from transferscope.allocator import freed_memory_kept
 from transferscope.analysis import analysis_module
 from transferscope.config import Recipe, Schedule
 from transferscope.data.base import Description, describe, load
+from transferscope.data.one_hot import one_finding_each, one_hot_note
 from transferscope.errors import TaskFailed
 from transferscope.execute.artifacts import (
     StoredCellData,
@@ -130,6 +132,8 @@ def _data(options: DatasetOptions) -> tuple[Callable[[Path], None], Description]
     data = load(options)
     counts = {"num_train": len(data.train), "num_test": len(data.test), "left_out": dict(data.left_out)}
     about = replace(describe(options), **counts)
+    if about.multi_label and one_finding_each(data.train.labels.tolist(), data.test.labels.tolist()):
+        logging.getLogger(__name__).info(one_hot_note(about.num_classes))
     return lambda folder: write_data(folder, data, about), about
 
 
