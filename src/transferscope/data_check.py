@@ -18,6 +18,7 @@ from transferscope.data.contact_sheet import contact_sheet
 from transferscope.data.decode import telling_of_decoded
 from transferscope.data.one_hot import one_finding_each, one_hot_note
 from transferscope.data.overview import SplitOverview, digests_of, overview, shared_images
+from transferscope.data.reading_order import reading_order
 from transferscope.dataset_text import dataset_from_text
 from transferscope.errors import BadInput, unmarked, visible
 from transferscope.options import DatasetOptions, FileOptions
@@ -218,7 +219,7 @@ def _class_table(checked: Checked) -> Table:
         table.add_column(name, justify="right")
         table.add_column("share", justify="right")
     train = splits["train"].counts
-    order = sorted(range(about.num_classes), key=lambda number: (-train[number], number))
+    order = sorted(reading_order(about.class_names), key=lambda number: -train[number])
     for number in order[:MAX_CLASSES]:
         cells = []
         for split in splits.values():

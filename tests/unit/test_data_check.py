@@ -182,6 +182,26 @@ def test_a_sheet_of_many_classes_and_of_findings() -> None:
     assert Image.open(io.BytesIO(findings)).height == LINE_PX + 3 * (THUMBNAIL_PX + GAP_PX) + GAP_PX
 
 
+def test_classes_that_are_called_by_numbers_come_by_their_value(call: Call, tmp_path: Path) -> None:
+    images = torch.stack([torch.full((3, 8, 8), 60 * n, dtype=torch.uint8) for n in range(3)])
+    in_order_of_text = contact_sheet(split_of(images, [0, 1, 2]), ["1", "10", "2"], "rooms")
+    assert in_order_of_text == contact_sheet(split_of(images, [0, 2, 1]), ["1", "2", "10"], "rooms")
+    own_order = contact_sheet(split_of(images, [0, 1, 2]), ["10", "1", "2"], "rooms")
+    assert own_order != contact_sheet(split_of(images, [2, 0, 1]), ["1", "2", "10"], "rooms")
+
+    for number, name in enumerate(("1", "10", "2")):
+        noise(tmp_path / "rooms" / "train" / name / "a.png", number)
+        noise(tmp_path / "rooms" / "test" / name / "a.png", 10 + number)
+    where = ("imagefolder:rooms", "--set", "image_size_px=16", "--out", "look.png")
+    code, out, _ = call(*where)
+    assert code == 0
+    rows = [line.strip("│ ").split(" ")[0] for line in out.splitlines() if "│" in line]
+    printed = [first for first in rows if first.isdigit()]
+    assert printed == ["1", "2", "10"]
+    # the labels are those of torchvision's ImageFolder
+    assert json.loads(call(*where, "--json")[1])["datasets"][0]["class_names"] == ["1", "10", "2"]
+
+
 def test_names_in_letters_that_the_font_lacks() -> None:
     images = torch.zeros(3, 3, 8, 8, dtype=torch.uint8)
     drawn, plain = (

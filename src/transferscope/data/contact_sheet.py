@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from transferscope.data.base import ImageSplit
+from transferscope.data.reading_order import reading_order
 
 COLUMNS = 8
 MAX_CLASSES = 24
@@ -36,7 +37,7 @@ def contact_sheet(split: ImageSplit, class_names: Sequence[str], title: str) -> 
     Args:
         split: the images; where several findings may hold at once, a row is of the images that have one, and a
             last row of those that have none.
-        class_names: as in the description.
+        class_names: as in the description; rows come in their `reading_order`.
         title: stands above.
     """
     rows = _rows(split.labels, class_names)
@@ -62,15 +63,16 @@ def contact_sheet(split: ImageSplit, class_names: Sequence[str], title: str) -> 
 
 
 def _rows(labels: Tensor, class_names: Sequence[str]) -> list[_Row]:
+    order = reading_order(class_names)
     if labels.ndim == 1:
-        members = [labels == number for number in range(len(class_names))]
-        titles = list(class_names)
+        members = [labels == number for number in order]
     else:
-        members = [*(labels[:, number] == 1 for number in range(len(class_names))), labels.sum(dim=1) == 0]
-        titles = [*class_names, "none of these"]
+        members = [*(labels[:, number] == 1 for number in order), labels.sum(dim=1) == 0]
+    titles = [_plain(class_names[number], number) for number in order]
+    titles += ["none of these"] * (labels.ndim > 1)
     return [
-        _Row(f"{_plain(title, number)} ({int(there.sum()):,})", there.nonzero().flatten()[:COLUMNS].tolist())
-        for number, (title, there) in enumerate(zip(titles, members, strict=True))
+        _Row(f"{title} ({int(there.sum()):,})", there.nonzero().flatten()[:COLUMNS].tolist())
+        for title, there in zip(titles, members, strict=True)
     ]
 
 
