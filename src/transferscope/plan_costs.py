@@ -16,6 +16,8 @@ from transferscope.task import Measurement, Task
 
 LEAST_HOURS = 0.001
 """Less is not told apart: seconds."""
+SIZES = ("num_images", "draws")
+"""Options of analyses that their cost is about proportional to."""
 PASSES_PER_TRAINED_IMAGE = 3
 """Forward, and backward counted as two; see `Task.cost`."""
 
@@ -60,6 +62,29 @@ def work_left(plan: Plan, throughput: float, done: Collection[str] = ()) -> tupl
         if isinstance(task.payload, Measurement):
             groups.setdefault(f"measure {task.payload.analysis}", []).append(task)
     return [_work(name, tasks, throughput) for name, tasks in groups.items()], _work("all", left, throughput)
+
+
+def cost_in_short(plan: Plan, done: Collection[str] = ()) -> str:
+    """What is left, and the analysis that makes most of it, with its options that make it cheaper.
+
+    Args:
+        plan: the plan.
+        done: keys of the tasks that need not run.
+    """
+    left = plan.graph.needed(done)
+    whole = sum(task.cost for task in left)
+    text = f"about {whole:,.0f} image passes"
+    costs: dict[str, float] = {}
+    for task in left:
+        if isinstance(task.payload, Measurement):
+            costs[task.payload.analysis] = costs.get(task.payload.analysis, 0.0) + task.cost
+    name = max(costs, key=costs.__getitem__, default="")
+    if not name or costs[name] <= whole / 2:
+        return text
+    known = type(plan.study.analyses[name]).model_fields
+    sizes = " or ".join(f"--set analyses.{name}.{option}=N" for option in SIZES if option in known)
+    cheaper = f"; fewer with {sizes}" if sizes else ""
+    return f"{text}, {costs[name] / whole:.0%} of them {name}{cheaper}"
 
 
 def on_devices(

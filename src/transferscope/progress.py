@@ -124,7 +124,8 @@ class LineProgress:
         self._ended += event.what not in AGAIN
         left = self._clock.seconds_left()
         end = f"{event.seconds:.1f} s" if event.what == "done" else f"{event.what}: {event.reason}"
-        tail = "" if left is None else f", about {duration(left)} left"
+        about = ", about" if event.what == "done" else " About"  # a reason is a sentence of its own
+        tail = "" if left is None else f"{about} {duration(left)} left"
         self._console.print(
             f"[{self._ended}/{self._total}] {task.title}: {end}{tail}",
             highlight=False,

@@ -164,10 +164,19 @@ def test_the_command_line_compares_and_reruns_nothing(files: dict[str, Path], tm
     command += [f"{name}={files[name]}" for name in ("a", "b")]
     command += ["--out", str(out), "--workers", "1", "--analysis", "parameter_distance"]
     command += [part for text in ONLY_DISTANCE for part in ("--set", text)]
+    printed = []
     for expected in ("4 tasks succeeded", "0 tasks succeeded, 4 were cached"):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert expected in done.stdout
+        printed.append(done.stdout)
+    first, second = printed
+    assert re.search(r"about [\d,]+ image passes", first)
+    assert re.search(
+        r"note: load a: accuracy \d\.\d{4} on 60 test images, \d\.\d{4} on 50 train images", first
+    )
+    assert "Is the accuracy of a network another one than you know?" in first
+    assert "image passes" not in second
     again = load_study(out / "study.yaml")
     assert list(again.instances or ()) == ["a", "b"]
     report = subprocess.run(

@@ -282,7 +282,13 @@ def test_where_every_module_is_needed() -> None:
     )
 
 
-def barriers(heights: dict[str, float], *, midpoint: float | None = 0.8, seeds: int = 3) -> Tables:
+def barriers(
+    heights: dict[str, float],
+    *,
+    midpoint: float | None = 0.8,
+    seeds: int = 3,
+    batch_norm: str = "none",
+) -> Tables:
     pairs = [(a, b) for a in range(seeds) for b in range(a + 1, seeds)]
     rows = [
         {
@@ -297,6 +303,7 @@ def barriers(heights: dict[str, float], *, midpoint: float | None = 0.8, seeds: 
             "metric_a": 0.7,
             "metric_b": 0.8,
             "metric_midpoint": midpoint,
+            "batch_norm": batch_norm,
         }
         for pair, height in heights.items()
         for a, b in pairs
@@ -318,6 +325,8 @@ def test_whether_there_is_a_barrier(height: float, words: str, detail: str) -> N
     assert "50.0 points [" in made.paragraphs[0]
     assert "0.800 where the two themselves have 0.750 on average, +5.0 points" in made.paragraphs[0]
     assert made.headlines[0].detail.startswith(f"{detail} [")
+    normed = on_page(barriers({"P-T & P-T": height}, batch_norm="re-estimate")).paragraphs[0]
+    assert "the two themselves, with BatchNorm treated alike in all three, have 0.750" in normed
 
 
 @pytest.mark.parametrize(
@@ -442,7 +451,19 @@ def test_what_to_leave_frozen() -> None:
     assert "leave stem and stage1 frozen (20 % of the parameters)" in line
     assert "2.0 points [" in line
     assert "leave stem frozen (10 %" in advice(freezing((1, 2, 2)))[0], "what every seed can keep"
-    assert "Leave no module of near frozen" in advice(freezing((0, 2, 2)))[0]
+    (line,) = advice(freezing((0, 2, 0)))
+    assert "Leave no module of near frozen" in line
+    assert "of the training metric in 2 of 3 seeds" in line
+
+
+@pytest.mark.parametrize("chosen", [(0, 2), (2, 2), (None, 2)])
+def test_what_to_leave_frozen_can_not_be_told_from_two_seeds(chosen: tuple[int | None, ...]) -> None:
+    (item,) = advised(freezing(chosen))
+    assert item.text == "Which modules of near to leave frozen can't be told from 2 seeds."
+    assert (item.certainty, item.why) == ("open", "at least 3 seeds are needed")
+
+
+def test_no_set_can_be_left_frozen() -> None:
     assert "can be left frozen in every one of 3 seeds" in advice(freezing((None, 2, 2)))[0]
 
 

@@ -16,7 +16,13 @@ from transferscope.commands.plan import show_plan
 from transferscope.data.base import describe
 from transferscope.errors import BadInput
 from transferscope.plan import plan
-from transferscope.plan_costs import PASSES_PER_TRAINED_IMAGE, cost_table, seconds, simulated_table
+from transferscope.plan_costs import (
+    PASSES_PER_TRAINED_IMAGE,
+    cost_in_short,
+    cost_table,
+    seconds,
+    simulated_table,
+)
 from transferscope.runs import target_run
 from transferscope.train.throughput import training_throughput
 
@@ -60,6 +66,28 @@ def test_throughput_is_measured_with_the_studys_own_network(tmp_path: Path) -> N
         run.network, describe(run.data), run.recipe, run.normalization, torch.device("cpu")
     )
     assert 10 < measured < 1e7
+
+
+def test_in_short_it_names_what_costs_most_and_how_to_make_it_cheaper(tmp_path: Path) -> None:
+    the_plan = plan(tiny.study(tmp_path, "criticality", "mistakes"))
+    even = plan(tiny.study(tmp_path, "mistakes", "parameter_distance"))
+    whole = sum(task.cost for task in even.graph)
+    assert cost_in_short(even) == f"about {whole:,.0f} image passes"  # no analysis costs more than half
+    done = {task.key for task in the_plan.graph if task.kind != "measure"}
+    measured = [task for task in the_plan.graph if task.kind == "measure"]
+    own = [task.cost for task in measured if task.title.startswith("criticality")]
+    share = sum(own) / sum(task.cost for task in measured)
+    short = cost_in_short(the_plan, done)
+    assert f"{share:.0%} of them criticality" in short
+    assert "analyses.criticality.num_images" in short
+    assert "analyses.criticality.draws" in short
+    assert cost_in_short(the_plan, {task.key for task in the_plan.graph}) == "about 0 image passes"
+
+
+def test_given_networks_have_no_speed_of_training_to_measure(tmp_path: Path) -> None:
+    given = tiny.study(tmp_path, "mistakes").model_copy(update={"instances": {}})
+    with pytest.raises(BadInput, match="no training of its own to measure"):
+        show_plan(given, None, throughput="measure", console=Console(file=io.StringIO()))
 
 
 def test_plan_prints_costs(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ CompareSet = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Override a value: data.image_size_px=64, network.KEY, analyses.NAME.KEY; repeatable.",
+        help="Override a value: data.image_size_px=64, normalization=imagenet, analyses.NAME.KEY; repeatable.",
     ),
 ]
 Variant = Annotated[

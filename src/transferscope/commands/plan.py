@@ -161,6 +161,11 @@ def _speed(text: str, study: Study, device: str, console: Console, *, as_json: b
     from transferscope.runs import SearchedRecipe, target_run
     from transferscope.train.throughput import training_throughput
 
+    if study.instances is not None:
+        raise BadInput(
+            "--throughput measure: this study's networks are given, and there is no training of its own to measure. "
+            "Give the images a second that this network trains on here: --throughput 300, say."
+        )
     target = next(iter(study.targets))
     run = target_run(study, "ri_t", target, study.seeds[0])
     if isinstance(run.recipe, SearchedRecipe):

@@ -91,6 +91,7 @@ def _run_in(
     from transferscope.execute.interrupts import Interrupts
     from transferscope.execute.run import Outcome, execute
     from transferscope.live.loggers import conclude_all
+    from transferscope.plan_costs import cost_in_short
     from transferscope.workspace import read_findings
 
     study = the_plan.study
@@ -106,6 +107,8 @@ def _run_in(
         else:
             device = resolved_device(device)
         _try_network(the_plan, store)
+        present = store.present(task.key for task in the_plan.graph)
+        console.print(cost_in_short(the_plan, present), highlight=False, soft_wrap=True)
         for note in label_notes(study):
             console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
         reporter = reporter_for(workspace, study, telling, console)

@@ -43,8 +43,9 @@ def show_status(out: Path, *, as_json: bool = False, console: Console) -> None:
     left = len(missing_tasks(the_plan, store))
     report = out / "report.html"
     if left:
+        command = "run" if the_plan.study.instances is None else "compare"
         console.print(
-            f"{left} tasks to run; the command that started it goes on: transferscope run ... --out {out}"
+            f"{left} tasks to run; the command that started it goes on: transferscope {command} ... --out {out}"
         )
     elif report.exists():
         console.print(f"complete: {report}")

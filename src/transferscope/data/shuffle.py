@@ -117,6 +117,10 @@ def block_sizes(height: int, width: int) -> list[int]:
 
 
 def _image_shape(images: Tensor) -> tuple[int, int, int]:
+    if not isinstance(images, Tensor):
+        raise BadInput(
+            f"images to shuffle must be a tensor, got a {type(images).__name__}. Of an array: torch.from_numpy(array)."
+        )
     if images.ndim not in (3, 4):
         raise BadInput(
             "images to shuffle must be (n, channels, height, width) or (channels, height, width); these have "
@@ -128,7 +132,7 @@ def _image_shape(images: Tensor) -> tuple[int, int, int]:
 
 def _check_block_size(block_size: int, height: int, width: int) -> None:
     valid = block_sizes(height, width)
-    if block_size not in valid:
+    if not isinstance(block_size, int) or block_size not in valid:
         raise BadInput(
             f"blocks of {block_size} px do not fill images of {height} x {width} px: the block size must "
             f"divide both sides. Valid: {', '.join(map(str, valid))}. Choose one of these."

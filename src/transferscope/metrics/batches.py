@@ -57,7 +57,13 @@ def _joined(batches: Iterable[Batch], smallest: int) -> Iterator[Tensor]:
     ready: list[Tensor] = []
     growing: list[Tensor] = []
     for batch in batches:
-        growing.append(batch if isinstance(batch, Tensor) else batch[0])
+        inputs = batch[0] if isinstance(batch, (tuple, list)) and batch else batch
+        if not isinstance(inputs, Tensor):
+            raise BadInput(
+                f"Expected inputs as a tensor, or batches of tensors, got a batch with {type(inputs).__name__}. Of "
+                "arrays: torch.from_numpy(array)."
+            )
+        growing.append(inputs)
         if sum(map(len, growing)) >= smallest:
             if ready:
                 yield torch.cat(ready)

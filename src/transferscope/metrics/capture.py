@@ -86,7 +86,17 @@ def chosen_layers(
     Raises:
         BadInput: a model without layers, or layers that a model lacks; all are named.
     """
-    problems = []
+    if not isinstance(models, Mapping):
+        raise BadInput(
+            f"Expected networks by name, as in {{'a': model_a, 'b': model_b}}, got a {type(models).__name__}."
+        )
+    problems = [
+        f"Model '{name}' is a {type(model).__name__}, not a torch.nn.Module."
+        for name, model in models.items()
+        if not isinstance(model, nn.Module)
+    ]
+    if problems:
+        raise BadInput(problems)
     chosen = {}
     for name, model in models.items():
         known = [module for module, _ in model.named_modules(remove_duplicate=False) if module]

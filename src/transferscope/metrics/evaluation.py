@@ -95,7 +95,16 @@ def joined(batches: Sequence[EvaluatedBatch], labels: Tensor) -> Evaluation:
 
 
 def check_data(data: Data, batch_size: int) -> None:
-    """Raises BadInput unless inputs and labels are as many, at least one, and so is a batch."""
+    """Raises BadInput unless inputs and labels are tensors, as many of both, at least one, and so is a batch."""
+    pair = data if isinstance(data, (tuple, list)) else ()
+    if len(pair) != 2 or not all(isinstance(part, Tensor) for part in pair):
+        got = (
+            f"{type(data).__name__} of {', '.join(type(part).__name__ for part in pair[:3])}" if pair else ""
+        )
+        raise BadInput(
+            f"Expected (inputs, labels), two tensors, got {got or f'a {type(data).__name__}'}. Of a loader: "
+            "inputs, labels = map(torch.cat, zip(*loader)); of arrays: torch.from_numpy(array)."
+        )
     inputs, labels = data
     if not len(inputs) or len(inputs) != len(labels):
         raise BadInput(

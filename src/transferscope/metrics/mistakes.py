@@ -22,7 +22,7 @@ from transferscope.metrics.kappa import (
     percentile_ends,
     stratified_kappa,
 )
-from transferscope.metrics.samples import sample_problems
+from transferscope.metrics.samples import check_tensors, sample_problems
 
 ALL = "all"
 MULTINOMIALS_AT_ONCE = 2**21
@@ -259,6 +259,7 @@ def _check(
     ids: Mapping[str, Sequence[object]] | None,
     pairs: Sequence[tuple[str, str]] | None,
 ) -> None:
+    check_tensors(predictions, labels)
     problems = []
     if len(predictions) < 2:
         problems.append(f"Mistakes need at least two models, got {list(predictions)}.")

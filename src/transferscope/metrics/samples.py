@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from torch import Tensor
+
+from transferscope.errors import BadInput
+
 
 def sample_problems(ids: Mapping[str, Sequence[object]], n: int) -> list[str]:
     """What keeps results from being compared sample by sample, in words.
@@ -33,3 +37,16 @@ def sample_problems(ids: Mapping[str, Sequence[object]], n: int) -> list[str]:
             f"but {first[place]!r} for '{first_name}'."
         )
     return problems
+
+
+def check_tensors(predictions: Mapping[str, Tensor], labels: Tensor) -> None:
+    """Raises BadInput unless predictions are tensors by name, and labels a tensor: lists and arrays are named."""
+    if not isinstance(predictions, Mapping):
+        raise BadInput(f"Expected predictions by the name of a model, got a {type(predictions).__name__}.")
+    problems = [
+        f"'{name}' is a {type(values).__name__}, not a tensor. Make one: torch.as_tensor(values)."
+        for name, values in {"labels": labels, **predictions}.items()
+        if not isinstance(values, Tensor)
+    ]
+    if problems:
+        raise BadInput(problems)

@@ -29,6 +29,11 @@ def tensors_of(state: State) -> dict[str, Tensor]:
     Raises:
         BadInput: no tensor in it, as in a checkpoint whose state dict sits one level deeper.
     """
+    if not isinstance(state, (nn.Module, Mapping)):
+        raise BadInput(
+            f"Expected a network or a state dict of named tensors, got a {type(state).__name__}. Read a file first: "
+            "safetensors.torch.load_file(path), or torch.load(path, weights_only=True)."
+        )
     entries = state.state_dict() if isinstance(state, nn.Module) else state
     tensors = {name: value.detach() for name, value in entries.items() if isinstance(value, Tensor)}
     if not tensors:

@@ -134,13 +134,14 @@ def _freeze(tables: Tables) -> Iterator[Advice]:
     for target in targets_of(rows):
         own = rows.filter(pl.col("target") == target)
         text, evidence = _frozen(own, target)
-        yield Advice(
-            text=text,
-            evidence=evidence,
-            certainty="indirect",
-            why="judged by putting modules back after training, not by training with them frozen",
-            analysis="criticality",
+        certainty, why = (
+            "indirect",
+            "judged by putting modules back after training, not by training with them frozen",
         )
+        if (seeds := own["seed"].n_unique()) < MIN_SEEDS:
+            text = f"Which modules of {target} to leave frozen can't be told from {counted(seeds, 'seed')}."
+            certainty, why = "open", f"at least {MIN_SEEDS} seeds are needed"
+        yield Advice(text=text, evidence=evidence, certainty=certainty, why=why, analysis="criticality")
 
 
 def _frozen(own: pl.DataFrame, target: str) -> tuple[str, str]:
@@ -149,16 +150,14 @@ def _frozen(own: pl.DataFrame, target: str) -> tuple[str, str]:
     seeds = own["seed"].n_unique()
     counts = chosen["num_modules"].to_list()
     if chosen.is_empty() or chosen["seed"].n_unique() < seeds:
-        return (
-            f"No set of modules of {target} can be left frozen in every one of {counted(seeds, 'seed')}.",
-            "",
-        )
+        text = f"No set of modules of {target} can be left frozen in every one of {counted(seeds, 'seed')}."
+        return text, ""
     count = min(counts)
     kept = own.filter(pl.col("num_modules") == count)
     limit = points(kept["acceptable_drop"][0], signed=False)
     if not count:
         return f"Leave no module of {target} frozen.", (
-            f"Putting even the lowest back costs more than {limit} of the training metric in one of "
+            f"Putting even the lowest back costs more than {limit} of the training metric in {counts.count(0)} of "
             f"{counted(seeds, 'seed')}."
         )
     drop = mean_estimate(kept, "test_drop")
@@ -192,7 +191,9 @@ def _average(tables: Tables) -> Iterator[Advice]:
     if p_t.is_empty():
         return
     gain = mean_estimate(p_t, "metric_gain")
-    line = f"{estimated(gain)} against the two on average".replace("points", "points of the test metric", 1)
+    line = f"{estimated(gain)} against the two on average, as they were trained".replace(
+        "points", "points of the test metric", 1
+    )
     if not ri_t.is_empty():
         line += f"; of two trained from scratch {estimated(mean_estimate(ri_t, 'metric_gain'))}"
     certainty, why = _clear_or_open(gain, -SMALL_METRIC)

@@ -175,7 +175,9 @@ def _averaged(p_t: pl.DataFrame) -> str:
     if not math.isfinite(middle):
         return ""
     gain = estimate(p_t, lambda rows: mean_over_targets(rows, pl.col("metric_midpoint") - ends))
+    # the advice on averaging compares with the networks as they were trained
+    alike = "" if (p_t["batch_norm"] == "none").all() else ", with BatchNorm treated alike in all three,"
     return (
-        f" Averaging the weights of two gives {middle:.3f} where the two themselves have "
+        f" Averaging the weights of two gives {middle:.3f} where the two themselves{alike} have "
         f"{mean_over_targets(p_t, ends):.3f} on average, {estimated(gain)}."
     )
