@@ -53,7 +53,8 @@ CLAIMS: tuple[Claim, ...] = (
         id="p_t_share_mistakes",
         analysis="mistakes",
         statement="Two P-T have far fewer uncommon mistakes than two RI-T or a P-T and an RI-T.",
-        statistic="uncommon mistakes of P-T & P-T over the fewer of RI-T & RI-T and P-T & RI-T, mean over targets",
+        statistic="uncommon mistakes of P-T & P-T over the fewer of RI-T & RI-T and P-T & RI-T, each a mean over "
+        "targets",
         threshold=1.0,
         side="below",
         reason="one: fewer at all; the ratio itself says how far",
@@ -73,7 +74,7 @@ CLAIMS: tuple[Claim, ...] = (
         id="p_t_features_are_similar",
         analysis="feature_similarity",
         statement="The features of two P-T are more similar than those of any pair with an RI-T.",
-        statistic="linear CKA of P-T & P-T minus the larger of P-T & RI-T and RI-T & RI-T, mean over layers "
+        statistic="linear CKA of P-T & P-T minus the larger of P-T & RI-T and RI-T & RI-T, each a mean over layers "
         "and targets",
         threshold=0.0,
         reason=_ZERO,
@@ -92,7 +93,7 @@ CLAIMS: tuple[Claim, ...] = (
         analysis="feature_similarity",
         statement="Every pair with an RI-T has a low similarity.",
         statistic="linear CKA of the more similar of P-T & RI-T and RI-T & RI-T, minus the middle between RI & RI "
-        "(untrained networks) and P-T & P-T, mean over layers and targets",
+        "(untrained networks) and P-T & P-T, each a mean over layers and targets",
         threshold=0.0,
         side="below",
         reason="zero: nearer to what the architecture and the images alone give than to two P-T; the paper names no "
@@ -102,7 +103,7 @@ CLAIMS: tuple[Claim, ...] = (
         id="p_t_are_close",
         analysis="parameter_distance",
         statement="Two P-T lie far closer to each other than two RI-T.",
-        statistic="L2 distance of P-T & P-T over that of RI-T & RI-T, without the head, mean over targets",
+        statistic="L2 distance of P-T & P-T over that of RI-T & RI-T, without the head, each a mean over targets",
         threshold=1.0,
         side="below",
         reason="one: closer at all; the ratio itself says how far",
@@ -227,8 +228,8 @@ CLAIMS: tuple[Claim, ...] = (
         id="source_jumps_do_not_carry_over",
         analysis="checkpoints",
         statement="Sudden jumps of the source accuracy, where the rate drops, do not carry over to the target.",
-        statistic="change of the target metric over the change of the source metric across the drops of the "
-        "pre-training rate, mean over targets",
+        statistic="change of the target metric over the change of the source metric, each a mean over targets, "
+        "summed over the drops of the pre-training rate",
         threshold=0.5,
         side="below",
         reason="half of the jump; the paper says that they do not correlate",

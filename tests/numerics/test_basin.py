@@ -229,3 +229,58 @@ def test_all_reasons_are_named():
         basin(Bowl([0.0] * SIZE), ends(1.0, 1.0), ONE, delta=1)
     with pytest.raises(BadInput, match="state 1"):
         basin(Bowl([0.0] * SIZE), [*ends(1.0), {"v": torch.zeros(2)}], ONE, delta=1)
+
+
+@pytest.mark.parametrize("num_states", [2, 3])
+def test_every_mean_is_that_of_the_definition(num_states):
+    """Points, exits and noise of the same generator, laid out by hand; the exit is sought by halving."""
+    generator = torch.Generator().manual_seed(num_states)
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).double()
+    sizes = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    states = [
+        {name: torch.randn(shape, generator=generator).double() for name, shape in sizes.items()}
+        for _ in range(num_states)
+    ]
+    data = (torch.randn(20, 3, generator=generator).double(), torch.arange(20) % 2)
+    delta, points, draws = 1.5, 7, 5
+    found = basin(
+        model, states, data, delta=delta, points=points, draws=draws, generator=generator.manual_seed(9)
+    )
+
+    def loss_at(vector):
+        parts = torch.split(vector, [shape.numel() for shape in sizes.values()])
+        state = {name: part.view(sizes[name]) for name, part in zip(sizes, parts, strict=True)}
+        logits = torch.func.functional_call(copy.deepcopy(model), state, data[0])
+        return float(nn.functional.cross_entropy(logits, data[1]))
+
+    def on_the_simplex(count):
+        drawn = -torch.log(1 - torch.rand(count, num_states, generator=generator, dtype=torch.float64))
+        return drawn / drawn.sum(1, keepdim=True)
+
+    generator.manual_seed(9)
+    corners = torch.stack([torch.cat([tensor.flatten() for tensor in state.values()]) for state in states])
+    size = corners.shape[1]
+    inside = np.array([loss_at(factors @ corners) for factors in on_the_simplex(points)])
+    starts, throughs = on_the_simplex(draws), on_the_simplex(draws)
+    lengths = delta * torch.randn(draws, generator=generator).abs().double()
+    noisy, farther = [], []
+    for start, through, length in zip(starts, throughs, lengths, strict=True):
+        near, far = 0.0, 1e6
+        for _ in range(100):
+            middle = (near + far) / 2
+            is_in = bool((start + middle * (through - start) >= 0).all())
+            near, far = (middle, far) if is_in else (near, middle)
+        border = (start + near * (through - start)) @ corners
+        noise = [
+            torch.randn(shape, generator=generator, dtype=torch.float64).flatten() for shape in sizes.values()
+        ]
+        noisy.append(loss_at(border + delta / math.sqrt(size) * torch.cat(noise)))
+        direction = border - start @ corners
+        farther.append(loss_at(border + length * direction / direction.norm()))
+    mu = inside.mean()
+    assert found.mu == pytest.approx(mu, rel=1e-9)
+    assert found.deviation == pytest.approx(np.abs(inside - mu).mean(), rel=1e-9)
+    assert found.noise_loss == pytest.approx(np.mean(noisy), rel=1e-9)
+    assert found.noise_loss_se == pytest.approx(np.std(noisy, ddof=1) / math.sqrt(draws), rel=1e-9)
+    assert found.ray_loss == pytest.approx(np.mean(farther), rel=1e-9)
+    assert found.largest_epsilon == pytest.approx((min(np.mean(noisy), np.mean(farther)) - mu) / 2, rel=1e-9)

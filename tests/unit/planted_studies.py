@@ -151,7 +151,11 @@ def overlap(p_t: float, mixed: float, ri_t: float, only_p_t: float) -> Callable[
             for kind, seed in lenient
             if (kind, seed) not in (("P-T", row["seed_a"]), ("RI-T", row["seed_b"]))
         ]
-        return {"mistakes": frame(rows), "mistakes_difficulty": frame(hard)}
+        return {
+            "mistakes": frame(rows),
+            "mistakes_difficulty": frame(hard),
+            "mistakes_tests": frame([{"n": 100}]),
+        }
 
     return simulate
 

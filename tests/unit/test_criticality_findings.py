@@ -64,6 +64,17 @@ def test_a_rise_in_a_gap_is_undecided():
     assert found.effect == pytest.approx(0.125, abs=0.01)
 
 
+def test_a_gap_is_named_where_seeds_agree_that_none_of_the_rise_is_seen():
+    found = _sudden(course({1: 0.0, 2: 0.0, 10: 0.3, 20: 0.4}))
+    assert (found.verdict, found.effect) == ("undecided", 0.0)
+    assert found.note.startswith("Up to 0.75 of the rise lies between two kept epochs")
+    assert "All 3 seeds give the same number" in found.note
+
+
+def test_no_gap_is_named_where_there_is_none():
+    assert "kept epochs" not in _sudden(course({epoch: epoch / 40 for epoch in range(1, 21)})).note
+
+
 def test_a_rise_that_a_gap_cannot_hide_does_not_hold():
     drops = {epoch: epoch / 40 for epoch in range(1, 17)} | {20: 0.5}
     assert _sudden(course(drops, spread=0.001)).verdict == "does not hold"

@@ -230,3 +230,15 @@ def test_one_seed_has_a_mean_and_no_interval() -> None:
 def test_nothing_measured_gives_no_rows() -> None:
     empty = {name: table.clear() for name, table in study_tables({"whole": [0.1]}).items()}
     assert feature_reuse.summarize(empty) == {"feature_reuse_over_seeds": []}
+
+
+def test_a_gallery_says_whether_anything_is_shuffled() -> None:
+    row = {"seed": 0, "image_id": "1", "label": "cat", "picture": b""}
+    views = [("plain", "unshuffled", 8), ("cut", "unshuffled", 8), ("cut", "blocks", 2)]
+    table = pl.DataFrame(
+        [row | {"target": target, "view": view, "block_size_px": px} for target, view, px in views]
+    )
+    plain, cut = feature_reuse.galleries({"feature_reuse_examples": table})
+    assert "none of which is shuffled" in plain.summary
+    assert "shuffled as for the first seed" in cut.summary
+    assert [row.title for row in cut.rows] == ["as is", "2 px"]

@@ -100,6 +100,13 @@ def test_p_t_that_err_alike_are_found_among_the_relabellings() -> None:
 
 
 @pytest.mark.parametrize("multi_label", [False, True])
+def test_claims_name_images_not_decisions(multi_label: bool) -> None:
+    study: Any = None
+    found = mistakes.findings(measured(*made_up(multi_label=multi_label)), study)
+    assert [finding.num_images for finding in found] == [N, N]
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
 def test_a_judge_has_its_seed(multi_label: bool) -> None:
     table = measured(*made_up(multi_label=multi_label))["mistakes_difficulty"]
     own = table.filter(pl.col("a") == "P-T 0", pl.col("b") == "RI-T 1", pl.col("wrong") == "both")

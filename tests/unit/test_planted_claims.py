@@ -23,6 +23,10 @@ AT_MOST = 9
 CLEAR_STUDIES = 12
 """Enough where the truth is far from the threshold."""
 SEEDS = range(3)
+WITHOUT_TEST_IMAGES = {
+    *("p_t_are_close", "distance_grows_toward_head", "ri_t_spectra_are_smaller"),  # weights alone
+    *("p_t_criticality_grows_toward_head", "weight_statistics_speed_up"),  # training images
+}
 NO_STUDY: Any = None
 
 every_scenario = pytest.mark.parametrize(
@@ -63,6 +67,13 @@ def test_two_seeds_decide_nothing(scenario: Scenario) -> None:
         assert found.verdict == "undecided", found
         assert math.isnan(found.p_value)
         assert found.note
+
+
+@every_scenario
+def test_images_are_named_where_test_images_decide(scenario: Scenario) -> None:
+    for found in findings(scenario, Draw(np.random.default_rng(5), SEEDS)):
+        rests_on_images = found.claim.id not in WITHOUT_TEST_IMAGES
+        assert not found.is_measured or (found.num_images > 0) == rests_on_images, found.claim.id
 
 
 @every_scenario

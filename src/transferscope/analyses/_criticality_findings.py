@@ -47,7 +47,8 @@ def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Findi
         for name, kind in (("p_t_low_modules_not_critical", p_t), ("ri_t_low_modules_critical", ri_t))
     ]
     growth = BY_ID["p_t_criticality_grows_toward_head"]
-    found.append(judge(growth, body.filter(p_t), _growth, num_images=n, order_p=_growth_p))
+    # by the training loss: no test image is behind it
+    found.append(judge(growth, body.filter(p_t), _growth, order_p=_growth_p))
     found.append(_sudden(tables["criticality_training"].filter(ri_t & ~pl.col("is_head"))))
     return found
 
@@ -73,13 +74,15 @@ def _sudden(course: pl.DataFrame) -> Finding:
         why = f"The mean drop rises by less than {100 * SMALL_METRIC:g} points: there is no rise to place."
         return replace(found, note=f"{why} {found.note}".strip())
     at_most = judge(claim, course, lambda rows: _suddenness(rows, at_most=True), num_images=n)
-    if found.verdict == "does not hold" and at_most.verdict != "does not hold":
-        why = (
-            f"Up to {at_most.effect:.2f} of the rise lies between two kept epochs more than a tenth of the "
-            "training apart, which may hide a sudden one; see training.keep_epochs."
-        )
-        return replace(found, verdict="undecided", p_value=math.nan, note=f"{why} {found.note}".strip())
-    return found
+    is_hidden = at_most.effect > found.effect and at_most.verdict != "does not hold"
+    if found.verdict == "holds" or not is_hidden:
+        return found
+    why = (
+        f"Up to {at_most.effect:.2f} of the rise lies between two kept epochs more than a tenth of the "
+        "training apart, which may hide a sudden one; see training.keep_epochs."
+    )
+    p_value = math.nan if found.verdict == "does not hold" else found.p_value
+    return replace(found, verdict="undecided", p_value=p_value, note=f"{why} {found.note}".strip())
 
 
 def _steps(epochs: Sequence[int]) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:

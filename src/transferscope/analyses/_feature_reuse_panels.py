@@ -186,18 +186,18 @@ def reuse_galleries(table: pl.DataFrame) -> Sequence[Gallery]:
             name=target,
             title=f"{target}: what the networks see",
             summary="The first test images, shuffled as for the first seed: the same permutation for all images of "
-            "the data set.",
+            "the data set."
+            if set(own["view"]) != {"unshuffled"}
+            else "The first test images, none of which is shuffled.",
             group=target,
             rows=[
                 PictureRow(
                     title=_view_title(*view), pictures=[_picture(row) for row in part.iter_rows(named=True)]
                 )
-                for view, part in first.filter(pl.col("target") == target).group_by(
-                    ["view", "block_size_px"], maintain_order=True
-                )
+                for view, part in own.group_by(["view", "block_size_px"], maintain_order=True)
             ],
         )
-        for target in first["target"].unique(maintain_order=True)
+        for (target,), own in first.group_by(["target"], maintain_order=True)
     ]
 
 

@@ -52,8 +52,10 @@ CAVEATS = (
     "stands in the table. A network and its copy with permuted channels compute the same with a barrier between "
     "them. Losses beyond the ends can explode; the loss axis is logarithmic. The basin's delta is a choice: by "
     "default the mean distance between the instances, so that the walls must show within one more length of the set. "
-    "A rough floor between high walls counts as a basin too: look at its epsilon. In a plane, what is marked with a "
-    "hollow point lies off it, and is shown at its nearest place. Where best_by is test, as in the paper, the ends of "
+    "A rough floor between high walls counts as a basin too: look at its epsilon. Floor and walls are means over a few "
+    "points and draws: where they differ by no more than their standard errors (in the table), others can turn the "
+    "answer for a single set. In a plane, what is marked with a hollow point lies off it, and is shown at its nearest "
+    "place. Where best_by is test, as in the paper, the ends of "
     "a path were chosen for the images that it is then measured on: they look better there than they are, and the "
     "barrier between them larger."
 )

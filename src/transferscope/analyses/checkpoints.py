@@ -224,7 +224,7 @@ def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Findi
 
 
 def _carried_over(rows: pl.DataFrame, drops: Sequence[Any]) -> float:
-    """Change of the target over change of the source across the rate drops, mean over targets."""
+    """Change of the target over change of the source, each a mean over targets, summed over the rate drops."""
     import polars as pl
 
     epochs = sorted(set(rows["pretrain_epoch"].to_list()))

@@ -267,7 +267,7 @@ def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Findi
 
     table = tables["mistakes"].filter(pl.col("scope") == "all")
     hard = tables["mistakes_difficulty"].filter(pl.col("pair") == "P-T & RI-T")
-    n = largest(table, "n")
+    n = largest(tables["mistakes_tests"], "n")  # images; those of the first table are decisions
     return [
         judge(BY_ID["p_t_share_mistakes"], table, _uncommon_ratio, num_images=n),
         judge(
