@@ -26,13 +26,13 @@ from typing import Any, Literal
 from torch import nn
 
 from transferscope.errors import BadInput
+from transferscope.models.module_parts import Part, has_tensors, parts_of
 from transferscope.models.module_patterns import named_places
 
 STEM, HEAD, NORM = "stem", "head", "norm"
 """Names that mean the same in every network; the head is never transferred."""
 SHOWN = 8
 """How many names an error lists."""
-LISTS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 Choice = Literal["blocks", "stages"] | Mapping[str, str | Sequence[str]]
 """Each block, each stage, or name -> pattern or patterns of paths, where * stands for one step."""
@@ -79,7 +79,7 @@ def find_modules(
         found = _chosen(model, choice, num_classes)
     else:
         heads = head_paths(model, num_classes)
-        found = _divided(list(_parts(model, heads)), stages=choice == "stages")
+        found = _divided(list(parts_of(model, heads)), stages=choice == "stages")
         found[HEAD] = Module(heads, heads[0])
     _check_complete(model, found)
     return {name: replace(module, own=own) for name, module, own in _counted_once(model, found)}
@@ -122,7 +122,7 @@ def head_paths(model: nn.Module, num_classes: int | None) -> tuple[str, ...]:
     named = [
         paths[id(each)]
         for each in classifiers
-        if isinstance(each, nn.Module) and id(each) in paths and _has_tensors(each)
+        if isinstance(each, nn.Module) and id(each) in paths and has_tensors(each)
     ]
     if named:
         return tuple(named)
@@ -149,93 +149,7 @@ def _outputs(module: nn.Module) -> int | None:
     return None
 
 
-@dataclass
-class _Part:
-    """A piece of the network that isn't divided further."""
-
-    path: str
-    kind: Literal["block", "layer", "small", "tensor"]
-    """Made of several layers; one with a matrix; one without, such as a normalisation; a single tensor."""
-    in_list: str | None = None
-    """Path of the list that it is an element of."""
-    is_embedding: bool = False
-    has_parameters: bool = True
-
-
-def _parts(model: nn.Module, heads: Sequence[str]) -> Iterator[_Part]:
-    """The pieces in the order of their definition, without the head."""
-    yield from _below(model, "", heads, in_wrapper=True)
-
-
-def _below(module: nn.Module, path: str, heads: Sequence[str], *, in_wrapper: bool) -> Iterator[_Part]:
-    prefix = f"{path}." if path else ""
-    parameters = {name for name, _ in module.named_parameters(recurse=False)}
-    for name in (each for each in module.state_dict(keep_vars=True) if "." not in each):
-        yield _Part(prefix + name, "tensor", has_parameters=name in parameters)
-    is_list = isinstance(module, LISTS)
-    for name, child in module.named_children():
-        here = prefix + name
-        if here in heads or not _has_tensors(child):
-            continue
-        holds_head = any(head.startswith(here + ".") for head in heads)
-        in_list = path if is_list else None
-        if holds_head or _is_divided(child, in_list=is_list, in_wrapper=in_wrapper):
-            yield from _below(child, here, heads, in_wrapper=in_wrapper and not is_list)
-        else:
-            yield _part(child, here, in_list)
-
-
-def _is_divided(module: nn.Module, *, in_list: bool, in_wrapper: bool) -> bool:
-    """Whether its children are pieces of the network, rather than parts of one piece."""
-    if isinstance(module, LISTS):
-        return _holds_blocks(module) or (_num_layers(module) > 1 and (in_wrapper and not in_list))
-    children = [child for child in module.children() if _has_tensors(child)]
-    if any(isinstance(child, LISTS) and _holds_blocks(child) for child in children):
-        return True
-    # before any list is reached, a network inside a network is looked into, too
-    return in_wrapper and not in_list and any(_wraps_blocks(child) for child in children)
-
-
-def _wraps_blocks(module: nn.Module) -> bool:
-    if isinstance(module, LISTS):
-        return _holds_blocks(module)
-    return any(_wraps_blocks(child) for child in module.children())
-
-
-def _holds_blocks(listed: nn.Module) -> bool:
-    """Whether most elements of a list are made of several layers."""
-    children = [child for child in listed.children() if _has_tensors(child)]
-    blocks = [
-        child
-        for child in children
-        if (_holds_blocks(child) if isinstance(child, LISTS) else _num_layers(child) > 1)
-    ]
-    return 2 * len(blocks) > len(children)
-
-
-def _part(module: nn.Module, path: str, in_list: str | None) -> _Part:
-    layers = _num_layers(module)
-    return _Part(
-        path,
-        "block" if layers > 1 else "layer" if layers else "small",
-        in_list=in_list,
-        is_embedding=isinstance(module, nn.Embedding),
-        has_parameters=any(True for _ in module.parameters()),
-    )
-
-
-def _num_layers(module: nn.Module) -> int:
-    """Layers with a matrix, or a tensor of more axes, in a module."""
-    return sum(
-        any(parameter.ndim > 1 for parameter in each.parameters(recurse=False)) for each in module.modules()
-    )
-
-
-def _has_tensors(module: nn.Module) -> bool:
-    return len(module.state_dict(keep_vars=True)) > 0
-
-
-def _divided(parts: list[_Part], *, stages: bool) -> dict[str, Module]:
+def _divided(parts: list[Part], *, stages: bool) -> dict[str, Module]:
     """Parts as modules by name."""
     listed = [place for place, part in enumerate(parts) if part.kind == "block" and part.in_list is not None]
     blocks = listed or [place for place, part in enumerate(parts) if part.kind == "block"]
@@ -244,10 +158,10 @@ def _divided(parts: list[_Part], *, stages: bool) -> dict[str, Module]:
         return _by_layer(parts)
     first, last = blocks[0], blocks[-1]
     before = [part for part in parts[:first] if part not in single]
-    groups: list[tuple[str, list[_Part]]] = []
+    groups: list[tuple[str, list[Part]]] = []
     if before or single:
         groups.append((STEM, [*before, *single]))
-    waiting: list[_Part] = []
+    waiting: list[Part] = []
     for place in range(first, last + 1):
         part = parts[place]
         if part in single:
@@ -276,9 +190,9 @@ def _divided(parts: list[_Part], *, stages: bool) -> dict[str, Module]:
     return _named(groups)
 
 
-def _by_layer(parts: Sequence[_Part]) -> dict[str, Module]:
+def _by_layer(parts: Sequence[Part]) -> dict[str, Module]:
     """A module a layer with a matrix; what comes before the first one belongs to it."""
-    groups: list[tuple[str, list[_Part]]] = []
+    groups: list[tuple[str, list[Part]]] = []
     for part in parts:
         opens = part.kind == "layer" and any(each.kind == "layer" for _, group in groups for each in group)
         if opens or not groups:
@@ -288,12 +202,12 @@ def _by_layer(parts: Sequence[_Part]) -> dict[str, Module]:
     return _named(groups)
 
 
-def _by_stage(groups: list[tuple[str, list[_Part]]]) -> list[tuple[str, list[_Part]]]:
+def _by_stage(groups: list[tuple[str, list[Part]]]) -> list[tuple[str, list[Part]]]:
     """Consecutive blocks of one list together, unless there is one list only."""
     lists = {group[-1].in_list for name, group in groups if name != STEM}
     if len(lists) < 2:
         return groups
-    joined: list[tuple[str, list[_Part]]] = []
+    joined: list[tuple[str, list[Part]]] = []
     for name, group in groups:
         of_list = None if name == STEM else group[-1].in_list
         if of_list is not None and joined and joined[-1][0] == of_list:
@@ -303,7 +217,7 @@ def _by_stage(groups: list[tuple[str, list[_Part]]]) -> list[tuple[str, list[_Pa
     return joined
 
 
-def _named(groups: Sequence[tuple[str, Sequence[_Part]]]) -> dict[str, Module]:
+def _named(groups: Sequence[tuple[str, Sequence[Part]]]) -> dict[str, Module]:
     found: dict[str, Module] = {}
     for name, group in groups:
         taken = name in found or (name == HEAD)
@@ -313,7 +227,7 @@ def _named(groups: Sequence[tuple[str, Sequence[_Part]]]) -> dict[str, Module]:
     return found
 
 
-def _feature_of(group: Sequence[_Part]) -> str:
+def _feature_of(group: Sequence[Part]) -> str:
     """The last submodule of a module; of embeddings the first, since positions have no batch."""
     called = [part for part in group if part.kind != "tensor"]
     others = [part for part in called if not part.is_embedding]
