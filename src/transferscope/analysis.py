@@ -18,7 +18,8 @@ An analysis is one module in `transferscope.analyses`, importable without torch,
   rows, but for those in `MAY_BE_EMPTY`,
 - `galleries(tables)`: images to look at, beside the charts; only where an analysis has some,
 - `NOTHING`: why its tables are empty, where a network may have nothing to measure,
-- `findings(tables, study)`: the paper's claims tested on its tables.
+- `findings(tables, study)`: claims tested on its tables, by `transferscope.findings.judge`: those of
+  `transferscope.claims`, or a `Claim` that the module makes itself, with an id of its own.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from transferscope.analysis import Panel, analysis_module, analysis_names
-from transferscope.claims import CLAIMS
+from transferscope.claims import BY_ID, CLAIMS
 from transferscope.execute.artifacts import read_given
 from transferscope.figures import draw
 from transferscope.findings import Finding, adjusted, not_measured
@@ -97,7 +97,8 @@ def write_outputs(
 
 
 def all_findings(plan: Plan, results: Mapping[str, AnalysisResult]) -> list[Finding]:
-    """One finding for every claim, the paper's first and in its order; p-values adjusted for all of them."""
+    """One finding for every claim, the paper's first and in its order, then those on claims that analyses bring
+    along; p-values adjusted for all of them."""
     found: dict[str, Finding] = {}
     for name, result in results.items():
         if any(not table.is_empty() for table in result.tables.values()):
@@ -113,6 +114,7 @@ def all_findings(plan: Plan, results: Mapping[str, AnalysisResult]) -> list[Find
             findings.append(not_measured(claim, "The measurements that it rests on failed."))
         else:
             findings.append(not_measured(claim, _nothing(claim.analysis)))
+    findings += [finding for name, finding in found.items() if name not in BY_ID]
     return adjusted(findings)
 
 

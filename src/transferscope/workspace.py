@@ -29,7 +29,7 @@ from transferscope.disk_errors import writing_to
 from transferscope.errors import BadInput
 from transferscope.execute.run import Failure, Outcome
 from transferscope.execute.snapshot_folders import sweep_snapshots
-from transferscope.findings import Finding
+from transferscope.findings import Claim, Finding
 from transferscope.plan import Plan
 from transferscope.remote_store import open_store
 from transferscope.store import Store, sweep_files, write_atomically
@@ -152,7 +152,8 @@ def read_findings(document: str) -> list[Finding]:
     found = []
     for entry in json.loads(document)["findings"]:
         values: dict[str, Any] = {name: math.nan if entry[name] is None else entry[name] for name in names}
-        found.append(Finding(claim=BY_ID[entry["id"]], **values))
+        own = {field.name: entry[field.name] for field in fields(Claim)}  # of an analysis of somebody's own
+        found.append(Finding(claim=BY_ID.get(entry["id"]) or Claim(**own), **values))
     return found
 
 

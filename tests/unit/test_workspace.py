@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+
+import polars as pl
+import pytest
 
 from transferscope.claims import CLAIMS
-from transferscope.findings import Finding, not_measured
+from transferscope.findings import Finding, judge, not_measured
+from transferscope.outputs import all_findings
 from transferscope.plan import plan
 from transferscope.study_file import load_study
 from transferscope.workspace import Workspace, findings_document, outputs_key, read_findings
@@ -28,11 +34,30 @@ def test_findings_come_back_as_written() -> None:
         note="n",
     )
     unknown = not_measured(CLAIMS[1], "why")
-    back = read_findings(findings_document([held, unknown], the_plan))
+    own = not_measured(replace(CLAIMS[1], id="somebodys_own", statement="Mine.", unit="x"), "why")
+    back = read_findings(findings_document([held, unknown, own], the_plan))
+    assert back[2].claim == own.claim
     assert back[0].claim is CLAIMS[0]
     assert (back[0].effect, back[0].low, back[0].verdict, back[0].note) == (0.5, 0.25, "holds", "n")
     assert back[1].verdict == "undecided"
     assert math.isnan(back[1].effect)
+
+
+def test_a_claim_that_an_analysis_brings_along_comes_after_the_papers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mine = judge(
+        replace(CLAIMS[0], id="somebodys_own", threshold=0.0),
+        pl.DataFrame({"seed": [0, 1, 2, 3], "x": [1.0, 1.1, 0.9, 1.0]}),
+        lambda rows: float(rows["x"].mean()),  # type: ignore[arg-type]
+    )
+    module = SimpleNamespace(findings=lambda tables, study: [mine])
+    monkeypatch.setattr("transferscope.outputs.analysis_module", lambda _: module)
+    result = SimpleNamespace(tables={"own": pl.DataFrame({"x": [1]})}, missing=0)
+    found = all_findings(SimpleNamespace(study=None), {"own": result})  # type: ignore[arg-type, dict-item]
+    assert [one.claim.id for one in found] == [*(claim.id for claim in CLAIMS), "somebodys_own"]
+    assert found[-1].verdict == "holds"
+    assert found[-1].p_adjusted == found[-1].p_value, "the only one that was tested"
 
 
 def test_key_of_the_outputs_follows_study_and_tasks() -> None:
