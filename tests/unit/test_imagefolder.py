@@ -70,6 +70,18 @@ def test_crop_keeps_the_middle_and_pad_keeps_all(root: Path) -> None:
     assert padded[1, 4, 0] > 240
 
 
+def test_stretch_resizes_both_sides(root: Path) -> None:
+    noise = torch.randint(256, (3, 20, 33), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    Image.fromarray(noise.permute(1, 2, 0).numpy()).save(root / "train" / "cat" / "1.png")
+    stretched = first_train_image(root, resize="stretch").double()
+    expected = torch.nn.functional.interpolate(
+        noise[None].double(), (8, 8), mode="bicubic", antialias=True, align_corners=False
+    )
+    assert (stretched - expected[0].clamp(0, 255)).abs().max() <= 1.5, (
+        "rounded between the two passes, and after"
+    )
+
+
 def test_the_cameras_rotation_is_undone(root: Path) -> None:
     image = Image.new("RGB", (8, 8), GREEN)
     image.paste(RED, (0, 0, 8, 4))

@@ -27,10 +27,11 @@ class FolderOptions(FileOptions):
     """The folder that holds those of the splits."""
     image_size_px: int = Field(default=224, ge=8, le=1024)
     """Side of the square images."""
-    resize: Literal["crop", "pad", "evaluation"] = "crop"
+    resize: Literal["crop", "pad", "stretch", "evaluation"] = "crop"
     """crop: the short side is resized to image_size_px and the middle is kept. pad: the long side is, and the
-    rest is filled with the image's mean colour, so that nothing is cut off. evaluation: the short side is
-    resized to 256/224 of image_size_px and the middle is kept, as ImageNet networks are evaluated."""
+    rest is filled with the image's mean colour, so that nothing is cut off. stretch: both sides are, whatever the
+    proportions, as torchvision's Resize((side, side)) does. evaluation: the short side is resized to 256/224 of
+    image_size_px and the middle is kept, as ImageNet networks are evaluated."""
     max_train_size: int | None = Field(default=None, ge=2)
     """At most so many training images, as even over the classes as can be; all by default."""
     max_test_size: int | None = Field(default=None, ge=2)

@@ -45,7 +45,7 @@ START_OF_SCAN = b"\xff\xda"
 MAX_SCANS = 100
 """Of a progressive JPEG file; usual are ten. Each goes over the whole image, and takes a few bytes in the file."""
 
-Resize = Literal["crop", "pad", "evaluation"]
+Resize = Literal["crop", "pad", "stretch", "evaluation"]
 _large = Lock()
 Decoder = Callable[[str], np.ndarray]
 """From a file's path to its pixels: (side, side) or (side, side, 3), uint8."""
@@ -130,7 +130,8 @@ def square_decoder(size_px: int, resize: Resize) -> Decoder:
     Args:
         size_px: side of the squares.
         resize: "crop": the short side is resized and the middle kept; "pad": the long side is resized and the
-            rest filled with the image's mean colour; "evaluation": the short side is resized to 256/224 of
+            rest filled with the image's mean colour; "stretch": both sides are resized, whatever the proportions,
+            as torchvision's Resize((side, side)) does; "evaluation": the short side is resized to 256/224 of
             size_px and the middle kept, as published ImageNet networks are evaluated.
     """
     return partial(_decode_square, size_px=size_px, resize=resize)
@@ -192,6 +193,8 @@ def square(image: Image.Image, size_px: int, resize: Resize) -> np.ndarray:
     size = (size_px, size_px)
     if resize == "crop":
         return np.asarray(ImageOps.fit(image, size, Image.Resampling.BICUBIC))
+    if resize == "stretch":
+        return np.asarray(image.resize(size, Image.Resampling.BICUBIC))
     if resize == "evaluation":
         return np.asarray(_middle(image, size_px))
     red, green, blue = np.asarray(image).mean(axis=(0, 1)).round().astype(int).tolist()

@@ -52,7 +52,7 @@ class Options(FileOptions):
     """Name of the column of labels; by default the only one of classes, or else the one named label."""
     image_size_px: int = Field(default=224, ge=8, le=1024)
     """Side of the square images."""
-    resize: Literal["crop", "pad", "evaluation"] = "crop"
+    resize: Literal["crop", "pad", "stretch", "evaluation"] = "crop"
     """As in the data set `imagefolder`."""
     max_train_size: int | None = Field(default=None, ge=2)
     """At most so many training images, drawn at random; all by default."""
