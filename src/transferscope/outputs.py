@@ -111,7 +111,7 @@ def all_findings(plan: Plan, results: Mapping[str, AnalysisResult]) -> list[Find
         elif claim.analysis not in results:
             findings.append(not_measured(claim, f"The study does not run {claim.analysis}."))
         elif results[claim.analysis].missing:
-            findings.append(not_measured(claim, "The measurements that it rests on failed."))
+            findings.append(not_measured(claim, "The measurements that it rests on failed or did not run."))
         else:
             findings.append(not_measured(claim, _nothing(claim.analysis)))
     findings += [finding for name, finding in found.items() if name not in BY_ID]
@@ -197,9 +197,7 @@ def _section(
     module = analysis_module(name)
     gap = ""
     if result.missing:
-        gap = (
-            f"{len(result.missing)} of its measurements failed or could not run; see the summary of the run."
-        )
+        gap = f"{len(result.missing)} of its measurements failed or did not run; see the summary of the run."
     elif all(table.is_empty() for table in result.tables.values()):
         gap = _nothing(name)
     panels = []

@@ -30,7 +30,7 @@ def test_one_training_that_diverges_leaves_a_gap_and_the_rest(tmp_path: Path) ->
     for said in (" at epoch 1, step ", ", rate 1e+25 (last finite loss: "):
         assert all(said in line for line in failed)
     text = (run.out / "report.html").read_text()
-    assert "of its measurements failed or could not run" in text
+    assert "of its measurements failed or did not run" in text
     table = (run.out / "tables" / "parameter_distance.csv").read_text()
     assert "scans" in table
     rows = [line for line in table.splitlines() if "digits" in line]

@@ -316,8 +316,8 @@ def test_a_failure_ends_with_1_and_leaves_a_report_with_the_gap(call: Call, fold
     for log in logs:
         assert "Lower learning_rate or set clip_norm." in (folder / log).read_text()
     report = (folder / "out/report.html").read_text()
-    assert "1 of its measurements failed or could not run" in report
-    assert "The measurements that it rests on failed." in report
+    assert "1 of its measurements failed or did not run" in report
+    assert "The measurements that it rests on failed or did not run." in report
     origin = json.loads((folder / "out/provenance.json").read_text())
     states = {task["title"]: task["state"] for task in origin["tasks"]}
     assert states["train P-T digits seed 0"] == "missing"
