@@ -1,89 +1,123 @@
-"""Passes and steps of a ResNet-18 at 224 px, with and without freed memory kept by the process."""
+"""Passes and steps of a ResNet-18 at 224 px, with and without freed memory kept by the process.
+
+Each measurement has a process of its own, as an allocator remembers what was done before:
+python -m benchmarks.allocation WORK WAY SIZE.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import json
+import statistics
+import subprocess
+import sys
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor, nn
 
-from benchmarks.measure import (
-    Candidate,
-    Case,
-    Disagreement,
-    Quantity,
-    Result,
-    Size,
-    compare_all,
-    peak_memory,
-)
+from benchmarks.measure import ROOT, Disagreement, Quantity, Ratio, Result, Size, Time, timed
+from benchmarks.memory import peak_bytes, start_anew
 from benchmarks.networks import ResNet, images
 from transferscope.allocator import freed_memory_kept
 
 JOB = "allocation"
 KEPT, USUAL = "freed memory kept, as in a task", "as glibc does"
+WORK = ("forward passes", "training steps")
 NUM_CLASSES = 10
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Measured:
+    cpu: float
+    wall: float
+    peak_mb: float
+    sums: list[float]
+    """Of what was computed: equal, or nothing is said."""
+
+
 def run(size: Size, rounds: int) -> Result:
-    result = compare_all(JOB, cases(size), size, rounds)
-    if size == "full":
-        result.quantities = [
-            Quantity(
-                case=time.case,
-                what=f"{time.candidate}: peak memory",
-                value=peak_memory(JOB, time.case, time.candidate, size, variables={}),
-                unit="MB",
-            )
-            for time in result.times
-        ]
+    result = Result()
+    for work in WORK:
+        found: dict[str, list[_Measured]] = {KEPT: [], USUAL: []}
+        for turn in range(rounds):
+            for way in (KEPT, USUAL) if turn % 2 else (USUAL, KEPT):
+                found[way].append(_in_a_process(work, way, size))
+        _add(result, f"{work}, batches of {_shape(size)[0]}", found)
     return result
 
 
-def cases(size: Size) -> Iterator[Case]:
-    side, batch, repeats = (224, 16, 4) if size == "full" else (32, 2, 1)
-    model: nn.Module = ResNet(64, NUM_CLASSES, large=True, seed=0)
-    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    inputs = images(batch, side).contiguous(memory_format=torch.channels_last)
-    yield _case(f"forward passes, batches of {batch}", lambda: _passes(model, inputs, repeats))
-    yield _case(f"training steps, batches of {batch}", lambda: _steps(model, inputs, repeats))
-
-
-def _case(name: str, work: Callable[[], Tensor]) -> Case:
-    def kept() -> Tensor:
-        with freed_memory_kept():
-            return work()
-
-    return Case(
-        name=name,
-        ours=[Candidate(name=KEPT, run=kept)],
-        peers=[Candidate(name=USUAL, run=work)],
-        agree=_agree,
+def _add(result: Result, case: str, found: dict[str, list[_Measured]]) -> None:
+    sums = [each.sums for way in found.values() for each in way]
+    if any(own != sums[0] for own in sums):
+        raise Disagreement(f"{case}: the results are not equal to the bit")
+    result.notes.append(f"{case}: equal to the bit")
+    for way, measured in found.items():
+        result.times.append(
+            Time(
+                case=case,
+                candidate=way,
+                wall_seconds=statistics.median(each.wall for each in measured),
+                cpu_seconds=statistics.median(each.cpu for each in measured),
+            )
+        )
+        peak = statistics.median(each.peak_mb for each in measured)
+        result.quantities.append(Quantity(case=case, what=f"{way}: peak memory", value=peak, unit="MB"))
+    pairs = list(zip(found[KEPT], found[USUAL], strict=True))
+    result.ratios.append(
+        Ratio(
+            case=case,
+            ours=KEPT,
+            against=USUAL,
+            wall=statistics.median(other.wall / own.wall for own, other in pairs),
+            cpu=statistics.median(other.cpu / own.cpu for own, other in pairs),
+        )
     )
 
 
+def _in_a_process(work: str, way: str, size: Size) -> _Measured:
+    command = [sys.executable, "-m", "benchmarks.allocation", work, way, size]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    if done.returncode:
+        raise RuntimeError(f"{work} could not be measured:\n{done.stderr}")
+    return _Measured(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def _shape(size: Size) -> tuple[int, int, int]:
+    """Images of a batch, pixels of their side, batches."""
+    return (16, 224, 8) if size == "full" else (2, 32, 1)
+
+
+def main(work: str, way: str, size: Size) -> None:
+    torch.set_num_threads(1)
+    batch, side, repeats = _shape(size)
+    model: nn.Module = ResNet(64, NUM_CLASSES, large=True, seed=0)
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    inputs = images(batch, side).contiguous(memory_format=torch.channels_last)
+    once = _pass if work == WORK[0] else _step
+    before = start_anew()
+    with freed_memory_kept() if way == KEPT else nullcontext():
+        once(model, inputs)  # what every process pays once
+        found, wall, cpu = timed(lambda: [once(model, inputs) for _ in range(repeats)])
+    peak_mb = (peak_bytes() - before) / 2**20
+    sums = [float(value) for values in found for value in values]
+    print(json.dumps(asdict(_Measured(cpu=cpu, wall=wall, peak_mb=peak_mb, sums=sums))))
+
+
 @torch.no_grad()
-def _passes(model: nn.Module, inputs: Tensor, repeats: int) -> Tensor:
-    model.eval()
-    return torch.stack([model(inputs) for _ in range(repeats)])
+def _pass(model: nn.Module, inputs: Tensor) -> Tensor:
+    return model.eval()(inputs).sum(1)
 
 
-def _steps(model: nn.Module, inputs: Tensor, repeats: int) -> Tensor:
-    """Losses and gradients; the weights stay, so that every run does the same. BatchNorm's averages are not read."""
-    model.train()
+def _step(model: nn.Module, inputs: Tensor) -> Tensor:
+    """The loss and each gradient's sum; the weights stay."""
+    model.train().zero_grad()
     labels = torch.arange(len(inputs)) % NUM_CLASSES
-    sums = []
-    for _ in range(repeats):
-        model.zero_grad()
-        loss = nn.functional.cross_entropy(model(inputs), labels)
-        loss.backward()
-        grads = [parameter.grad.sum() for parameter in model.parameters() if parameter.grad is not None]
-        sums.append(torch.stack([loss.detach(), *grads]))
-    model.zero_grad()
-    return torch.stack(sums)
+    loss = nn.functional.cross_entropy(model(inputs), labels)
+    loss.backward()
+    grads = [parameter.grad.sum() for parameter in model.parameters() if parameter.grad is not None]
+    return torch.stack([loss.detach(), *grads])
 
 
-def _agree(found: Mapping[str, Tensor]) -> str:
-    if not torch.equal(found[KEPT], found[USUAL]):
-        raise Disagreement("the results are not equal to the bit")
-    return "equal to the bit"
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], "full" if sys.argv[3] == "full" else "tiny")

@@ -202,12 +202,10 @@ RETURNED_AT_ONCE = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_":
 """For glibc: what is freed goes back to the system, else what an allocator keeps would hide tens of MB, or add them."""
 
 
-def peak_memory(
-    job: str, case: str, candidate: str, size: Size, variables: Mapping[str, str] = RETURNED_AT_ONCE
-) -> float:
+def peak_memory(job: str, case: str, candidate: str, size: Size) -> float:
     """MB that a run adds to the resident memory of a fresh process at its peak."""
     command = [sys.executable, "-m", "benchmarks.memory", job, case, candidate, size]
-    environment = {**os.environ, **variables}
+    environment = os.environ | RETURNED_AT_ONCE
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=environment)
     if done.returncode:
         raise RuntimeError(f"the memory of {candidate} could not be measured:\n{done.stderr}")

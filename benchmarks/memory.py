@@ -23,21 +23,21 @@ def main(job: str, case_name: str, candidate: str, size: str) -> None:
     if candidate in candidates and candidates[candidate].module:
         peer(candidates[candidate].module)
     runs = {name: each.run for name, each in candidates.items()} | {FORWARD: case.forward}
-    before = _start_anew()
+    before = start_anew()
     runs[candidate]()
-    print(json.dumps((_peak() - before) / 2**20))
+    print(json.dumps((peak_bytes() - before) / 2**20))
 
 
-def _start_anew() -> float:
-    """Resident bytes now; from here on the peak counts."""
+def start_anew() -> float:
+    """Resident bytes now; from here on `peak_bytes` counts."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
         return _status("VmRSS")
     except OSError:  # not on this system: the peak so far, imports and all
-        return _peak()
+        return peak_bytes()
 
 
-def _peak() -> float:
+def peak_bytes() -> float:
     try:
         return _status("VmHWM")
     except OSError:

@@ -25,8 +25,9 @@ def freed_memory_kept() -> Iterator[None]:
     """Within it, memory that is freed stays with this process; at the end all of it goes back to the system.
 
     A network frees and takes the same tens of MB at every layer and batch. glibc gives blocks of that size back
-    to the system, which has to clear each page anew: a tenth to a sixth of the time of a ResNet-50 on a CPU.
-    Results are the same to the bit; the peak of the memory grows by what doesn't fit the holes (about a tenth).
+    to the system, which has to clear each page anew: a sixth of a pass of a ResNet-18 at 224 px on a CPU, a twentieth
+    of a training step. Results are the same to the bit; the peak of the memory is up to a quarter higher, by what
+    doesn't fit the holes. docs/performance.md has the measurements.
 
     Does nothing without glibc, where the user has set its variables (`MALLOC_...`, `GLIBC_TUNABLES`), and for
     memory of a GPU. Not to be used in several threads at once: the setting is the process's.
