@@ -279,7 +279,7 @@ def recomputed(rows: Rows, statistic: Callable[[Rows], float], null: float) -> t
     if error < 1e-12:
         return whole, math.nan, math.nan, math.nan
     low, high = stats.t.interval(0.95, n - 1, loc=whole, scale=error)
-    return whole, low, high, 2 * stats.t.sf(abs(whole - null) / error, n - 1)
+    return whole, low, high, float(2 * stats.t.sf(abs(whole - null) / error, n - 1))
 
 
 def two_targets(scenario: Scenario) -> dict[str, pl.DataFrame]:
