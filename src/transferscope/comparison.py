@@ -28,6 +28,16 @@ INIT = "init"
 """The name that stands for what the instances were started from."""
 NEEDS_INIT = ("criticality",)
 """Analyses that say nothing without the init."""
+COARSER: Mapping[str, Mapping[str, Any]] = {
+    "criticality": {
+        "alphas": [0, 0.5, 1],
+        "sigmas": [0, 0.05, 0.2],
+        "relative_sigmas": [0, 1],
+        "num_images": 128,
+    }
+}
+"""Settings of analyses that would take most of the time with those of a study; mu on a coarser grid is higher or
+equal. `overrides` win."""
 DATA_PREFIX = "data."
 
 
@@ -54,7 +64,8 @@ def compare(
         init: what they were started from.
         from_scratch: names of instances that were started from a random initialization instead.
         analyses: names; by default all that can be had without training.
-        overrides: "key=value" each, as `data.image_size_px=64` or `analyses.barriers.num_images=500`.
+        overrides: "key=value" each, as `data.image_size_px=64` or `analyses.barriers.num_images=500`. Without any,
+            the maps of criticality are on a coarser grid than in a study, of 128 images (`COARSER`).
         workers: processes. With more than one, call this below `if __name__ == "__main__":`.
         device: "auto", "cpu" or "cuda".
 
@@ -115,7 +126,7 @@ def comparison_study(
             data.partition(":")[0]: {"data": dataset_from_text(data, of_data).model_dump(mode="json")}
         },
         "instances": given,
-        "analyses": {name: {} for name in analyses or _possible(init)},
+        "analyses": {name: dict(COARSER.get(name, {})) for name in analyses or _possible(init)},
     }
     if init is not None:
         document["source"] = {"weights": _weights(init)}

@@ -26,14 +26,23 @@ class Place:
 class Draft:
     """The plain data of a study on its way, where each part came from, and what is wrong with it."""
 
-    def __init__(self, name: str, data: dict[str, Any], positions: Mapping[KeyPath, Position]) -> None:
+    def __init__(
+        self,
+        name: str,
+        data: dict[str, Any],
+        positions: Mapping[KeyPath, Position],
+        *,
+        has_lines: bool = True,
+    ) -> None:
         self.name = name
         self.data = data
+        self._has_lines = has_lines
         self.places = {path: self.in_file(position) for path, position in positions.items()}
         self.problems: list[tuple[Place, str]] = []
 
     def in_file(self, position: Position) -> Place:
-        return Place((0, position.line, position.column), f"{self.name}:{position}")
+        text = f"{self.name}:{position}" if self._has_lines else self.name
+        return Place((0, position.line, position.column), text)
 
     def place(self, path: KeyPath) -> Place:
         """Where `path` came from, or what is around it."""

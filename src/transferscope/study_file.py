@@ -80,13 +80,15 @@ def study_of(data: Mapping[str, Any], name: str, *, overrides: Sequence[str] = (
         overrides: as of `load_study`.
 
     Raises:
-        BadInput: as `load_study`; the places are lines of the file that the data would make.
+        BadInput: as `load_study`, without lines: nobody has seen such a file.
     """
     text = yaml.dump(dict(data), Dumper=Dumper, sort_keys=False, allow_unicode=True)
-    return _read(text.encode(), name, overrides, None)
+    return _read(text.encode(), name, overrides, None, has_lines=False)
 
 
-def _read(content: bytes, name: str, overrides: Sequence[str], variant: str | None) -> Study:
+def _read(
+    content: bytes, name: str, overrides: Sequence[str], variant: str | None, *, has_lines: bool = True
+) -> Study:
     forget_descriptions()
     document = read_yaml(content, name)
     if document.data is None:
@@ -96,7 +98,7 @@ def _read(content: bytes, name: str, overrides: Sequence[str], variant: str | No
         raise BadInput(
             f"{name}:{document.positions[()]}: expected a mapping with the keys of a study, got {came}"
         )
-    draft = Draft(name, document.data, document.positions)
+    draft = Draft(name, document.data, document.positions, has_lines=has_lines)
     apply_variant(draft, draft.data.pop("variants", None), variant)
     for index, override in enumerate(overrides):
         apply_override(draft, override, index)

@@ -20,8 +20,10 @@ from safetensors.torch import load_file, save_file
 from tiny import TinyRun
 
 from transferscope import compare, compare_studies
+from transferscope.analyses import criticality
 from transferscope.commands import run_study
 from transferscope.comparison import comparison_study
+from transferscope.config import AnalysisConfig
 from transferscope.errors import BadInput
 from transferscope.runs import Run
 from transferscope.study_file import load_study
@@ -200,10 +202,26 @@ def refusal(**changed: object) -> str:
     return str(caught.value)
 
 
+def test_maps_of_criticality_are_coarse_unless_asked_otherwise(files: dict[str, Path]) -> None:
+    given = {"a": files["a"], "b": files["b"]}
+
+    def of_criticality(*overrides: str) -> AnalysisConfig:
+        study = comparison_study(
+            model="fixup_resnet", data=DATA, instances=given, init=files["init"], overrides=overrides
+        )
+        return study.analyses["criticality"]
+
+    found = of_criticality("analyses.criticality.num_images=64")
+    assert isinstance(found, criticality.Config)
+    assert (found.alphas, found.sigmas, found.num_images) == ((0, 0.5, 1), (0, 0.05, 0.2), 64)
+    assert len(criticality.Config().alphas) > len(found.alphas), "a study's are finer"
+
+
 def test_what_is_not_there_is_said(files: dict[str, Path], tmp_path: Path) -> None:
-    assert "nowhere.pt is no file; relative paths start at the current directory, /" in refusal(
-        instances={"a": "nowhere.pt", "b": files["b"]}
-    )
+    missing = refusal(instances={"a": "nowhere.pt", "b": files["b"]})
+    assert "nowhere.pt is no file; relative paths start at the current directory, /" in missing
+    # no line of a study file that nobody wrote
+    assert missing.startswith("compare: instances.a.weights.file: ")
     assert "no instance has that name" in refusal(instances={"a": files["a"]}, from_scratch=["x"])
     assert "needs networks that are trained here" in refusal(
         instances={"a": files["a"], "b": files["b"]}, analyses=["feature_reuse"]

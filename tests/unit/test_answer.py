@@ -86,6 +86,10 @@ def test_a_gain_that_seeds_cannot_tell_from_nothing() -> None:
     made = on_page(reuse({"near": (0.001, None), "far": (0.1, None)}, speed=0.0))
     assert "it helped on far; these seeds can't tell it from no difference on near" in made.paragraphs[0]
     assert "Whether it trained faster can't be told" in made.paragraphs[0]
+    assert (
+        made.summary[0]
+        == "Pre-training helped on far; it made no difference that these seeds can tell on near."
+    )
     assert advice(reuse({"near": (0.001, None)}, speed=0.0))[0].startswith(
         "Whether to pre-train for near can't be told"
     )
@@ -102,6 +106,9 @@ def test_few_seeds_give_numbers_and_no_verdict(seeds: int) -> None:
     noun = "seed" if seeds == 1 else "seeds"
     text = " ".join([*made.paragraphs, *map(said, made.advice)])
     assert f"({seeds} {noun}, no interval)" in text
+    assert made.summary[0] == (
+        f"Whether pre-training made a difference on near can't be told from {seeds} {noun}: an interval needs 3."
+    )
     for word in ("helped", "hurt", "nan", "comes from low-level"):
         assert word not in text
     assert "can't be told" in text
@@ -118,6 +125,7 @@ def test_seeds_that_all_give_the_same_have_no_interval() -> None:
     made = on_page({"feature_reuse": {"feature_reuse": same}})
     text = " ".join([*made.paragraphs, *map(said, made.advice)])
     assert "near +20.0 points (3 seeds, all the same, no interval)" in text
+    assert made.summary[0].endswith("on near can't be told from 3 seeds: there is no interval over them.")
     for word in ("helped", "hurt", "nan", "comes from low-level"):
         assert word not in text
     assert made.headlines[2].value == "50 %"

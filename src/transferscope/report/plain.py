@@ -8,8 +8,17 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 
 from transferscope.claims import SMALL_METRIC
-from transferscope.findings import Finding
-from transferscope.report.phrases import interval, listed, mean_estimate, points, rows_of, side, targets_of
+from transferscope.findings import MIN_SEEDS, Finding
+from transferscope.report.phrases import (
+    counted,
+    interval,
+    listed,
+    mean_estimate,
+    points,
+    rows_of,
+    side,
+    targets_of,
+)
 from transferscope.report.place import PutBack, basin_standing
 
 Tables = Mapping[str, Mapping[str, pl.DataFrame]]
@@ -30,9 +39,10 @@ def _gave(tables: Tables) -> str:
     whole = rows_of(tables, "feature_reuse", pl.col("view") == "unshuffled")
     if whole is None:
         return ""
-    said: dict[int, list[str]] = {1: [], -1: [], 0: []}
+    said: dict[int | None, list[str]] = {1: [], -1: [], 0: [], None: []}
     for target in targets_of(whole):
-        said[side(mean_estimate(whole.filter(pl.col("target") == target), "gain"))].append(target)
+        gain = mean_estimate(whole.filter(pl.col("target") == target), "gain")
+        said[side(gain) if math.isfinite(gain.low) else None].append(target)
     parts = []
     if said[1]:
         parts.append(f"helped on {listed(said[1])}")
@@ -40,8 +50,16 @@ def _gave(tables: Tables) -> str:
         parts.append(f"hurt on {listed(said[-1])}")
     if said[0]:
         parts.append(f"made no difference that these seeds can tell on {listed(said[0])}")
+    sentences = [f"Pre-training {'; it '.join(parts)}."] if parts else []
+    if said[None]:
+        what, count = "it" if parts else "pre-training", whole["seed"].n_unique()
+        why = f"an interval needs {MIN_SEEDS}" if count < MIN_SEEDS else "there is no interval over them"
+        sentences.append(
+            f"Whether {what} made a difference on {listed(said[None])} can't be told from "
+            f"{counted(count, 'seed')}: {why}."
+        )
     faster = {1: "The networks learned faster with it.", -1: "They learned more slowly with it.", 0: ""}
-    return f"Pre-training {'; it '.join(parts)}. {faster[side(mean_estimate(whole, 'speed_gain'))]}".strip()
+    return " ".join([*sentences, faster[side(mean_estimate(whole, "speed_gain"))]]).strip()
 
 
 def _rests_on(tables: Tables) -> str:
