@@ -127,6 +127,10 @@ def test_given_instances_have_the_numbers_of_the_study_that_trained_them(
         assert re.search(r"\b(P-T|RI-T) \d", path.read_text()) is None, path
     text = re.sub("</?span[^>]*>", "", found.report.read_text())
     assert "P-T: lr-low (" in text
+    known = pl.read_parquet(tmp_path / "tables" / "barriers.parquet").row(0, named=True)
+    assert (
+        f"{known['a']} {known['metric_a_raw']:.3f}" in text.partition("Test metric of the networks")[2][:200]
+    )
     assert "maps of seed 1" not in text  # the maps are of the first
     assert "maps of lr-low" in text
     assert "from 2 P-T and 1 RI-T" in text
