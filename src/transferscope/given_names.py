@@ -16,10 +16,13 @@ from transferscope.config import Study
 from transferscope.findings import Finding
 from transferscope.pairs import NAME_COLUMN, NAME_COLUMNS, given_names
 from transferscope.report.content import Answer
-from transferscope.results import AnalysisResult
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from transferscope.results import (
+        AnalysisResult,
+    )  # imports torch, which a rerun of a finished study does without
 
 _SEED = re.compile(r"\b(s|S)eed(s?)\b")
 _MEANING = "Name of the network, as it was given"

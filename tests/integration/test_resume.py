@@ -126,3 +126,20 @@ def test_a_finished_study_runs_no_task_again(undisturbed: TinyRun, monkeypatch: 
     assert f"0 tasks succeeded, {total} were cached, 0 failed, 0 not run" in again.printed
     assert tables(undisturbed.out) == before
     assert {path: path.stat().st_mtime_ns for path in undisturbed.out.glob("store/objects/*/*/*")} == stamps
+
+
+def test_a_finished_study_is_gone_through_without_torch(undisturbed: TinyRun) -> None:
+    """Importing it takes longer than all the rest."""
+    arguments = ["run", str(undisturbed.study_file), "--out", str(undisturbed.out), "--device", "cpu"]
+    script = (
+        "import sys\n"
+        "from transferscope.cli import app\n"
+        "try:\n"
+        f"    app({arguments!r})\n"
+        "except SystemExit as ended:\n"
+        "    assert not ended.code\n"
+        "print(sorted({'torch', 'polars', 'altair'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "0 tasks succeeded" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"

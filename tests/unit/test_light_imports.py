@@ -16,6 +16,7 @@ LIGHT = (
     "transferscope.plan",
     "transferscope.study_file",
     "transferscope.models.build",
+    "transferscope.given_names",
 )
 
 STUDY = """
