@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor, nn
 
-from benchmarks.measure import ROOT, Disagreement, Quantity, Ratio, Result, Size, Time, timed
+from benchmarks.measure import ROOT, Disagreement, Quantity, Ratio, Result, Size, Time, median_ratios, timed
 from benchmarks.memory import peak_bytes, start_anew
 from benchmarks.networks import ResNet, images
 from transferscope.allocator import freed_memory_kept
@@ -63,15 +63,9 @@ def _add(result: Result, case: str, found: dict[str, list[_Measured]]) -> None:
         )
         peak = statistics.median(each.peak_mb for each in measured)
         result.quantities.append(Quantity(case=case, what=f"{way}: peak memory", value=peak, unit="MB"))
-    pairs = list(zip(found[KEPT], found[USUAL], strict=True))
+    seconds = {way: [(each.wall, each.cpu) for each in measured] for way, measured in found.items()}
     result.ratios.append(
-        Ratio(
-            case=case,
-            ours=KEPT,
-            against=USUAL,
-            wall=statistics.median(other.wall / own.wall for own, other in pairs),
-            cpu=statistics.median(other.cpu / own.cpu for own, other in pairs),
-        )
+        Ratio(case=case, ours=KEPT, against=USUAL, **median_ratios(seconds[KEPT], seconds[USUAL]))
     )
 
 

@@ -161,7 +161,7 @@ def compare(job: str, case: Case, size: Size, rounds: int) -> Result:
             case=case.name,
             ours=own.name,
             against=other.name,
-            **_ratios(seconds[own.name], seconds[other.name]),
+            **median_ratios(seconds[own.name], seconds[other.name]),
         )
         for own in case.ours
         for other in case.peers
@@ -180,7 +180,7 @@ def compare_all(job: str, cases: Iterable[Case], size: Size, rounds: int) -> Res
     return whole
 
 
-def _ratios(ours: list[tuple[float, float]], others: list[tuple[float, float]]) -> dict[str, float]:
+def median_ratios(ours: list[tuple[float, float]], others: list[tuple[float, float]]) -> dict[str, float]:
     """Median over the rounds of their time over ours: what the machine does meanwhile hits both."""
     wall, cpu = (
         statistics.median(
