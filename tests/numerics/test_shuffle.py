@@ -143,3 +143,8 @@ def test_bits_are_moved_as_they_are_from_any_place_in_memory(dtype: torch.dtype,
     places = torch.arange(images.numel()).view(images.shape)
     moved = images.reshape(-1)[literal_block_shuffle(places, block_size, 3)]
     assert torch.equal(shuffled.view(torch.uint8), moved.view(torch.uint8))
+
+
+def test_a_block_size_may_be_a_whole_number_of_numpy() -> None:
+    images = torch.arange(2 * 3 * 8 * 8).reshape(2, 3, 8, 8).float()
+    assert torch.equal(block_shuffle(images, np.int64(4), seed=3), block_shuffle(images, 4, seed=3))  # type: ignore[arg-type]

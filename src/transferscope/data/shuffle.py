@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -132,7 +133,7 @@ def _image_shape(images: Tensor) -> tuple[int, int, int]:
 
 def _check_block_size(block_size: int, height: int, width: int) -> None:
     valid = block_sizes(height, width)
-    if not isinstance(block_size, int) or block_size not in valid:
+    if not isinstance(block_size, Integral) or block_size not in valid:  # NumPy's whole numbers too
         raise BadInput(
             f"blocks of {block_size} px do not fill images of {height} x {width} px: the block size must "
             f"divide both sides. Valid: {', '.join(map(str, valid))}. Choose one of these."
