@@ -20,9 +20,8 @@ from transferscope.report.content import Answer
 if TYPE_CHECKING:
     import polars as pl
 
-    from transferscope.results import (
-        AnalysisResult,
-    )  # imports torch, which a rerun of a finished study does without
+    # it imports torch, which a rerun of a finished study does without
+    from transferscope.results import AnalysisResult
 
 _SEED = re.compile(r"\b(s|S)eed(s?)\b")
 _MEANING = "Name of the network, as it was given"
