@@ -17,14 +17,17 @@ from transferscope.metrics.spectrum import conv_singular_values
 TOLERANCE = 1e-12
 
 
-def dense(weight, height, width):
+def dense(weight, height, width, stride=(1, 1), dilation=(1, 1), groups=1):
     """The matrix of the circular convolution, entry by entry."""
     c_out, c_in, kh, kw = weight.shape
-    matrix = np.zeros((c_out, height, width, c_in, height, width))
-    places = (range(c_out), range(c_in), range(height), range(width), range(kh), range(kw))
+    rows, columns = height // stride[0], width // stride[1]
+    matrix = np.zeros((c_out, rows, columns, groups * c_in, height, width), dtype=weight.dtype)
+    places = (range(c_out), range(c_in), range(rows), range(columns), range(kh), range(kw))
     for o, c, i, j, a, b in itertools.product(*places):
-        matrix[o, i, j, c, (i + a) % height, (j + b) % width] += weight[o, c, a, b]
-    return matrix.reshape(c_out * height * width, -1)
+        channel = o // (c_out // groups) * c_in + c
+        y, x = (i * stride[0] + a * dilation[0]) % height, (j * stride[1] + b * dilation[1]) % width
+        matrix[o, i, j, channel, y, x] += weight[o, c, a, b]
+    return matrix.reshape(c_out * rows * columns, -1)
 
 
 @settings(deadline=None, max_examples=25)
@@ -49,6 +52,51 @@ def test_groups_are_a_block_diagonal_operator():
     blocks = [dense(part.numpy(), 4, 4) for part in weight.chunk(2)]
     expected = np.sort(np.concatenate([np.linalg.svd(block, compute_uv=False) for block in blocks]))[::-1]
     np.testing.assert_allclose(conv_singular_values(weight, 4, groups=2), expected, rtol=0, atol=1e-12)
+
+
+@settings(deadline=None, max_examples=20)
+@given(
+    seed=st.integers(0, 2**31),
+    channels=st.tuples(st.integers(1, 2), st.integers(1, 3)),
+    kernel=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    outputs=st.tuples(st.integers(1, 3), st.integers(1, 2)),
+    stride=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    dilation=st.tuples(st.integers(1, 2), st.integers(1, 3)),
+    groups=st.integers(1, 2),
+    kind=st.sampled_from([torch.float64, torch.complex128]),
+)
+def test_stride_dilation_groups_and_complex_kernels(
+    seed, channels, kernel, outputs, stride, dilation, groups, kind
+):
+    generator = torch.Generator().manual_seed(seed)
+    weight = torch.randn(groups * channels[0], channels[1], *kernel, generator=generator, dtype=kind)
+    size = (outputs[0] * stride[0], outputs[1] * stride[1])
+    matrix = dense(weight.numpy(), *size, stride, dilation, groups)
+    expected = np.linalg.svd(matrix, compute_uv=False)
+    found = conv_singular_values(weight, size, stride=stride, dilation=dilation, groups=groups).numpy()
+    assert len(found) == len(expected) == min(matrix.shape)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE * max(1, expected[0]))
+
+
+@pytest.mark.parametrize("size", [8, 16, 32])
+def test_the_mean_filter_with_stride_2_has_closed_form(size):
+    """Of the frequencies 0 and pi, which alias, the filter of three ones passes 3 and -1: sqrt((9 + 1) / 2) an axis."""
+    values = conv_singular_values(torch.ones(1, 1, 3, 3), size, stride=2)
+    assert len(values) == (size // 2) ** 2
+    assert values[0].item() == pytest.approx(5, rel=1e-12)
+
+
+def test_a_transposed_convolution_has_the_values_of_its_adjoint():
+    weight = torch.randn(3, 2, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    inputs = torch.eye(3 * 9, dtype=torch.float64).reshape(-1, 3, 3, 3)
+    full = functional.conv_transpose2d(inputs, weight, stride=2)  # 7 x 7: one row and one column go around
+    wrapped = full[:, :, :6, :6].clone()
+    wrapped[:, :, :1] += full[:, :, 6:, :6]
+    wrapped[:, :, :, :1] += full[:, :, :6, 6:]
+    wrapped[:, :, :1, :1] += full[:, :, 6:, 6:]
+    expected = torch.linalg.svdvals(wrapped.flatten(1))
+    found = conv_singular_values(weight, 6, stride=2)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
 
 
 def test_norm_of_the_operator_bounds_pytorchs_convolution():
@@ -80,8 +128,19 @@ def test_weights_that_are_not_finite():
 
 
 @pytest.mark.parametrize(
-    ("shape", "size", "groups"), [((2, 2, 3), 4, 1), ((2, 2, 3, 3), 0, 1), ((3, 2, 3, 3), 4, 2)]
+    ("shape", "size", "options", "named"),
+    [
+        ((2, 2, 3), 4, {}, "2-d convolution, got \\(2, 2, 3\\)"),
+        ((2, 2, 3, 3, 3), 4, {}, "3-d convolutions are not supported"),
+        ((2, 2, 3, 3), 0, {}, "input_size of at least 1"),
+        ((2, 2, 3, 3), 4.5, {}, "input_size"),
+        ((2, 2, 3, 3), (4, 4, 4), {}, "input_size"),
+        ((2, 2, 3, 3), 4, {"stride": 0}, "stride of at least 1"),
+        ((2, 2, 3, 3), 4, {"dilation": (1, 0)}, "dilation of at least 1"),
+        ((2, 2, 3, 3), 7, {"stride": 2}, "multiple of the stride, \\(8, 8\\)"),
+        ((3, 2, 3, 3), 4, {"groups": 2}, "groups that divide the 3 output channels"),
+    ],
 )
-def test_bad_input(shape, size, groups):
-    with pytest.raises(BadInput):
-        conv_singular_values(torch.zeros(shape), size, groups=groups)
+def test_bad_input(shape, size, options, named):
+    with pytest.raises(BadInput, match=named):
+        conv_singular_values(torch.zeros(shape), size, **options)

@@ -13,6 +13,7 @@ from torch import nn
 
 from transferscope.analyses import spectra
 from transferscope.analysis import Split
+from transferscope.metrics.spectrum import conv_singular_values
 
 
 def network(seed: int, *, zero: bool) -> nn.Module:
@@ -54,6 +55,52 @@ def test_quantiles_are_the_spectrum() -> None:
         assert part["value"][0] == row["largest"]
         assert part["value"].is_sorted(descending=True)
         assert part["relative"].to_list() == pytest.approx((part["value"] / row["largest"]).to_list())
+
+
+class Backwards(nn.Module):
+    """Two convolutions that are called in the other order than they are defined, and one that is not called."""
+
+    def __init__(self, wrap: Any) -> None:
+        super().__init__()
+        self.second = wrap(nn.Conv2d(4, 6, 3, stride=2, padding=2, dilation=2, groups=2))
+        self.first = wrap(nn.Conv2d(3, 4, 3, padding=1))
+        self.unused = nn.Conv2d(3, 4, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.second(self.first(x))
+
+
+def drawn(wrap: Any, seed: int) -> Any:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Backwards(wrap).eval()
+
+
+def test_the_order_is_that_of_the_pass_and_the_operator_is_the_networks_own() -> None:
+    net = drawn(lambda conv: conv, 0)
+    table = measure(RI=net)["spectra"]
+    assert table.select("convolution", "depth").rows() == [("first", 0), ("second", 1)]
+    # 5 px and stride 2: the operator on 6 px, with 3 x 3 outputs of 6 channels
+    expected = conv_singular_values(net.second.weight, 6, stride=2, dilation=2, groups=2)
+    row = table.row(1, named=True)
+    assert (row["input_height"], row["num_values"]) == (5, 54)
+    assert row["largest"] == float(expected[0])
+    assert row["mean"] == float(expected.mean())
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated:FutureWarning")
+@pytest.mark.parametrize("normalize", [nn.utils.weight_norm, nn.utils.spectral_norm])
+def test_weights_that_hooks_compute_are_those_of_the_loaded_state(normalize: Any) -> None:
+    """The hooks keep the weight of the last pass: the state is loaded into a network that has another one."""
+    trained, other = drawn(normalize, 1), drawn(normalize, 2)
+    image = torch.zeros(1, 3, 5, 5)
+    trained(image)
+    other(image)
+    other.load_state_dict(trained.state_dict())
+    table = measure(RI=other)["spectra"]
+    assert table["largest"][0] == pytest.approx(
+        float(conv_singular_values(trained.first.weight, 5)[0]), rel=1e-6
+    )
 
 
 def rows(p_t: list[float], ri_t: list[float]) -> pl.DataFrame:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from transferscope.analysis import Cell, CellData, Column, ConfigProblem, Panel, Row, Subject
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 ORDER = 8
-VERSION = 3
+VERSION = 4
 TITLE = "Spectra"
 SHOWS = (
     "The singular values of every convolution as a linear operator on its own input, for P-T, RI-T and what they "
@@ -32,12 +34,14 @@ HOW_TO_READ = (
     "themselves are drawn for the first, the middle and the last convolution."
 )
 CAVEATS = (
-    "Computed with circular padding and stride 1, which is near the network's own operator where the input is much "
-    "larger than the kernel. Grouped and depthwise convolutions are handled by group. A convolution that starts at "
+    "Computed with circular padding, which is near the network's own operator where the input is much larger than the "
+    "kernel, and with the convolution's own stride, dilation and groups. Where the stride does not divide the input, "
+    "the input counts as rounded up to the next multiple. The weights are those that the network uses in a pass, after "
+    "weight or spectral normalization. A convolution that starts at "
     "0 (the last one of each branch of a Fixup network) has no spectrum before training, and one of few directions "
     "after a little of it: the claim is also judged without these. Convolutions that standardise their weights on the "
-    "way (as in NFNets) are left out: the stored weights are not their operator. "
-    "Convolutions that share their weights are listed once, as the first of them."
+    "way (as in NFNets) are left out: the stored weights are not their operator. Convolutions that share their weights "
+    "are listed once, as the first of them in the pass; transposed, 1-d and 3-d convolutions are left out."
 )
 SOURCE = "Neyshabur, Sedghi, Zhang (2020), appendix; singular values after Sedghi, Gupta, Long (2019)"
 
@@ -49,7 +53,7 @@ _CONVOLUTION = (
     Column("kind", "str", "P-T, RI-T, P or RI"),
     Column("seed", "int", "Its seed; null for P"),
     Column("convolution", "str", "Name of the convolution in the network"),
-    Column("depth", "int", "Its place from the first, 0"),
+    Column("depth", "int", "Its place in the order of the pass, from 0"),
     Column("starts_at_zero", "bool", "Whether its weights are all 0 in RI"),
 )
 TABLES = {
@@ -101,25 +105,27 @@ def measure(
 
     rows: list[Row] = []
     quantiles: list[Row] = []
-    at_zero = _at_zero(subjects)
-    sizes: dict[str, tuple[int, int]] = {}
+    image = data.test.inputs[:1]
+    at_zero = _at_zero(subjects, image)
     for name, subject in subjects.items():
-        model = subject.model()
-        convolutions = _convolutions(model)
-        if not sizes:
-            sizes = _input_sizes(model, convolutions, data.test.inputs[:1])
         instance = parse(name)
-        called = {where: conv for where, conv in convolutions.items() if where in sizes}
-        for depth, (where, conv) in enumerate(called.items()):
-            values = conv_singular_values(conv.weight, sizes[where], groups=conv.groups).cpu()
+        for depth, (where, used) in enumerate(_used(subject.model(), image).items()):
+            conv = used.convolution
+            values = conv_singular_values(
+                used.weight,
+                used.rounded_size,
+                stride=_two(conv.stride),
+                dilation=_two(conv.dilation),
+                groups=conv.groups,
+            ).cpu()
             largest = float(values[0])
             key = {"instance": name, "kind": instance.kind, "seed": instance.seed, "convolution": where}
             key |= {"depth": depth, "starts_at_zero": where in at_zero}
             rows.append(
                 {
                     **key,
-                    "input_height": sizes[where][0],
-                    "input_width": sizes[where][1],
+                    "input_height": used.input_size[0],
+                    "input_width": used.input_size[1],
                     "num_values": len(values),
                     "largest": largest,
                     "mean": float(values.mean()),
@@ -139,50 +145,74 @@ def measure(
     return {"spectra": rows, "spectra_quantiles": quantiles}
 
 
-def _at_zero(subjects: Mapping[str, Subject]) -> set[str]:
+@dataclass(frozen=True)
+class _Used:
+    """A convolution as a pass uses it."""
+
+    convolution: nn.Conv2d
+    weight: torch.Tensor
+    """After normalization hooks and parametrizations."""
+    input_size: tuple[int, int]
+    """Height and width."""
+
+    @property
+    def rounded_size(self) -> tuple[int, int]:
+        """The input's size, rounded up to a multiple of the stride."""
+        (height, width), (vertical, horizontal) = self.input_size, _two(self.convolution.stride)
+        return -(-height // vertical) * vertical, -(-width // horizontal) * horizontal
+
+
+def _two(pair: Sequence[int]) -> tuple[int, int]:
+    return pair[0], pair[1]
+
+
+def _at_zero(subjects: Mapping[str, Subject], image: torch.Tensor) -> set[str]:
     """The convolutions whose weights are all 0 in every RI that there is."""
     found: list[set[str]] = []
     for name, subject in subjects.items():
         if parse(name).kind == "RI":
-            convolutions = _convolutions(subject.model())
-            found.append({where for where, conv in convolutions.items() if not conv.weight.any()})
+            used = _used(subject.model(), image)
+            found.append({where for where, each in used.items() if not each.weight.any()})
     return set.intersection(*found) if found else set()
 
 
-def _convolutions(model: nn.Module) -> dict[str, nn.Conv2d]:
+def _used(model: nn.Module, image: torch.Tensor) -> dict[str, _Used]:
+    """The convolutions by name, in the order in which a pass calls them; shared weights once, as the first of them.
+
+    The weights are read during the pass: hooks of `torch.nn.utils.weight_norm` and `spectral_norm` compute them when
+    the convolution is called, and hold those of an earlier state until then.
+    """
+    import torch
     from torch import nn
 
-    found: dict[str, nn.Conv2d] = {}
-    for name, module in model.named_modules():
-        if not isinstance(module, nn.Conv2d) or "StdConv" in type(module).__name__:
-            continue
-        if all(module.weight is not other.weight for other in found.values()):
-            found[name] = module
-    return found
+    used: dict[str, _Used] = {}
+    seen: set[tuple[int, ...]] = set()
 
+    def note(
+        name: str,
+        conv: nn.Conv2d,
+        args: tuple[torch.Tensor, ...],
+        kwargs: dict[str, torch.Tensor],
+        _output: object,
+    ) -> None:
+        stored = tuple(id(each) for key, each in conv.named_parameters() if key != "bias") or (id(conv),)
+        if stored not in seen:
+            seen.add(stored)
+            height, width = (args[0] if args else kwargs["input"]).shape[-2:]
+            used[name] = _Used(conv, conv.weight.detach(), (height, width))
 
-def _input_sizes(
-    model: nn.Module, convolutions: Mapping[str, nn.Conv2d], image: torch.Tensor
-) -> dict[str, tuple[int, int]]:
-    """Height and width of what each convolution is given, from one forward pass."""
-    import torch
-
-    sizes: dict[str, tuple[int, int]] = {}
-
-    def note(name: str):
-        def hook(_module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-            sizes[name] = (inputs[0].shape[-2], inputs[0].shape[-1])
-
-        return hook
-
-    hooks = [conv.register_forward_pre_hook(note(name)) for name, conv in convolutions.items()]
+    hooks = [
+        module.register_forward_hook(partial(note, name), with_kwargs=True)
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Conv2d) and "StdConv" not in type(module).__name__
+    ]
     try:
-        with torch.inference_mode():
+        with torch.no_grad():
             model(image)
     finally:
         for hook in hooks:
             hook.remove()
-    return sizes
+    return used
 
 
 def panels(tables: Mapping[str, pl.DataFrame]) -> Sequence[Panel]:
