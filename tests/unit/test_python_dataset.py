@@ -241,3 +241,102 @@ def test_the_fingerprint_is_of_the_code(write: Any) -> None:
         Options.model_validate({**write(code + "#\n"), "class_names": ("a", "b")})
     ).fingerprint
     assert before != after
+
+
+ROWS = """
+import csv
+from pathlib import Path
+HERE = Path(__file__).parent
+class Rows:
+    classes = ["cat", "dog"]
+    def __init__(self, split):
+        with open(HERE / "labels.csv") as file:
+            self.rows = [row for row in csv.DictReader(file) if row["split"] == split]
+    def __len__(self):
+        return len(self.rows)
+    def __getitem__(self, i):
+        return pixels(1, i)[0], int(self.rows[i]["label"])
+"""
+CSV = "split,label\ntrain,0\ntrain,1\ntest,0\ntest,{}\n"
+
+
+def fingerprint_of(fields: dict[str, Any]) -> str:
+    return python.describe(Options.model_validate(fields)).fingerprint
+
+
+def test_the_fingerprint_covers_the_files_that_the_code_reads(write: Any, tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text(CSV.format(1))
+    fields = write(ROWS + "make = Rows\n")
+    before = fingerprint_of(fields)
+    assert fingerprint_of(fields) == before
+    (tmp_path / "labels.csv").write_text(CSV.format(0))
+    assert fingerprint_of(fields) != before
+
+
+def test_the_fingerprint_covers_files_that_are_read_once_when_the_module_is_imported(
+    write: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "labels.csv").write_text(CSV.format(1))
+    fields = write(
+        ROWS
+        + "made = {split: Rows(split) for split in ('train', 'test')}\nmake = lambda split: made[split]\n"
+    )
+    before = fingerprint_of(fields)
+    assert fingerprint_of(fields) == before  # by now the module is imported
+    (tmp_path / "labels.csv").write_text(CSV.format(0))
+    assert fingerprint_of(fields) != before
+
+
+def test_a_data_set_that_writes_a_file_first_has_the_same_fingerprint_afterwards(
+    write: Any, tmp_path: Path
+) -> None:
+    fields = write(
+        ROWS + "def make(split):\n"
+        "    if not (HERE / 'labels.csv').exists():\n"
+        f"        (HERE / 'labels.csv').write_text({CSV.format(1)!r})\n"
+        "    return Rows(split)\n"
+    )
+    assert fingerprint_of(fields) == fingerprint_of(fields)
+
+
+def test_the_fingerprint_covers_modules_of_the_users_own(write: Any, tmp_path: Path) -> None:
+    own = f"{tmp_path.name.replace('-', '_')}_labels"
+    (tmp_path / f"{own}.py").write_text("LABELS = [0, 1]\n")
+    fields = write(
+        f"def make(split):\n    from {own} import LABELS\n    return Noise(0, lambda x: x, LABELS)\n"
+    )
+    before = fingerprint_of(fields)
+    (tmp_path / f"{own}.py").write_text("LABELS = [1, 0]\n")
+    assert fingerprint_of(fields) != before
+
+
+def test_without_files_of_its_own_the_fingerprint_is_that_of_the_module(write: Any, tmp_path: Path) -> None:
+    import hashlib
+
+    fields = write("def make(split):\n    return Noise(0, lambda x: x, [0, 1])\n")
+    (source,) = tmp_path.glob("images_*.py")
+    assert fingerprint_of(fields) == hashlib.sha256(source.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_labels_that_changed_out_of_sight_are_found(write: Any, is_listed: bool) -> None:
+    name = "labels" if is_listed else "hidden"
+    code = (
+        "class Numbers:\n    classes = ['a', 'b']\n    def __init__(self, labels):\n"
+        f"        self.{name} = labels\n    def __len__(self):\n        return 3\n"
+        f"    def __getitem__(self, i):\n        return pixels(1, i)[0], self.{name}[i]\n"
+        "TRAIN = [0, 1, 1]\ndef make(split):\n    return Numbers(TRAIN if split == 'train' else [1, 0, 1])\n"
+    )
+    fields = {**write(code), "keep_duplicates": True}
+    options = Options.model_validate(fields)
+    data = python.load(options)
+    stored = {
+        split: dict(zip(getattr(data, split).ids, getattr(data, split).labels.tolist(), strict=True))
+        for split in ("train", "test")
+    }
+    assert python.changed_labels(options, stored) == ""
+    sys.modules[fields["factory"].partition(":")[0]].TRAIN[2] = 0  # type: ignore[attr-defined]
+    changed = python.changed_labels(options, stored)
+    assert "1 label differs" in changed
+    assert "train/2 was 1 and is 0" in changed
+    assert python.changed_labels(options.model_copy(update={"data_version": "2"}), stored) == ""

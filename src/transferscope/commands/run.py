@@ -9,6 +9,7 @@ from transferscope.commands.conclude import conclude, tell
 from transferscope.commands.label_notes import label_notes
 from transferscope.commands.machine import resolved_device
 from transferscope.commands.place import discard_damaged, missing_tasks
+from transferscope.commands.stored_data import refuse_changed_data
 from transferscope.commands.telling import Telling, reporter_for
 from transferscope.config import Study
 from transferscope.cores import usable_cores
@@ -74,6 +75,7 @@ def run_study(
     store = workspace.store
     with store.in_use():
         store.share(task.key for task in the_plan.graph)
+        refuse_changed_data(the_plan, store)
         return _run_in(workspace, the_plan, store, workers, device, engine, address, telling, console)
 
 

@@ -10,6 +10,8 @@ A data set is one module in `transferscope.datasets` with
 - `assumed(options) -> Description`: where the data are official and TEXT_KEY is their folder, what is known of
   them without the files, under the fingerprint ASSUMED; raises BadInput where the options don't fit it. For
   `plan --without-data` alone,
+- `changed_labels(options, stored) -> str`: only where what is read may change without a change of the fingerprint:
+  how the labels differ from those of a stored result,
 - `notes(options) -> list[str]`: what one should know of it, for `data check`; only where there is something.
 """
 

@@ -7,14 +7,17 @@ import importlib
 import inspect
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from transferscope.data.base import Description, ImageData, ImageSplit
+from transferscope.data.opened_files import built, contents_fingerprint
 from transferscope.data.problems import Problems
 from transferscope.errors import BadInput
+from transferscope.fingerprint import sources_fingerprint
 from transferscope.options import FileOptions
 
 if TYPE_CHECKING:
@@ -61,7 +64,8 @@ class Options(FileOptions):
     seed: int = Field(default=0, ge=0)
     """Which images are drawn, and in which order they come."""
     data_version: str = ""
-    """Change it when the data change but not the module's file: results of other data are then not reused."""
+    """Change it when the data change and no file does that the code reads while the data set is built, such as with a
+    database or an address on the web. Where it is set, `run` doesn't compare the labels with the stored ones."""
 
 
 def describe(options: Options) -> Description:
@@ -70,7 +74,15 @@ def describe(options: Options) -> Description:
     Raises:
         BadInput: the code can't be imported or fails, or gives no data sets.
     """
-    splits, source = _splits(options)
+    about, read = built(options.factory, lambda: _described(options))
+    sources = sources_fingerprint(options.factory.partition(":")[0])
+    of_files = contents_fingerprint(read)
+    both = hashlib.sha256(f"{sources} {of_files}".encode()).hexdigest() if of_files else sources
+    return replace(about, fingerprint=both)
+
+
+def _described(options: Options) -> Description:
+    splits = _splits(options)
     sizes = {"train": options.max_train_size, "test": options.max_test_size}
     counts = {name: min(len(splits[name]), sizes[name] or sys.maxsize) for name in SPLITS}
     return Description(
@@ -79,7 +91,6 @@ def describe(options: Options) -> Description:
         multi_label=_is_vector(_first_label(options, splits["train"])),
         num_train=counts["train"],
         num_test=counts["test"],
-        fingerprint=hashlib.sha256(source.read_bytes()).hexdigest() if source else "",
     )
 
 
@@ -94,7 +105,7 @@ def load(options: Options) -> ImageData:
 
     from transferscope.data.load_list import clean_up
 
-    splits, _ = _splits(options)
+    splits = _splits(options)
     about = describe(options)
     problems = Problems()
     made = {}
@@ -126,15 +137,53 @@ def load(options: Options) -> ImageData:
     return clean_up(ImageData(**made), options, Path(options.factory), problems, about.class_names)
 
 
-def _splits(options: Options) -> tuple[dict[str, Any], Path | None]:
-    """The data sets by split, and the file of the code."""
+def changed_labels(options: Options, stored: Mapping[str, Mapping[str, Any]]) -> str:
+    """Compare the labels that the data sets give now with those of a stored result.
+
+    What the fingerprint doesn't cover, such as a database, may have changed. Where `data_version` is set, that says
+    which data these are, and nothing is read.
+
+    Args:
+        options: the data set.
+        stored: split -> id -> label, as plain numbers.
+
+    Returns:
+        What changed, in words; empty if nothing did.
+    """
+    if options.data_version:
+        return ""
+    about = _described(options)
+    changed, count = "", 0
+    for name, split in _splits(options).items():
+        listed = _plain_list(getattr(split, "targets", None)) or _plain_list(getattr(split, "labels", None))
+        for id_, label in stored[name].items():
+            row = int(id_.partition("/")[2])
+            if (
+                listed is not None
+                and len(listed) == len(split)
+                and row < len(listed)
+                and listed[row] == label
+            ):
+                continue
+            try:
+                now = _plain_label(_item(split, row)[1], about.num_classes, multi_label=about.multi_label)
+            except Exception as error:  # the user's code may raise anything
+                now = f"{type(error).__name__}: {error}"
+            if now != label:
+                changed = changed or f"{id_} was {label} and is {now}"
+                count += 1
+    labels = "label differs" if count == 1 else "labels differ"
+    return f"{count:,} {labels} from those of the stored results ({changed})" if count else ""
+
+
+def _splits(options: Options) -> dict[str, Any]:
+    """The data sets by split."""
     module_name, _, attribute = options.factory.partition(":")
     try:
         if options.folder is not None and (place := str(options.folder.resolve())) not in sys.path:
             sys.path.insert(0, place)  # for good: the code may import more when it is called
             importlib.invalidate_caches()
         found: Any = importlib.import_module(module_name)
-        source = getattr(found, "__file__", None)
         made = _called(getattr(found, attribute))
         sizes = [len(one) for one in made]
     except (Exception, SystemExit) as error:  # the user's code may raise anything
@@ -148,7 +197,7 @@ def _splits(options: Options) -> tuple[dict[str, Any], Path | None]:
             f"factory {options.factory} gives {len(made)} data sets of {sizes[:4]} images; expected two, "
             "train and test, each with images."
         )
-    return dict(zip(SPLITS, made, strict=True)), Path(source) if source else None
+    return dict(zip(SPLITS, made, strict=True))
 
 
 def _called(factory: Callable[..., Any]) -> tuple[Any, ...]:
@@ -210,12 +259,19 @@ def _class_names(options: Options, train: Any) -> tuple[str, ...]:
     )
 
 
-def _largest(labels: Any) -> int | None:
-    """Of a data set's list of labels, or None where they are no numbers of classes."""
+def _plain_list(labels: Any) -> list[Any] | None:
+    """A data set's list of labels as plain values; None if it has none."""
     plain = labels.tolist() if hasattr(labels, "tolist") else labels
     if not isinstance(plain, list | tuple) or not plain:
         return None
-    numbers = [one.item() if getattr(one, "shape", None) == () else one for one in plain]
+    return [one.item() if getattr(one, "shape", None) == () else one for one in plain]
+
+
+def _largest(labels: Any) -> int | None:
+    """The largest of a data set's labels; None if they are no numbers of classes."""
+    numbers = _plain_list(labels)
+    if numbers is None:
+        return None
     whole = all(isinstance(one, int) and not isinstance(one, bool) for one in numbers)
     return max(numbers) if whole and max(numbers) >= 0 else None
 

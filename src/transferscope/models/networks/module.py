@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import importlib.util
 import inspect
 import sys
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from transferscope.errors import BadInput, did_you_mean
+from transferscope.fingerprint import sha256_of, sources_fingerprint
 from transferscope.options import Arguments, ForeignNetwork, FrozenMap
 
 if TYPE_CHECKING:
@@ -33,14 +33,13 @@ class Module(ForeignNetwork):
     """Further arguments of the function."""
 
     def fingerprint(self) -> str:
-        """SHA-256 of the file with the function: a changed network is another one."""
+        """SHA-256 of the function's module, of the user's own modules that it imports, and of files named in
+        `arguments`. Other files that the function reads are not covered."""
         with_current_directory()
-        try:
-            found = importlib.util.find_spec(self.factory.partition(":")[0])
-        except (ImportError, ValueError):
-            return ""
-        origin = Path(found.origin) if found is not None and found.has_location and found.origin else None
-        return hashlib.sha256(origin.read_bytes()).hexdigest() if origin and origin.is_file() else ""
+        sources = sources_fingerprint(self.factory.partition(":")[0])
+        paths = [Path(value) for value in self.arguments.values() if isinstance(value, str) and value]
+        files = [sha256_of(path) for path in paths if _is_file(path)]
+        return hashlib.sha256(repr([sources, *files]).encode()).hexdigest() if files else sources
 
 
 OPTIONS = {"module": Module}
@@ -70,6 +69,13 @@ def build(options: Module, num_classes: int, channels: int, image_size_px: int |
     if not isinstance(made, nn.Module):
         raise BadInput(f"{options.factory} must give a torch.nn.Module, it gave {type(made).__name__}.")
     return made
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # no name of a file
+        return False
 
 
 def with_current_directory() -> None:
