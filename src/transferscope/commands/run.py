@@ -152,12 +152,16 @@ def _try_network(the_plan: Plan, store: Store) -> None:
     if isinstance(network, ForeignNetwork):
         for target in the_plan.study.targets.values():
             about = describe(target.data)
-            try_network(network, about.num_classes, about.channels, about.image_size_px)
+            shape = (about.num_classes, about.channels, about.image_size_px)
+            try_network(network, *shape, trains=the_plan.study.training is not None)
     problems: dict[str, None] = {}  # instances of one init have its problems in common
     for task in given:
         try:
             if isinstance(task.payload, GivenRun):
-                given_states(task.payload, describe(task.payload.data))
+                about = describe(task.payload.data)
+                state, _ = given_states(task.payload, about)
+                shape = (about.num_classes, about.channels, about.image_size_px)
+                try_network(task.payload.network, *shape, state=state)
             else:
                 run_task(task, store, torch.device("cpu"))
         except BadInput as error:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from transferscope.errors import BadInput
 from transferscope.metrics.evaluation import Data, check_data, evaluate
+from transferscope.metrics.forward_checks import check_forward
 from transferscope.metrics.span import SpanBatchNorm, differences_gram, policy_problems, span_of
 from transferscope.metrics.states import State, borrowed
 
@@ -160,6 +161,8 @@ def basin(
             span.place(weights, noise_scale, source)
             return evaluate(model, data, batch_size).loss
 
+        span.place(torch.eye(len(states), dtype=torch.float64)[0])
+        check_forward(model, data[0])
         inside = torch.tensor(
             [loss_at(at) for at in _uniform(points, len(states), source)], dtype=torch.float64
         )

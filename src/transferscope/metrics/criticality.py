@@ -14,6 +14,7 @@ from torch import nn
 from transferscope.errors import BadInput
 from transferscope.metrics.evaluation import Data, Evaluation
 from transferscope.metrics.folding import TRIED_EXAMPLES, Folding
+from transferscope.metrics.forward_checks import check_forward
 from transferscope.metrics.module_path import ModulePath, module_paths
 from transferscope.metrics.repeated_passes import RepeatedPasses, first_level
 from transferscope.metrics.states import Modules, State, borrowed, device_of
@@ -153,6 +154,7 @@ def module_criticality(
     rows: list[dict[str, object]] = []
     with borrowed(model) as live, ExitStack() as stack:
         parts = module_paths(model, live, init, final, modules)
+        check_forward(model, data[0])
         if fold:
             # from here on, so that what is held was computed in the same way as what follows
             some = data[0][:TRIED_EXAMPLES].to(device_of(model))

@@ -11,6 +11,7 @@ import torch
 
 from transferscope.errors import BadInput
 from transferscope.metrics.evaluation import Evaluation
+from transferscope.metrics.forward_checks import check_forward
 from transferscope.metrics.module_path import ModulePath, module_paths
 from transferscope.metrics.repeated_passes import RepeatedPasses
 from transferscope.metrics.rewinding import drop_intervals
@@ -92,6 +93,7 @@ def freezable(
         raise BadInput("Expected one network on two sets of examples, got two networks.")
     with borrowed(train.model) as live:
         parts = {part.name: part for part in module_paths(train.model, live, init, final, modules)}
+        check_forward(train.model, train.data[0])
         names = list(parts) if candidates is None else [name for name in parts if name in candidates]
         unknown = set(candidates or ()) - parts.keys()
         if unknown:

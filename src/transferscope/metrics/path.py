@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from transferscope.errors import BadInput, did_you_mean
 from transferscope.metrics.evaluation import Data, Evaluation, check_data, evaluate
 from transferscope.metrics.folding import TRIED_EXAMPLES, Folding
+from transferscope.metrics.forward_checks import check_forward
 from transferscope.metrics.states import (
     State,
     aligned,
@@ -172,6 +173,9 @@ def paths(
             batch_size=batch_size,
             folding=Folding(model, data[0][:TRIED_EXAMPLES].to(device_of(model))) if fold else None,
         )
+        some = line.ends[wanted[0][0]]
+        _load(live, some, some, 0, set())
+        check_forward(model, data[0])
         for pair in wanted:
             points = [line.at(*pair, alpha) for alpha in places]
             stored = {

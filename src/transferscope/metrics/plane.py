@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from transferscope.errors import BadInput
 from transferscope.metrics.evaluation import Data, Evaluation, check_data, evaluate
+from transferscope.metrics.forward_checks import check_forward
 from transferscope.metrics.span import SpanBatchNorm, differences_gram, policy_problems, span_of
 from transferscope.metrics.states import State, aligned, borrowed
 
@@ -108,6 +109,7 @@ def plane(
             return evaluate(model, data, batch_size)
 
         own = tuple(evaluation_at(corner) for corner in torch.eye(ANCHORS, dtype=torch.float64))
+        check_forward(model, data[0])
         grid = []
         for x, y in _square(axes.places, size, margin):
             there = evaluation_at(axes.factors(x, y))

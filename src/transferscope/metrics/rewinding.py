@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from transferscope.metrics.evaluation import Data, Evaluation
+from transferscope.metrics.forward_checks import check_forward
 from transferscope.metrics.intervals import Interval, percentile_ends, resampling_weights
 from transferscope.metrics.module_path import module_paths
 from transferscope.metrics.repeated_passes import RepeatedPasses
@@ -107,6 +108,7 @@ def rewind_to(
     found: dict[tuple[str, str], Evaluation] = {}
     with borrowed(passes.model) as live:
         ways = {to: module_paths(passes.model, live, state, final, modules) for to, state in states.items()}
+        check_forward(passes.model, passes.data[0])
         reference = passes.evaluate()
         if cumulative:
             for to, parts in ways.items():

@@ -10,7 +10,8 @@ A tensor outside the head is as new where
 A module is untrained where all its tensors are as new and some of them are constants, or where all statistics of
 its BatchNorms are as new, whatever the rest: not one batch has gone through it in training. Weights of which no
 module has constants (PyTorch's own linear layers draw their biases, too) are untrained where all tensors are as
-new. Numbers that a new network has, but doesn't train, say nothing.
+new. Numbers that a new network has, but doesn't train, say nothing, and neither do modules whose weights are the same
+in all new networks: their code loads them, and a network trained with a frozen body still has them.
 
 What a new network is drawn with is looked at, not known: a few are drawn. A trained network with constants passes
 for an untrained one only if all constants of a module came back to where they were: one step of training is seen.
@@ -28,6 +29,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from transferscope.models.draws import fixed_tensors
 from transferscope.models.modules import HEAD, Module, is_under
 
 RUNNING_STATISTICS = ("running_mean", "running_var")
@@ -55,6 +57,7 @@ def untrained_modules(
     drawn = [model.state_dict() for model in fresh]
     trained = {name for name, parameter in fresh[0].named_parameters() if parameter.requires_grad}
     looked_at = [name for name in drawn[0] if name in trained or _is_statistic(name)]
+    fixed = fixed_tensors(fresh)
     constant = {
         name for name in looked_at if all(torch.equal(drawn[0][name], other[name]) for other in drawn[1:])
     }
@@ -70,8 +73,8 @@ def untrained_modules(
     found, without_constants = [], []
     for module, about in modules.items():
         names = [name for name in looked_at if is_under(name, about.prefixes)]
-        if module == HEAD or not names:
-            continue
+        if module == HEAD or not names or _is_mostly(fixed, names, state):
+            continue  # weights that the network's own code loads are no sign of a new network
         statistics = [name for name in names if _is_statistic(name)]
         if not constant.intersection(names):
             without_constants.append(module)
@@ -82,6 +85,12 @@ def untrained_modules(
         enough = sum(state[name].numel() for name in names) >= FEWEST_ENTRIES
         return without_constants if enough and as_new.issuperset(names) else []
     return found
+
+
+def _is_mostly(fixed: set[str], names: Sequence[str], state: Mapping[str, Tensor]) -> bool:
+    """Whether more than half of the entries of these tensors are in `fixed` ones."""
+    entries = {name: state[name].numel() for name in names}
+    return 2 * sum(entries[name] for name in names if name in fixed) > sum(entries.values())
 
 
 def _is_statistic(name: str) -> bool:

@@ -1,0 +1,153 @@
+"""Checks of what a network's forward pass gives, on a few inputs: logits, the same ones each time, of each input alone.
+
+Losses, accuracies and barriers have no meaning without these: a loss of probabilities is the loss of softmax(softmax),
+and of outputs that are random, or that depend on the batch, every pass gives another number.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+
+import torch
+from torch import Tensor, nn
+
+from transferscope.errors import BadInput
+from transferscope.metrics.states import device_of
+
+logger = logging.getLogger(__name__)
+
+TRIED_INPUTS = 8
+SAME_PASS = 1e-4
+"""Largest difference between two passes of the same inputs, relative to the largest output: what atomic additions of a
+GPU may do to float32 is below 1e-5, and dropout of one part in a hundred changes more."""
+SAME_BATCH = 0.02
+"""Largest difference between an input's outputs in two batches. Layers that normalize by the batch change them by a
+tenth and more; numbers quantized by the range of a batch, by a hundredth."""
+NOTED_BATCH = 1e-3
+"""From here on the difference is noted: rounding of float32 is below 1e-5."""
+SUM_OF_PROBABILITIES = 2e-3
+"""How far the probabilities of an input may be from 1 in sum, in half precision too."""
+FEWEST_INPUTS = 3
+"""Different outputs below which their sums say nothing."""
+PASSES_ON = (
+    "View",
+    "Reshape",
+    "Squeeze",
+    "Unsqueeze",
+    "Clone",
+    "ToCopy",
+    "Expand",
+    "Slice",
+    "Alias",
+    "Cat",
+    "Stack",
+)
+"""Operations that leave the numbers as they are, by the beginning of their names in the graph."""
+
+
+def check_forward(model: nn.Module, inputs: Tensor) -> None:
+    """Raises BadInput where a network's outputs are no logits of each input alone.
+
+    Three passes over at most 8 of the inputs. Nothing of it is random, and no gradient is kept.
+
+    Args:
+        model: in evaluation mode.
+        inputs: (n, ...), as the network takes them.
+
+    Raises:
+        BadInput: probabilities instead of logits (log-probabilities are taken: softmax leaves them as they are); two
+            passes over the same inputs differ; the outputs of an input depend on the others in its batch.
+
+    >>> import torch
+    >>> net = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Softmax(1)).eval()
+    >>> check_forward(net, torch.ones(4, 2))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    transferscope.errors.BadInput: The network gives probabilities: ...
+    """
+    some = inputs[:TRIED_INPUTS].to(device_of(model))
+    with torch.no_grad():
+        first = model(some.clone())
+    if not (isinstance(first, Tensor) and first.ndim == 2 and len(first) == len(some)):
+        return  # refused where logits are needed, by what is to be done with them
+    if not first.is_floating_point() or not first.isfinite().all():
+        return
+    _check_logits(model, some, first)
+    with torch.no_grad():
+        second = model(some.clone())
+        _check_repeated(first, second)
+        _check_alone(model, some, first)
+
+
+def _check_logits(model: nn.Module, inputs: Tensor, outputs: Tensor) -> None:
+    if outputs.amin() < 0 or outputs.amax() > 1:
+        return
+    last = _last_operation(model, inputs)
+    add_up = bool(((outputs.double().sum(1) - 1).abs() <= SUM_OF_PROBABILITIES).all())
+    # a mean of softmaxes doesn't end in one; few inputs may have logits that add up to 1 by chance
+    if last.startswith("Softmax") or (add_up and len(outputs.unique(dim=0)) >= FEWEST_INPUTS):
+        raise BadInput(
+            "The network gives probabilities: its outputs lie in [0, 1] and add up to 1 for each input. Expected "
+            "logits, as cross entropy takes them: losses would be those of softmax(softmax). Leave out the softmax at "
+            "the end, or wrap the network and give log(p) instead: p.clamp_min(1e-12).log()."
+        )
+    if last.startswith(("Sigmoid", "Hardsigmoid")):
+        raise BadInput(
+            "The network gives probabilities: it ends in a sigmoid. Expected logits, as binary cross entropy with "
+            "logits takes them: losses would be those of sigmoid(sigmoid). Leave out the sigmoid at the end, or wrap "
+            "the network and give torch.logit(p, eps=1e-7) instead."
+        )
+
+
+def _last_operation(model: nn.Module, inputs: Tensor) -> str:
+    """The operation that made the outputs, by its name in the graph of gradients; empty where there is no graph."""
+    with suppress(RuntimeError), torch.inference_mode(False), torch.enable_grad():
+        # a copy of a leaf, so that a network may write into it
+        leaf = inputs.detach().clone()
+        shown = leaf.requires_grad_().clone() if leaf.is_floating_point() else leaf
+        node = model(shown).grad_fn
+        while node is not None and node.name().startswith(PASSES_ON):
+            node = node.next_functions[0][0]
+        return "" if node is None else node.name()
+    return ""
+
+
+def _check_repeated(first: Tensor, second: Tensor) -> None:
+    difference = _relative(first, second)
+    if difference > SAME_PASS:
+        raise BadInput(
+            f"The network is random in evaluation mode: two passes over the same inputs differ by {difference:.2g} of "
+            "the largest output. Expected the same outputs each time, as every pass would be another network. Make "
+            "dropout follow the mode (F.dropout(x, p, training=self.training)), or wrap the network and give the mean "
+            "over a fixed set of draws."
+        )
+
+
+def _check_alone(model: nn.Module, inputs: Tensor, outputs: Tensor) -> None:
+    """The first half of the inputs again, in a batch of the same size with other inputs."""
+    half = len(inputs) // 2
+    if not half:
+        return
+    others = inputs[:half].flip(0).repeat(2, *[1] * (inputs.ndim - 1))[: len(inputs) - half]
+    difference = _relative(outputs[:half], model(torch.cat([inputs[:half], others]))[:half])
+    if difference > SAME_BATCH:
+        raise BadInput(
+            "The outputs of an input depend on the other inputs in its batch: with others they differ by "
+            f"{difference:.2g} of the largest output. Expected outputs of each input alone. Let normalization use "
+            "running statistics in evaluation mode (BatchNorm with track_running_stats=True, and nothing that keeps "
+            "it in training mode), and attention the axis of an image's own tokens (batch_first=True)."
+        )
+    if difference > NOTED_BATCH:
+        logger.warning(
+            "the outputs of an input depend a little on the other inputs in its batch: they differ by %.2g of the "
+            "largest output",
+            difference,
+        )
+
+
+def _relative(a: Tensor, b: Tensor) -> float:
+    """Largest difference, relative to the largest output."""
+    a, b = a.double(), b.double()
+    scale = max(float(a.abs().amax()), float(b.abs().amax()))
+    return float((a - b).abs().amax()) / scale if scale else 0.0
