@@ -264,6 +264,7 @@ def test_children_before_the_touched_one_are_not_computed():
     passes = RepeatedPasses(model, examples(), BATCH)
     with borrowed(model) as live:
         passes.stand_before([live["top.weight"], live["top.bias"]])
+        passes.evaluate()  # the first is compared with a whole pass
         calls.clear()
         passes.evaluate()
     assert calls == ["top", "head"] * 3
@@ -298,6 +299,7 @@ def test_memory_is_bounded(monkeypatch):
     passes = RepeatedPasses(model, examples(), BATCH)
     with borrowed(model) as live:
         passes.stand_before([live["top.weight"]])
+        passes.evaluate()
         calls.clear()
         passes.evaluate()
     assert calls == [*["top", "head"] * 2, "stem", "middle", "top", "head"]
@@ -332,8 +334,7 @@ def test_an_error_leaves_the_network_as_it_was():
     model = made(Fails, 0)
     passes = RepeatedPasses(model, examples(), BATCH)
     with borrowed(model) as live:
-        with pytest.raises(RuntimeError, match="out of memory"):
-            passes.stand_before([live["top.weight"]])
+        passes.stand_before([live["top.weight"]])
         with pytest.raises(RuntimeError, match="out of memory"):
             passes.evaluate()
     assert not any("forward" in module.__dict__ for module in model.modules())

@@ -25,7 +25,7 @@ USUAL_SIZE, USUAL_DEPTHS = 1000, (3, 4, 6, 3)
 """For the estimate of cost: test images, and blocks of a network, where they aren't known beforehand."""
 
 ORDER = 6
-VERSION = 3
+VERSION = 4
 TITLE = "Module criticality"
 SHOWS = (
     "One module at a time, or all up to one, is put back while everything else stays as trained: to its initial "

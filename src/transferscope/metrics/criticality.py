@@ -86,6 +86,7 @@ def module_criticality(
     batch_size: int = 256,
     generator: torch.Generator | None = None,
     fold: bool = False,
+    shortened: bool = True,
 ) -> Criticality:
     """Criticality of each module on the direct path.
 
@@ -122,6 +123,8 @@ def module_criticality(
         generator: of the noise; one with seed 0 by default.
         fold: evaluate with BatchNorm folded into the convolutions where that is possible (see `Folding`) and
             both lie in one child of the network: quicker, and equal up to rounding only.
+        shortened: begin passes at the touched module where that gives the same to the bit; False makes whole
+            passes only.
 
     Returns:
         `cells` with columns module; split ("train" or "test"); scale ("absolute" or "relative"); alpha; sigma
@@ -147,9 +150,9 @@ def module_criticality(
     ('0', 400.0, 0.5)
     """
     _check_grids(alphas, sigmas, relative_sigmas, draws)
-    passes = {"train": RepeatedPasses(model, data, batch_size)}
+    passes = {"train": RepeatedPasses(model, data, batch_size, shortened=shortened)}
     if test is not None:
-        passes["test"] = RepeatedPasses(model, test, batch_size)
+        passes["test"] = RepeatedPasses(model, test, batch_size, shortened=shortened)
     source = torch.Generator().manual_seed(0) if generator is None else generator
     rows: list[dict[str, object]] = []
     with borrowed(model) as live, ExitStack() as stack:

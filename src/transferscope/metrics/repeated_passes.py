@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import math
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +13,12 @@ from torch import Tensor, nn
 from transferscope.metrics.evaluation import Data, Evaluation, check_data, evaluated_batch, joined
 from transferscope.metrics.halving import halved
 from transferscope.metrics.states import device_of
+from transferscope.metrics.unread import ReadError, ReadTensors, Unread, storage_of, unread
+
+_log = logging.getLogger(__name__)
 
 TRIED_EXAMPLES = 32
-"""Examples on which it is tried whether a pass can be shortened."""
+"""Examples on which it is tried first whether a pass can be shortened."""
 HELD_BYTES = 2**30
 """Most memory for held activations; batches beyond it go through the whole network each time."""
 
@@ -22,31 +26,39 @@ HELD_BYTES = 2**30
 class RepeatedPasses:
     """Evaluates a network on the same examples, and computes only what can have changed.
 
-    Tell it by `stand_before` which tensors are going to change. It then holds, for every batch, the output of
-    the last child before them, and in the passes that follow the network's own forward runs with the children
-    up to there replaced: that last one gives what is held, those before it give NaN, since nobody should look
-    at them any more. A chain is so computed from the changed child on, and steps between the children, such
-    as a flatten, happen as ever.
+    `stand_before` takes the tensors that are going to change. It holds, for every batch, the output of the last
+    child before them. In the passes that follow the network's own forward runs, with the children up to there
+    replaced: the last one gives what is held, those before it give a tensor without values (`Unread`). A chain is
+    so computed from the changed child on, and steps between the children, such as a flatten, happen as in a whole
+    pass.
 
     Results are those of whole passes to the bit. Whole passes are made wherever that isn't certain:
 
     - A child that is called twice, or whose output isn't one tensor of floats, ends the part that is held.
-    - For each set of tensors it is tried once, on the first examples, that what would be held doesn't change
-      when they are NaN, and that the shortened forward gives the logits of the whole one. A skip connection
-      across the held output, weights used outside their child, or dropout show here.
+    - For each set of tensors the shortened forward must give the logits of the whole one on the first examples.
+    - In every batch of every pass the replaced children must be called once and in the same order, and nothing may
+      need a value that isn't there. The depth of a network can depend on its inputs: adaptive steps, an early exit
+      or a gate show here, and so does a skip connection across the held output.
+    - On every batch, no operation in front of the held output may read one of the tensors that change.
+    - The first shortened pass from each place is compared with a whole pass over all examples.
     - What is held is forgotten when a tensor that it depends on is written to (but writes through `.data`
       escape PyTorch's count of versions).
+
+    Where only later examples show it, a warning goes to the logger.
 
     Use it inside `borrowed`, in evaluation mode and without gradients. Where the forward of a module within a child
     is replaced, as by `Folding`, that holds from before `stand_before` to the last pass.
     """
 
-    def __init__(self, model: nn.Module, data: Data, batch_size: int = 256) -> None:
+    def __init__(
+        self, model: nn.Module, data: Data, batch_size: int = 256, *, shortened: bool = True
+    ) -> None:
         """
         Args:
             model: the network; its children are those of the first level that has several.
             data: inputs (n, ...) and labels (n,) int64 or (n, k) float.
             batch_size: examples in one forward pass.
+            shortened: False makes all passes whole.
 
         Raises:
             BadInput: data that don't go together.
@@ -56,10 +68,14 @@ class RepeatedPasses:
         self.data = data
         self._batch_size = batch_size
         self._children = first_level(model)
-        self._calls: list[nn.Module] | None = None  # in order, as far as they can be held
+        # in order, as far as they can be held
+        self._calls: list[nn.Module] | None = None if shortened else []
         self._runner = _Shortened(model)
-        self._versions: list[tuple[Tensor, int]] = []  # of all that the held activations depend on
-        self._tried: dict[frozenset[int], bool] = {}
+        self._read: set[int] = set()  # memory of all tensors that the held activations were computed from
+        self._versions: list[tuple[Tensor, int]] = []  # of the network's tensors among them
+        self._key: frozenset[int] = frozenset()  # the tensors that change
+        self._exact: dict[frozenset[int], bool] = {}
+        self._compared: set[int] = set()  # numbers of skipped children with which a pass was compared
 
     @property
     def num_skipped(self) -> int:
@@ -71,9 +87,30 @@ class RepeatedPasses:
 
         Where a batch doesn't fit the memory of a GPU, what is held is forgotten and all batches are halved.
         """
+        if not self._is_fresh():
+            self._forget()
+        num_skipped = len(self._runner.skipped)
+        if not num_skipped:
+            return self._pass()
+        try:
+            found = self._pass()
+        except Exception as error:  # whatever the stand-ins break, whole passes are right
+            self._give_up(str(error) if isinstance(error, ReadError) else "the shortened pass fails")
+            return self._pass()
+        if num_skipped in self._compared or not self._runner.skipped:
+            return found
+        kept, size = (self._runner.skipped, self._runner.held), self._batch_size
+        self._runner.skipped, self._runner.held = [], []
+        whole = self._pass()
+        if self._batch_size == size:  # else what is held belongs to larger batches
+            self._runner.skipped, self._runner.held = kept
+        if not _is_same(found, whole):
+            self._give_up("on some examples the shortened pass gives another result")
+        self._compared.add(num_skipped)
+        return whole
+
+    def _pass(self) -> Evaluation:
         while True:
-            if not self._is_fresh():
-                self._forget()
             self._runner.batch = 0
             starts = range(0, len(self.data[0]), self._batch_size)
             try:
@@ -96,17 +133,19 @@ class RepeatedPasses:
         """
         if self._calls is None:
             self._calls = self._record()
-        skipped = self._calls[: self._place(tensors)]
-        key = frozenset(_storage(tensor) for tensor in tensors)
-        if skipped and key not in self._tried:
-            self._tried[key] = self._is_exact(skipped, tensors)
-        if not skipped or not self._tried[key]:
+        self._key = frozenset(storage_of(tensor) for tensor in tensors)
+        skipped = self._calls[: self._place()]
+        if skipped and self._key not in self._exact:
+            self._exact[self._key] = self._is_exact(skipped)
+        if not skipped or not self._exact[self._key]:
             self._forget()
             return
         if not self._is_fresh() or len(skipped) < len(self._runner.skipped):
             self._forget()
         if len(skipped) > len(self._runner.skipped):
             self._hold(skipped)
+        if self._read & self._key:
+            self._give_up("on some examples the tensors that change are read before their module is called")
 
     def _record(self) -> list[nn.Module]:
         """The children in the order of their calls, up to the first one that can't be held."""
@@ -126,12 +165,11 @@ class RepeatedPasses:
             found.append(child)
         return found
 
-    def _place(self, tensors: Sequence[Tensor]) -> int:
-        """How many calls come before the first one of a child that holds one of the tensors."""
-        wanted = {_storage(tensor) for tensor in tensors}
+    def _place(self) -> int:
+        """How many calls come before the first one of a child that holds one of the tensors that change."""
         calls = self._calls or []
         for place, child in enumerate(calls):
-            if wanted & {_storage(own) for own in _own_tensors(child)}:
+            if any(storage_of(own) in self._key for own in _own_tensors(child)):
                 return place
         return len(calls)  # in a child that is called later; if not, it fails the trial
 
@@ -141,40 +179,54 @@ class RepeatedPasses:
         num_bytes = 0
         inputs, size, device = self.data[0], self._batch_size, device_of(self.model)
         self._runner.batch = 0
-        for start in range(0, len(inputs), size):
-            outputs = _outputs(self._runner, skipped, inputs[start : start + size].to(device))
-            num_bytes += outputs[-1].numel() * outputs[-1].element_size() if outputs else 0
-            if not outputs or num_bytes > HELD_BYTES:
-                break
-            held.append(outputs)
+        reader = ReadTensors()
+        try:
+            for start in range(0, len(inputs), size):
+                with reader:
+                    outputs = _outputs(self._runner, skipped, inputs[start : start + size].to(device))
+                num_bytes += outputs[-1].numel() * outputs[-1].element_size()
+                if num_bytes > HELD_BYTES:
+                    break
+                held.append(outputs)
+        except Exception as error:  # if it is the network's own, whole passes will raise it, too
+            self._give_up(str(error) if isinstance(error, ReadError) else "the shortened pass fails")
+            return
         if not held:
             self._forget()
             return
         self._runner.skipped, self._runner.held = skipped, held
-        before = {_storage(own) for child in skipped for own in _own_tensors(child)}
-        behind = {_storage(own) for child in self._children for own in _own_tensors(child)} - before
+        self._read |= reader.storages
         self._versions = [
-            (own, own._version) for own in _own_tensors(self.model) if _storage(own) not in behind
+            (own, own._version) for own in _own_tensors(self.model) if storage_of(own) in self._read
         ]
 
-    def _is_exact(self, skipped: list[nn.Module], tensors: Sequence[Tensor]) -> bool:
-        """Whether, on some examples, a shortened pass gives what a whole one does, whatever the tensors are."""
+    def _is_exact(self, skipped: list[nn.Module]) -> bool:
+        """Whether, on some examples, a shortened pass gives what a whole one does, and can be held."""
         some = self._some()
         whole = self.model(some)
-        shortened = _Shortened(self.model)
-        shortened.skipped, shortened.held = skipped, [_outputs(self.model, skipped, some)]
-        saved = [tensor.clone() for tensor in tensors]
+        shortened, reader = _Shortened(self.model), ReadTensors()
         try:
-            same = torch.equal(whole, shortened(some))
-            for tensor in tensors:
-                if tensor.is_floating_point() or tensor.is_complex():
-                    tensor.fill_(math.nan)
-            return same and torch.equal(shortened.held[0][-1], _outputs(self.model, skipped, some)[-1])
+            with reader:
+                shortened.held = [_outputs(self.model, skipped, some)]
+            shortened.skipped = skipped
+            return not reader.storages & self._key and torch.equal(whole, shortened(some))
         except Exception:  # whatever the stand-ins break, whole passes are right
             return False
-        finally:
-            for tensor, value in zip(tensors, saved, strict=True):
-                tensor.copy_(value)
+
+    def _give_up(self, reason: str) -> None:
+        """From here on, whole passes for the tensors that change now."""
+        names = {child: name for name, child in self.model.named_modules()}
+        touched = [
+            child for child in self._children if {storage_of(x) for x in _own_tensors(child)} & self._key
+        ]
+        _log.warning(
+            "passes of %s can't start at %s: %s. Whole passes are made there: they take longer and are right.",
+            type(self.model).__name__,
+            ", ".join(f"'{names[child]}'" for child in touched) or "the changed tensors",
+            reason,
+        )
+        self._exact[self._key] = False
+        self._forget()
 
     def _some(self) -> Tensor:
         return self.data[0][: min(TRIED_EXAMPLES, self._batch_size)].to(device_of(self.model))
@@ -183,7 +235,8 @@ class RepeatedPasses:
         return all(own._version == version for own, version in self._versions)
 
     def _forget(self) -> None:
-        self._runner.skipped, self._runner.held, self._versions = [], [], []
+        self._runner.skipped, self._runner.held = [], []
+        self._read, self._versions = set(), []
 
 
 class _Shortened(nn.Module):
@@ -195,34 +248,46 @@ class _Shortened(nn.Module):
         self.batch = 0
         self.skipped: list[nn.Module] = []
         self.held: list[list[Tensor]] = []
-        """For each batch the output of each skipped child, NaN for all but the last."""
+        """For each batch the output of each skipped child, without values for all but the last."""
 
     def forward(self, inputs: Tensor) -> Tensor:
         index = self.batch
         self.batch += 1
         if index >= len(self.held):
             return self.model(inputs)
+        calls: list[int] = []
         replaced: list[tuple[nn.Module, Callable[..., Tensor] | None]] = []
         try:
-            for child, output in zip(self.skipped, self.held[index], strict=True):
+            for place, (child, output) in enumerate(zip(self.skipped, self.held[index], strict=True)):
                 replaced.append((child, child.__dict__.get("forward")))
-                child.__dict__["forward"] = _giving(output, is_last=child is self.skipped[-1])
-            return self.model(inputs)
+                child.__dict__["forward"] = _giving(output, place, calls)
+            logits = self.model(inputs)
         finally:
             for child, forward in replaced:
                 child.__dict__.pop("forward", None)
                 if forward is not None:
                     child.__dict__["forward"] = forward
+        if len(calls) != len(self.skipped):
+            raise ReadError(_OTHER_CALLS)
+        if isinstance(logits, Unread):
+            raise ReadError("the logits depend on what isn't held")
+        return logits
+
+
+_OTHER_CALLS = "on some examples its modules are called in another order or another number of times"
 
 
 def _outputs(network: nn.Module, children: Sequence[nn.Module], inputs: Tensor) -> list[Tensor]:
-    """What the children give in a pass that ends with the last of them: NaN for all but that one.
+    """What the children give in a pass that ends with the last of them: without values for all but that one.
 
-    Empty where the last one isn't reached.
+    Raises:
+        ReadError: they aren't called one after the other, each once, or give something else than one tensor.
     """
     outputs: list[Tensor] = []
 
-    def note(_: nn.Module, __: object, output: Tensor) -> None:
+    def note(child: nn.Module, _: object, output: object) -> None:
+        if child is not children[len(outputs)] or not isinstance(output, Tensor):
+            raise ReadError(_OTHER_CALLS)
         outputs.append(output)
         if len(outputs) == len(children):
             raise _Reached
@@ -231,22 +296,27 @@ def _outputs(network: nn.Module, children: Sequence[nn.Module], inputs: Tensor) 
         with _hooks(children, note):
             network(inputs)
     except _Reached:
-        return [*(_unread(output) for output in outputs[:-1]), outputs[-1]]
-    return []
+        if isinstance(outputs[-1], Unread):
+            raise ReadError("what is to be held depends on what isn't") from None
+        return [*(unread(output) for output in outputs[:-1]), outputs[-1]]
+    raise ReadError(_OTHER_CALLS)
 
 
 class _Reached(Exception):
     """Ends a forward pass that has come as far as it was wanted."""
 
 
-def _giving(output: Tensor, is_last: bool) -> Callable[..., Tensor]:
-    # a copy each time: what follows may write into its input
-    return lambda *_, **__: output.clone() if is_last else output
+def _giving(output: Tensor, place: int, calls: list[int]) -> Callable[..., Tensor]:
+    """The forward of a replaced child, which must be called at its place and not again."""
 
+    def forward(*_: object, **__: object) -> Tensor:
+        if len(calls) != place:
+            raise ReadError(_OTHER_CALLS)
+        calls.append(place)
+        # a copy each time: what follows may write into its input
+        return output if isinstance(output, Unread) else output.clone()
 
-def _unread(output: Tensor) -> Tensor:
-    """NaN in the shape of an output, in the memory of one number."""
-    return torch.full((), math.nan, dtype=output.dtype, device=output.device).expand(output.shape)
+    return forward
 
 
 def first_level(model: nn.Module) -> list[nn.Module]:
@@ -261,18 +331,22 @@ def first_level(model: nn.Module) -> list[nn.Module]:
 
 
 def _own_tensors(module: nn.Module) -> Iterator[Tensor]:
-    yield from module.parameters()
-    yield from module.buffers()
+    yield from chain(module.parameters(), module.buffers())
 
 
-def _storage(tensor: Tensor) -> int:
-    """Where its memory begins: the same for tensors that share it."""
-    return tensor.untyped_storage().data_ptr()
+def _is_same(a: Evaluation, b: Evaluation) -> bool:
+    """Whether two evaluations of the same examples are equal to the bit."""
+    pairs = ((a.losses, b.losses), (a.correct, b.correct), (a.logits, b.logits))
+    return all(x is y or _is_equal(x, y) for x, y in pairs)
+
+
+def _is_equal(x: Tensor | None, y: Tensor | None) -> bool:
+    return x is not None and y is not None and bool(torch.eq(x, y).logical_or(x.isnan() & y.isnan()).all())
 
 
 @contextmanager
 def _hooks(
-    children: Sequence[nn.Module], hook: Callable[[nn.Module, object, Tensor], None]
+    children: Sequence[nn.Module], hook: Callable[[nn.Module, object, object], None]
 ) -> Iterator[None]:
     """Calls the hook after each call of the children."""
     handles = [child.register_forward_hook(hook) for child in children]

@@ -76,7 +76,8 @@ def rewind(
     >>> rewind(net, init, final, (torch.ones(1, 1), torch.tensor([0]))).select("module", "drop_metric").row(0)
     ('0', 1.0)
     """
-    passes = RepeatedPasses(model, data, batch_size)
+    # for one state, whole passes cost no more than shortened ones and their check
+    passes = RepeatedPasses(model, data, batch_size, shortened=False)
     options = {"modules": modules, "cumulative": cumulative, "draws": draws, "level": level}
     return rewind_to(passes, {"init": init}, final, generator=generator, **options).drop("to")
 
