@@ -1,16 +1,17 @@
-# make install | demo | test | faults | fuzz | check | docs | notebooks | bench | clean. Needs a Python from 3.11 to 3.13 with venv, nothing else.
+# make install | demo | test | test-processors | faults | fuzz | check | docs | notebooks | bench | clean. Needs a Python from 3.11 to 3.13 with venv, nothing else.
 PYTHON ?= python3
 DEMO_FLAGS ?=
 PYTEST_FLAGS ?=
 BENCH_FLAGS ?=
 FAULTS_FLAGS ?=
 NOTEBOOK_FLAGS ?=
+PROCESSORS_FLAGS ?=
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .PRECIOUS: $(INSTALLED)-%
-.PHONY: install demo test faults fuzz check docs notebooks bench bench-check clean
+.PHONY: install demo test test-processors faults fuzz check docs notebooks bench bench-check clean
 
 install: $(INSTALLED)-base
 
@@ -20,6 +21,11 @@ demo: $(INSTALLED)-base
 # One thread a process and a process a core: small networks are slower with more threads than one.
 test: $(INSTALLED)-test
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 8 --dist loadfile $(PYTEST_FLAGS)
+
+# The tests that compare numbers, as other processors would compute them. One setting alone:
+# make test-processors PROCESSORS_FLAGS="--only narrow tests/numerics"
+test-processors: $(INSTALLED)-test
+	$(BIN)/python tools/processors.py $(PROCESSORS_FLAGS)
 
 # Kills and breaks runs at every point that there is, and compares with an undisturbed one: minutes.
 faults: $(INSTALLED)-test

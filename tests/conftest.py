@@ -7,6 +7,8 @@ import os
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported, here and in child processes
+# Without compiled files each child process compiles torch and SciPy anew, which takes seconds.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 import tiny
 

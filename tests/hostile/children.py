@@ -100,6 +100,7 @@ class Children:
         self.sandbox = sandbox
         self.attempts = 0
         environment = {**os.environ, "HOME": str(sandbox), "OMP_NUM_THREADS": "1", "TMPDIR": str(sandbox)}
+        environment["PYTHONDONTWRITEBYTECODE"] = "1"  # nor does an import write
         self._process = subprocess.Popen(
             [sys.executable, "-W", "ignore", str(Path(__file__).resolve())],
             stdin=subprocess.PIPE,

@@ -58,19 +58,13 @@ def start(study_file: Path, out: Path, workers: int) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=environment(out.parent),
+        env=environment(),
     )
 
 
-def environment(folder: Path) -> dict[str, str]:
-    """Of the processes of a test: every epoch is noted, and what Python compiles is shared, wherever it is not kept."""
-    found = {
-        **os.environ,
-        "TRANSFERSCOPE_SNAPSHOT_SECONDS": "0",
-        "PYTHONPYCACHEPREFIX": str(folder / "compiled"),
-    }
-    found.pop("PYTHONDONTWRITEBYTECODE", None)
-    return found
+def environment() -> dict[str, str]:
+    """The environment of a run that notes its progress after every epoch."""
+    return {**os.environ, "TRANSFERSCOPE_SNAPSHOT_SECONDS": "0"}
 
 
 def epochs_noted(out: Path) -> dict[str, int]:

@@ -86,7 +86,7 @@ def test_torchrun_makes_the_same_bits_and_the_run_finds_them(
     again = tmp_path / "again"
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command += ["-m", "transferscope.distributed", str(study_file), "--out", str(again), "--device", "cpu"]
-    own = {**environment(out.parent), "GLOO_SOCKET_IFNAME": "lo"}
+    own = {**environment(), "GLOO_SOCKET_IFNAME": "lo"}
     ended = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, env=own)
     assert ended.returncode == 0, ended.stderr
     assert "find_unused_parameters" not in ended.stderr
@@ -132,7 +132,7 @@ def test_ray_train_makes_the_same_bits(disturbed: tuple[Path, Path], tmp_path: P
     again, program = tmp_path / "again", tmp_path / "on_ray.py"
     program.write_text(ON_RAY)
     command = [sys.executable, str(program), str(study_file), str(again), str(tmp_path / "notes")]
-    own = {**environment(out.parent), "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
+    own = {**environment(), "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
     ended = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, env=own)
     assert ended.returncode == 0, ended.stderr
     keys = train_keys(study_file)

@@ -110,7 +110,8 @@ def test_influence_is_that_of_leaving_out_each_sample(debiased, seed, n):
         most = int(np.abs(left).argmax())
         assert change[x, y].item() == pytest.approx(left[most], abs=1e-9)
         assert left[place[x, y]] == pytest.approx(left[most], abs=1e-9)
-        assert change[y, x] == change[x, y]
+        # a matrix times its transpose need not be symmetric to the last bit
+        assert change[y, x].item() == pytest.approx(change[x, y].item(), rel=1e-9)
 
 
 @both
