@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import pytest
+from filelock import FileLock
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported, here and in child processes
 # Without compiled files each child process compiles torch and SciPy anew, which takes seconds.
@@ -12,9 +14,25 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 import tiny
 
+from transferscope.plan import plan
+from transferscope.study_file import load_study
+
 
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> tiny.TinyRun:
-    """The tiny study with a search of rates on one target, run once; tests only read its folder."""
-    folder = tmp_path_factory.mktemp("tiny")
-    return tiny.run(tiny.write(folder / "tiny.yaml", tiny.searching()), folder / "out")
+    """The tiny study with a search of rates on one target. Tests only read its folder: all workers share it."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "tiny"
+    folder.mkdir(exist_ok=True)
+    ended = folder / "ended.json"
+    with FileLock(folder / "lock"):
+        if not ended.exists():
+            run = tiny.run(tiny.write(folder / "tiny.yaml", tiny.searching()), folder / "out")
+            ended.write_text(json.dumps({"exit_code": run.exit_code, "printed": run.printed}))
+    study_file = folder / "tiny.yaml"
+    return tiny.TinyRun(
+        study_file=study_file,
+        out=folder / "out",
+        plan=plan(load_study(study_file)),
+        **json.loads(ended.read_text()),
+    )

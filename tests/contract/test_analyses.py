@@ -242,6 +242,10 @@ def test_its_panels_need_nothing_but_its_tables(
         assert panel.summary.endswith(".")
         svg = (tiny_run.out / "figures" / f"{name}-{panel.name}.svg").read_text()
         assert ElementTree.fromstring(svg).tag.endswith("svg")
+    for table, rows in tables[name].items():
+        assert pl.read_parquet(tiny_run.out / "tables" / f"{table}.parquet").equals(rows), (
+            "drawn again, the same"
+        )
     drawn = {path.name for path in (tiny_run.out / "figures").glob(f"{name}-*.svg")}
     assert drawn == {f"{name}-{panel.name}.svg" for panel in panels}
 

@@ -47,6 +47,15 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
     return run
 
 
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
+    """A finished study with few figures, for tests that draw them again."""
+    place = tmp_path_factory.mktemp("drawn")
+    data = tiny.document("mistakes", "feature_reuse", seeds=[0, 1])
+    data["targets"] = {"digits": data["targets"]["digits"]}
+    return tiny.run(tiny.write(place / "study.yaml", data), place / "out")
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
@@ -238,8 +247,8 @@ def test_a_finished_run_tells_its_findings_and_its_report(tiny_run: TinyRun) -> 
     assert {task["state"] for task in origin["tasks"]} == {"computed"}
 
 
-def test_report_draws_again_what_is_there(call: Call, tiny_run: TinyRun, folder: Path) -> None:
-    shutil.copytree(tiny_run.out, folder / "copy")
+def test_report_draws_again_what_is_there(call: Call, drawn: TinyRun, folder: Path) -> None:
+    shutil.copytree(drawn.out, folder / "copy")
     kept = [*sorted((folder / "copy/tables").iterdir()), folder / "copy/findings.json"]
     before = {path: path.read_bytes() for path in kept}
     for path in kept:
@@ -250,8 +259,8 @@ def test_report_draws_again_what_is_there(call: Call, tiny_run: TinyRun, folder:
     assert "0 tasks succeeded" in done.out
 
 
-def test_figures_and_tables_for_a_paper(call: Call, tiny_run: TinyRun, folder: Path) -> None:
-    shutil.copytree(tiny_run.out, folder / "copy")
+def test_figures_and_tables_for_a_paper(call: Call, drawn: TinyRun, folder: Path) -> None:
+    shutil.copytree(drawn.out, folder / "copy")
     drawings = {path.stem for path in (folder / "copy/figures").glob("*.svg")}
     done = call("report", "copy", "--format", "pdf", "--latex")
     assert done.code == 0
@@ -268,10 +277,8 @@ def test_figures_and_tables_for_a_paper(call: Call, tiny_run: TinyRun, folder: P
 
 
 @pytest.mark.parametrize("name", ["tables", "figures", "report.html"])
-def test_a_report_that_cannot_be_written_is_told(
-    call: Call, tiny_run: TinyRun, folder: Path, name: str
-) -> None:
-    shutil.copytree(tiny_run.out, folder / "copy")
+def test_a_report_that_cannot_be_written_is_told(call: Call, drawn: TinyRun, folder: Path, name: str) -> None:
+    shutil.copytree(drawn.out, folder / "copy")
     path = folder / "copy" / name
     if path.is_dir():
         shutil.rmtree(path)

@@ -236,7 +236,7 @@ def test_the_public_functions_take_a_text_transformer() -> None:
     assert found["loss"].is_finite().all()
     with torch.no_grad():
         expected = F.cross_entropy(two(tokens), labels).item()
-    assert found.filter(alpha=1.0)["loss"].item() == pytest.approx(expected, rel=1e-6)
+    assert found.filter(alpha=1.0)["loss"].item() == pytest.approx(expected, rel=1e-5)  # float32
     height = transferscope.barrier(found)
     ends = found["loss"].to_list()
     assert height.loss == pytest.approx(max(0.0, ends[1] - (ends[0] + ends[2]) / 2))
@@ -252,7 +252,7 @@ def test_the_public_functions_take_a_text_transformer() -> None:
     rewound = transferscope.rewind(three, one, two, (tokens, labels), modules=prefixes, cumulative=True)
     with torch.no_grad():
         all_back = F.cross_entropy(one(tokens), labels).item()
-    assert rewound["loss"][-1] == pytest.approx(all_back, rel=1e-6)
+    assert rewound["loss"][-1] == pytest.approx(all_back, rel=1e-5)  # float32
     with torch.no_grad():
         predictions = {"a": one(tokens).argmax(1), "b": two(tokens).argmax(1)}
     both = ((predictions["a"] != labels) & (predictions["b"] != labels)).sum().item()

@@ -284,7 +284,8 @@ def test_a_written_tensor_in_front_is_noticed():
         assert passes.num_skipped == 0
         changed = passes.evaluate()
         expected = functional.cross_entropy(model(examples()[0]).double(), examples()[1]).item()
-        assert changed.loss == pytest.approx(expected, rel=1e-6)
+        # float32 logits are sums of 144 products, of batches of another size: 144 * 6e-8
+        assert changed.loss == pytest.approx(expected, rel=1e-5)
         passes.stand_before([live["head.weight"]])
         assert passes.num_skipped == 3
         assert passes.evaluate().loss == changed.loss

@@ -91,8 +91,9 @@ def test_influence_in_batches_is_that_on_their_sum(debiased, seed, n, batches):
     left = np.array([summed(i) for i in range(n)]) - summed(-1)
     change, place = influence([x, y], debiased, batches)
     most = int(np.abs(left).argmax())
-    assert change[0, 1].item() == pytest.approx(left[most], abs=1e-9)
-    assert left[place[0, 1]] == pytest.approx(left[most], abs=1e-9)
+    # where little is left of a layer's own HSIC the change is large, and so is its rounding
+    assert change[0, 1].item() == pytest.approx(left[most], rel=1e-7, abs=1e-9)
+    assert left[place[0, 1]] == pytest.approx(left[most], rel=1e-7, abs=1e-9)
 
 
 @both
@@ -108,8 +109,8 @@ def test_influence_is_that_of_leaving_out_each_sample(debiased, seed, n):
             for i in range(n)
         ]
         most = int(np.abs(left).argmax())
-        assert change[x, y].item() == pytest.approx(left[most], abs=1e-9)
-        assert left[place[x, y]] == pytest.approx(left[most], abs=1e-9)
+        assert change[x, y].item() == pytest.approx(left[most], rel=1e-7, abs=1e-9)
+        assert left[place[x, y]] == pytest.approx(left[most], rel=1e-7, abs=1e-9)
         # a matrix times its transpose need not be symmetric to the last bit
         assert change[y, x].item() == pytest.approx(change[x, y].item(), rel=1e-9)
 

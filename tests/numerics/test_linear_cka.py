@@ -30,14 +30,15 @@ seeds = st.integers(0, 2**31)
 def test_debiased_is_the_mean_over_tuples(seed, n, p):
     x, y = features(seed, n, p, 3)
     expected = literal_over_tuples(x.numpy(), y.numpy())
-    assert linear_cka(x, y) == pytest.approx(expected, abs=TOLERANCE)
+    # of few samples a debiased HSIC can be nearly zero: CKA is then large, and so is its rounding
+    assert linear_cka(x, y) == pytest.approx(expected, rel=1e-7, abs=TOLERANCE)
 
 
 @few
 @given(seed=seeds, n=st.integers(4, 80), p=st.integers(2, 200))
 def test_against_feature_space(seed, n, p):
     x, y = features(seed, n, p, 5)
-    assert linear_cka(x, y) == pytest.approx(in_feature_space(x, y), abs=TOLERANCE)
+    assert linear_cka(x, y) == pytest.approx(in_feature_space(x, y), rel=1e-7, abs=TOLERANCE)
     assert linear_cka(x, y, debiased=False) == pytest.approx(
         in_feature_space(x, y, biased_hsic), abs=TOLERANCE
     )
@@ -67,7 +68,8 @@ def test_bounds_and_invariance():
     x, y = features(0, 30, 6, 6)
     rotation = torch.linalg.qr(torch.randn(6, 6, dtype=torch.float64)).Q
     assert linear_cka(x, 3 * x @ rotation - 5) == pytest.approx(1, abs=TOLERANCE)
-    assert linear_cka(x, y) == linear_cka(y, x)
+    # a matrix times its transpose need not be symmetric to the last bit
+    assert linear_cka(x, y) == pytest.approx(linear_cka(y, x), rel=1e-12)
     assert linear_cka(x.reshape(30, 2, 3), y) == linear_cka(x, y)
 
 

@@ -62,7 +62,8 @@ def test_rotation_scale_and_offset_change_nothing():
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(50, 6, generator=generator, dtype=torch.float64)
     rotation = torch.linalg.qr(torch.randn(6, 6, generator=generator, dtype=torch.float64)).Q
-    found = mutual_knn(grams_of(x, 1e-5 * x @ rotation - 3), 10)
+    # an offset far beyond the scale would leave distances too few digits to be ranked
+    found = mutual_knn(grams_of(x, 1e-5 * (x @ rotation - 3)), 10)
     assert torch.allclose(found, torch.ones(2, 2, dtype=torch.float64))
 
 

@@ -149,7 +149,9 @@ def test_batch_norm_is_said_and_both_readings_of_the_ends_are_given(policy: str)
     for name in ("a", "b"):
         direct = per_example_loss(subjects[name].test_logits, data.test.labels).mean().item()
         assert row[f"loss_{name}_raw"] == pytest.approx(direct, rel=1e-6)
-        assert (row[f"loss_{name}"] != row[f"loss_{name}_raw"]) == (policy == "re-estimate")
+        # float32 logits of other batches differ in their last digits
+        is_same = row[f"loss_{name}"] == pytest.approx(row[f"loss_{name}_raw"], rel=1e-5)
+        assert is_same == (policy != "re-estimate")
     together = measure({"P-T 0": subjects["a"], "P-T 1": subjects["b"]}, data, settings)
     said = "re-estimate" if policy == "re-estimate" else "interpolate"
     assert together["barriers_basin"]["batch_norm"].to_list() == [said]

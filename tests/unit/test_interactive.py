@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -58,13 +60,14 @@ def test_tables_and_report_are_at_hand(found: Results) -> None:
     assert str(found.report) in found._repr_html_()
 
 
-def test_run_again_computes_nothing(tiny_run: tiny.TinyRun) -> None:
-    before = tiny_run.out.joinpath("provenance.json").read_bytes()
-    again = ts.run(ts.load_study(tiny_run.study_file), out=tiny_run.out, device="cpu")
+def test_run_again_computes_nothing(tiny_run: tiny.TinyRun, tmp_path: Path) -> None:
+    out = shutil.copytree(tiny_run.out, tmp_path / "out")
+    before = out.joinpath("provenance.json").read_bytes()
+    again = ts.run(ts.load_study(tiny_run.study_file), out=out, device="cpu")
     assert again.exit_code == 0
-    assert tiny_run.out.joinpath("provenance.json").read_bytes() == before
+    assert out.joinpath("provenance.json").read_bytes() == before
     with pytest.raises(BadInput, match="load_study"):
-        ts.run(again.study, out=tiny_run.out, overrides=["seeds=[0,1]"])
+        ts.run(again.study, out=out, overrides=["seeds=[0,1]"])
 
 
 def test_a_table_escapes_what_it_shows() -> None:

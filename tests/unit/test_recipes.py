@@ -159,10 +159,12 @@ def test_a_batch_in_parts_is_the_batch(parts: int, multi_label: bool) -> None:
     whole = trained(recipe(**options), multi_label=multi_label)
     found = trained(recipe(accumulate=parts, **options), multi_label=multi_label)
     for name, tensor in whole.checkpoints[2].items():
-        assert torch.allclose(found.checkpoints[2][name], tensor, rtol=1e-4, atol=1e-6), name
+        assert torch.allclose(found.checkpoints[2][name], tensor, rtol=1e-4, atol=1e-5), (
+            name
+        )  # 8 steps in float32
     for name in ("train_loss", "train_metric", "test_loss"):
         found_one, whole_one = (one.history[name].drop_nulls().to_list() for one in (found, whole))
-        assert found_one == pytest.approx(whole_one, rel=1e-5)
+        assert found_one == pytest.approx(whole_one, rel=1e-4)
 
 
 def test_mixing_is_linear_in_images_and_labels_and_scored_by_the_heavier(
@@ -200,7 +202,9 @@ def test_augmentation_and_mixing_leave_the_order_of_the_batches(monkeypatch: pyt
         monkeypatch.setattr(loop.Stepper, "step", spy)
         trained(recipe(augmentation="crop_and_flip", mixup=0.4) if varies else recipe())
     assert len(seen[True]) == len(seen[False]) == 8
-    assert all(torch.equal(one, two) for one, two in zip(seen[True], seen[False], strict=True))
+    for one, two in zip(seen[True], seen[False], strict=True):
+        # normalised at once or by batch: means in float32 that may add up in another order
+        assert torch.allclose(one, two, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(

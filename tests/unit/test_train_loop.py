@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from polars.testing import assert_frame_equal
 from torch import nn
 from torch.nn import functional as F
 
@@ -250,9 +251,10 @@ def test_images_normalised_at_once_or_batch_by_batch_train_the_same(monkeypatch:
     at_once = trained(recipe)
     monkeypatch.setattr("transferscope.train.loop.NORMALISED_AT_ONCE", 0)
     batch_by_batch = trained(recipe)
-    assert at_once.history.equals(batch_by_batch.history)
+    # means of pixels of more images at a time may add up in another order, in float32
+    assert_frame_equal(at_once.history, batch_by_batch.history, rel_tol=1e-4)
     for name, tensor in at_once.checkpoints[2].items():
-        assert torch.equal(tensor, batch_by_batch.checkpoints[2][name])
+        assert torch.allclose(tensor, batch_by_batch.checkpoints[2][name], rtol=1e-4, atol=1e-5)
 
 
 def test_a_training_label_without_an_output_is_refused_before_the_first_step() -> None:
