@@ -13,6 +13,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported, here 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 import tiny
+from command_line import call  # noqa: F401  a fixture
 
 from transferscope.plan import plan
 from transferscope.study_file import load_study

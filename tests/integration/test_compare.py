@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import networks
@@ -14,6 +12,7 @@ import polars as pl
 import pytest
 import tiny
 import torch
+from command_line import Call
 from polars.testing import assert_frame_equal
 from rich.console import Console
 from safetensors.torch import load_file, save_file
@@ -164,18 +163,20 @@ def test_without_the_init_there_is_no_criticality(files: dict[str, Path], tmp_pa
     assert "What they were started from was not given" in found.report.read_text()
 
 
-def test_the_command_line_compares_and_reruns_nothing(files: dict[str, Path], tmp_path: Path) -> None:
+def test_the_command_line_compares_and_reruns_nothing(
+    call: Call, files: dict[str, Path], tmp_path: Path
+) -> None:
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "transferscope", "compare", "--model", "fixup_resnet", "--data", DATA]
+    command = ["compare", "--model", "fixup_resnet", "--data", DATA]
     command += [f"{name}={files[name]}" for name in ("a", "b")]
     command += ["--out", str(out), "--workers", "1", "--analysis", "parameter_distance"]
     command += [part for text in ONLY_DISTANCE for part in ("--set", text)]
     printed = []
     for expected in ("4 tasks succeeded", "0 tasks succeeded, 4 were cached"):
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        assert expected in done.stdout
-        printed.append(done.stdout)
+        done = call(*command)
+        assert done.code == 0, done.err
+        assert expected in done.out
+        printed.append(done.out)
     first, second = printed
     assert re.search(r"about [\d,]+ image passes", first)
     assert re.search(
@@ -185,13 +186,8 @@ def test_the_command_line_compares_and_reruns_nothing(files: dict[str, Path], tm
     assert "image passes" not in second
     again = load_study(out / "study.yaml")
     assert list(again.instances or ()) == ["a", "b"]
-    report = subprocess.run(
-        [sys.executable, "-m", "transferscope", "report", str(out)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert report.returncode == 0, report.stderr
+    report = call("report", out)
+    assert report.code == 0, report.err
 
 
 def refusal(**changed: object) -> str:
@@ -236,7 +232,7 @@ def test_what_is_not_there_is_said(files: dict[str, Path], tmp_path: Path) -> No
 
 
 def test_weights_that_do_not_fit_are_named_before_anything_is_computed(
-    files: dict[str, Path], tmp_path: Path
+    call: Call, files: dict[str, Path], tmp_path: Path
 ) -> None:
     state = load_file(files["a"])
     other_head = {
@@ -251,13 +247,13 @@ def test_weights_that_do_not_fit_are_named_before_anything_is_computed(
         "other": tmp_path / "other.safetensors",
         "renamed": tmp_path / "renamed.safetensors",
     }
-    command = [sys.executable, "-m", "transferscope", "compare", "--model", "fixup_resnet", "--data", DATA]
+    command = ["compare", "--model", "fixup_resnet", "--data", DATA]
     command += [f"{name}={place}" for name, place in given.items()]
     command += ["--out", str(tmp_path / "out"), "--workers", "1", "--analysis", "parameter_distance"]
     command += [part for text in ONLY_DISTANCE for part in ("--set", text)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    first, second = done.stderr.splitlines()
+    done = call(*command)
+    assert done.code == 2
+    first, second = done.err.splitlines()
     assert first.startswith("error: the weights in ")
     assert "other.safetensors (other, of 10 classes) don't fit the network. 2 of another shape: " in first
     assert first.endswith("Is the network the same, and are the classes, the channels and the image size?")

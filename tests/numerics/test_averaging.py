@@ -39,7 +39,7 @@ def examples(seed, n=40, *, multi_label=False):
     return logits, labels
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=8)
 @given(seed=st.integers(0, 2**31), k=st.integers(1, 4))
 def test_average_is_pytorchs(seed, k):
     nets = [network(seed + i) for i in range(k)]

@@ -101,7 +101,7 @@ def outcomes(multi_label, num=3):
 def test_intervals_are_those_of_resamples_written_out(multi_label):
     found, labels = outcomes(multi_label)
     (reference, own), others = found[0], found[1:]
-    draws = 200
+    draws = 60
     intervals = drop_intervals(
         reference,
         [outcome for outcome, _ in others],
