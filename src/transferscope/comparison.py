@@ -107,6 +107,7 @@ def comparison_study(
     Raises:
         BadInput: something can't be used.
     """
+    _check_places(model, instances, init)
     for name in from_scratch:
         if name not in instances:
             raise BadInput(
@@ -131,6 +132,33 @@ def comparison_study(
     if init is not None:
         document["source"] = {"weights": _weights(init)}
     return study_of(document, "compare", overrides=of_study)
+
+
+def _check_places(model: Any, instances: Any, init: Any) -> None:
+    """Raises BadInput for networks in memory where their names or files are needed."""
+    if not isinstance(instances, Mapping):
+        raise BadInput(
+            f'instances: expected names and files, as in {{"a": "a.safetensors"}}, got a {type(instances).__name__}.'
+        )
+    problems = []
+    if not isinstance(model, str):
+        problems.append(
+            f"model: expected text, got a {type(model).__name__}. The network is built several times, also in other "
+            "processes: write a function that builds it in a file my_networks.py, and give 'my_networks:function'; of "
+            "timm and torchvision give 'timm:resnet18' or 'torchvision:resnet18'."
+        )
+    places = {f"instances.{name}": place for name, place in instances.items()}
+    if init is not None:
+        places["init"] = init
+    for key, place in places.items():
+        if not isinstance(place, str | Path):
+            save = "save_file(state_dict" if isinstance(place, Mapping) else "save_model(model"
+            problems.append(
+                f"{key}: expected a file, or hf-hub:<organisation>/<name>, got a {type(place).__name__}. Save it "
+                f'first, as in safetensors.torch.{save}, "weights.safetensors"), and give the file.'
+            )
+    if problems:
+        raise BadInput(problems)
 
 
 def _possible(init: str | Path | None) -> list[str]:

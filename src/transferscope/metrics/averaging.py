@@ -16,7 +16,8 @@ from transferscope.metrics.intervals import Interval, percentile_ends, resamplin
 from transferscope.metrics.resampled_auc import resampled_auc
 from transferscope.metrics.scores import is_correct, is_multi_label, per_example_loss, score, unranked
 from transferscope.metrics.span import SpanBatchNorm, policy_problems, span_of
-from transferscope.metrics.states import State, borrowed, device_of
+from transferscope.metrics.state_dicts import State
+from transferscope.metrics.states import borrowed, device_of
 
 
 @dataclass(frozen=True, kw_only=True)

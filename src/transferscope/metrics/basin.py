@@ -13,7 +13,8 @@ from transferscope.errors import BadInput
 from transferscope.metrics.evaluation import Data, check_data, evaluate
 from transferscope.metrics.forward_checks import check_forward
 from transferscope.metrics.span import SpanBatchNorm, differences_gram, policy_problems, span_of
-from transferscope.metrics.states import State, borrowed
+from transferscope.metrics.state_dicts import State
+from transferscope.metrics.states import borrowed
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,8 @@ from transferscope.metrics.folding import TRIED_EXAMPLES, Folding
 from transferscope.metrics.forward_checks import check_forward
 from transferscope.metrics.module_path import ModulePath, module_paths
 from transferscope.metrics.repeated_passes import RepeatedPasses, first_level
-from transferscope.metrics.states import Modules, State, borrowed, device_of
+from transferscope.metrics.state_dicts import State
+from transferscope.metrics.states import Modules, borrowed, device_of
 
 LARGEST_SIGMA = 1.0
 """Noise beyond it doesn't count for mu: its definition has 0 <= sigma <= 1."""

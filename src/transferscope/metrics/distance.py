@@ -9,18 +9,18 @@ from typing import Literal, overload
 
 import polars as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from transferscope.errors import BadInput
-from transferscope.metrics.states import (
-    Modules,
+from transferscope.metrics.state_dicts import (
+    RUNNING_STATISTICS,
     State,
-    check_match,
-    group_by_module,
-    is_under,
-    is_weight,
+    is_continuous,
     tensors_of,
+    weight_names,
 )
+from transferscope.metrics.states import Modules, check_match, group_by_module, is_under
+from transferscope.metrics.tensor_names import fill_tied, named_as, place_of, same_numbers
 
 
 @overload
@@ -58,15 +58,19 @@ def l2_distance(
 ) -> float | pl.DataFrame:
     """L2 distance of the weights: ||a - b|| = sqrt(sum over all weights of (a_i - b_i)^2), in float64.
 
-    Integer buffers never count. A tensor that stands under several names (tied weights) counts once, under
-    its first name, where sharing can be seen: in one of the two states both names share memory, and in the
-    other they share it too or hold equal numbers. It is no distance of functions: a network with its channels
-    permuted computes the same and lies far away.
+    Buffers don't count: the parameters of a network are compared. If a and b are both state dicts, which don't
+    say what is a parameter, all floating-point tensors count except buffers with well-known names. If one of the
+    two has names with the prefix of a wrapper, such as `module.`, the names of b follow those of a.
+
+    A tensor that stands under several names (tied weights) counts once, under its first name, where sharing can
+    be seen: in one of the two states both names share memory, and in the other they share it too or hold equal
+    numbers. It is no distance of functions: a network with its channels permuted computes the same and lies far
+    away.
 
     Source: Neyshabur, Sedghi, Zhang 2020, on distance in parameter space.
 
     Args:
-        a, b: networks or state dicts of the same architecture.
+        a, b: networks, state dicts or checkpoints with a state dict, of the same architecture.
         by_module: a table with one row a module instead of one number.
         modules: module name -> prefixes of the names of its tensors; the first dotted component by default.
             Tensors of no module are left out of the table. Only with `by_module`.
@@ -79,7 +83,8 @@ def l2_distance(
         to the square of the whole.
 
     Raises:
-        BadInput: names or shapes differ (all are named), a module without weights, nothing left to compare.
+        BadInput: names or shapes differ (all are named), a module without weights, nothing left to compare, weights
+            that are quantized or have adapters beside them.
 
     >>> import torch
     >>> l2_distance({"w": torch.tensor([3.0, 0.0])}, {"w": torch.tensor([0.0, 4.0])})
@@ -87,7 +92,8 @@ def l2_distance(
     """
     if modules is not None and not by_module:
         raise BadInput("`modules` was given without by_module=True; add it to get one distance a module.")
-    a_tensors, b_tensors = (_compared(state, exclude, running_statistics) for state in (a, b))
+    compared = _compared({"a": a, "b": b}, exclude, running_statistics)
+    a_tensors, b_tensors = compared["a"], compared["b"]
     check_match(a_tensors, b_tensors, "a", "b")
     names = _untied(a_tensors, b_tensors)
     if not names:
@@ -168,7 +174,7 @@ def update_cosine(
     ('w', 0.6, 3.0, 5.0, 2)
     """
     states = {"a": a, "a_init": a_init, "b": b, "b_init": b_init}
-    tensors = {name: _compared(state, exclude, running_statistics) for name, state in states.items()}
+    tensors = _compared(states, exclude, running_statistics)
     for name in ("a_init", "b", "b_init"):
         check_match(tensors["a"], tensors[name], "a", name)
     names = _untied(tensors["a"], tensors["b"])
@@ -200,13 +206,35 @@ def _products(a: Tensor, a_init: Tensor, b: Tensor, b_init: Tensor) -> tuple[flo
     return _squared_norm(update_a), _squared_norm(update_b), float(shared.real)
 
 
-def _compared(state: State, exclude: Sequence[str], running_statistics: bool) -> dict[str, Tensor]:
+def _compared(
+    states: Mapping[str, State], exclude: Sequence[str], running_statistics: bool
+) -> dict[str, dict[str, Tensor]]:
+    """The tensors of each state that count, under the names of the first one."""
+    tensors = {which: tensors_of(state, which) for which, state in states.items()}
+    first = next(iter(tensors))
+    known: dict[str, bool] = {}  # whether a tensor is a weight; a network knows its parameters
+    for which in sorted(states, key=lambda which: not isinstance(states[which], nn.Module)):
+        counted = weight_names(states[which], tensors[which])
+        weights = {id(tensors[which][name]) for name in counted}
+        tensors[which] = named_as(tensors[which], tensors[first])
+        for name, tensor in tensors[which].items():
+            known.setdefault(name, id(tensor) in weights)
+    for which in tensors:
+        for other in tensors.values():
+            tensors[which] = fill_tied(tensors[which], other)
     return {
-        name: tensor
-        for name, tensor in tensors_of(state).items()
-        if not is_under(name, exclude)
-        and (is_weight(name, tensor) or (running_statistics and tensor.is_floating_point()))
+        which: {
+            name: tensor
+            for name, tensor in named.items()
+            if not is_under(name, exclude)
+            and (known[name] or (running_statistics and _is_statistic(name, tensor)))
+        }
+        for which, named in tensors.items()
     }
+
+
+def _is_statistic(name: str, tensor: Tensor) -> bool:
+    return name.rpartition(".")[2] in RUNNING_STATISTICS and is_continuous(tensor)
 
 
 def _without_excluded(modules: Modules, tensors: Mapping[str, Tensor], exclude: Sequence[str]) -> Modules:
@@ -224,25 +252,13 @@ def _untied(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> list[str]:
     first_names: dict[tuple[object, ...], str] = {}
     kept = []
     for name in a:
-        places = (("a", *_place(a[name])), ("b", *_place(b[name])))
+        places = (("a", *place_of(a[name])), ("b", *place_of(b[name])))
         twin = next((first_names[place] for place in places if place in first_names), None)
-        if twin is None or not (_same(a[name], a[twin]) and _same(b[name], b[twin])):
+        if twin is None or not (same_numbers(a[name], a[twin]) and same_numbers(b[name], b[twin])):
             kept.append(name)
             for place in places:
                 first_names.setdefault(place, name)
     return kept
-
-
-def _place(tensor: Tensor) -> tuple[object, ...]:
-    """What two names of one tensor share."""
-    storage = tensor.untyped_storage().data_ptr()
-    # An empty or a fake tensor has no address of its own: nothing can be known of it.
-    address = (storage, tensor.storage_offset()) if storage else (id(tensor), 0)
-    return (tensor.device, *address, tuple(tensor.shape), tensor.stride())
-
-
-def _same(tensor: Tensor, twin: Tensor) -> bool:
-    return _place(tensor) == _place(twin) or torch.equal(tensor, twin)
 
 
 def _squared_distance(a: Tensor, b: Tensor) -> float:

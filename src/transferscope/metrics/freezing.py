@@ -15,7 +15,8 @@ from transferscope.metrics.forward_checks import check_forward
 from transferscope.metrics.module_path import ModulePath, module_paths
 from transferscope.metrics.repeated_passes import RepeatedPasses
 from transferscope.metrics.rewinding import drop_intervals
-from transferscope.metrics.states import Modules, State, borrowed
+from transferscope.metrics.state_dicts import State
+from transferscope.metrics.states import Modules, borrowed
 
 Order = Literal["bottom up", "greedy"]
 ORDERS: tuple[Order, ...] = ("bottom up", "greedy")

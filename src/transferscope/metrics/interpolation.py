@@ -16,7 +16,7 @@ from transferscope.metrics.evaluation import Data
 from transferscope.metrics.intervals import Interval, percentile_ends, resampling_weights
 from transferscope.metrics.path import BatchNormPolicy, Path, path_losses
 from transferscope.metrics.resampled_auc import resampled_auc
-from transferscope.metrics.states import State
+from transferscope.metrics.state_dicts import State
 
 __all__ = [
     "Barrier",

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from transferscope.metrics.states import Modules, State, aligned, group_by_module, is_continuous
+from transferscope.metrics.state_dicts import State, is_continuous
+from transferscope.metrics.states import Modules, aligned, group_by_module
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,13 +16,12 @@ from transferscope.errors import BadInput, did_you_mean
 from transferscope.metrics.evaluation import Data, Evaluation, check_data, evaluate
 from transferscope.metrics.folding import TRIED_EXAMPLES, Folding
 from transferscope.metrics.forward_checks import check_forward
+from transferscope.metrics.state_dicts import State, is_continuous
 from transferscope.metrics.states import (
-    State,
     aligned,
     batch_norm_statistics,
     borrowed,
     device_of,
-    is_continuous,
     re_estimate_batch_norm,
 )
 

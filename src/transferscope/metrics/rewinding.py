@@ -15,7 +15,8 @@ from transferscope.metrics.intervals import Interval, percentile_ends, resamplin
 from transferscope.metrics.module_path import module_paths
 from transferscope.metrics.repeated_passes import RepeatedPasses
 from transferscope.metrics.resampled_auc import resampled_auc
-from transferscope.metrics.states import Modules, State, borrowed
+from transferscope.metrics.state_dicts import State
+from transferscope.metrics.states import Modules, borrowed
 
 REWIND_COLUMNS = {
     "to": pl.String,

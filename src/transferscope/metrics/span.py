@@ -9,7 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from transferscope.metrics.states import State, aligned, is_continuous, re_estimate_batch_norm
+from transferscope.metrics.state_dicts import State, is_continuous
+from transferscope.metrics.states import aligned, re_estimate_batch_norm
 
 SpanBatchNorm = Literal["interpolate", "re-estimate"]
 """Running statistics are mixed like the weights, or re-estimated on training inputs at every place."""

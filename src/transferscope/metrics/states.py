@@ -12,46 +12,17 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from transferscope.errors import BadInput, did_you_mean
+from transferscope.metrics.state_dicts import (
+    RUNNING_STATISTICS,
+    State,
+    check_numbers,
+    shorten,
+    tensors_of,
+)
+from transferscope.metrics.tensor_names import check_tied, fill_tied, named_as
 
-State = Mapping[str, Tensor] | nn.Module
-"""A network, or its state dict."""
 Modules = Mapping[str, Sequence[str]]
 """Module name -> prefixes of the names of its tensors."""
-
-RUNNING_STATISTICS = ("running_mean", "running_var")
-SHOWN = 5
-"""How many offending names an error lists."""
-
-
-def tensors_of(state: State) -> dict[str, Tensor]:
-    """Parameters and persistent buffers by name, sharing their memory with the network.
-
-    Raises:
-        BadInput: no tensor in it, as in a checkpoint whose state dict sits one level deeper.
-    """
-    if not isinstance(state, (nn.Module, Mapping)):
-        raise BadInput(
-            f"Expected a network or a state dict of named tensors, got a {type(state).__name__}. Read a file first: "
-            "safetensors.torch.load_file(path), or torch.load(path, weights_only=True)."
-        )
-    entries = state.state_dict() if isinstance(state, nn.Module) else state
-    tensors = {name: value.detach() for name, value in entries.items() if isinstance(value, Tensor)}
-    if not tensors:
-        raise BadInput(
-            f"Expected a network or a state dict of named tensors, got {type(state).__name__} with the keys "
-            f"{list(entries)[:SHOWN]}. Give the state dict itself, such as checkpoint['state_dict']."
-        )
-    return tensors
-
-
-def is_weight(name: str, tensor: Tensor) -> bool:
-    """Whether an entry of a state dict is a weight: no integer, not BatchNorm's running statistics."""
-    return is_continuous(tensor) and name.rpartition(".")[2] not in RUNNING_STATISTICS
-
-
-def is_continuous(tensor: Tensor) -> bool:
-    """Whether a tensor holds numbers that can lie between two others."""
-    return tensor.is_floating_point() or tensor.is_complex()
 
 
 def is_under(name: str, prefixes: Iterable[str]) -> bool:
@@ -84,12 +55,6 @@ def check_match(a: Mapping[str, Tensor], b: Mapping[str, Tensor], a_name: str, b
         )
     if problems:
         raise BadInput(problems)
-
-
-def shorten(names: Sequence[str]) -> str:
-    """The first few names, and how many more there are."""
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
 
 
 def group_by_module(names: Sequence[str], modules: Modules | None) -> dict[str, list[str]]:
@@ -134,9 +99,11 @@ def aligned(
         names: which entries are needed; all of `live` by default, and then no others may be there.
 
     Raises:
-        BadInput: names or shapes don't match.
+        BadInput: names or shapes don't match; integers for weights; tied weights that differ; see `tensors_of`.
     """
-    tensors = tensors_of(state)
+    tensors = fill_tied(named_as(tensors_of(state, what), live), live)
+    check_tied(tensors, live, what)
+    check_numbers(tensors, live, what)
     wanted = dict(live) if names is None else {name: live[name] for name in names}
     given = tensors if names is None else {name: tensors[name] for name in wanted if name in tensors}
     check_match(given, wanted, what, "the model")

@@ -14,31 +14,38 @@ from transferscope.options import NetworkOptions
 
 FILES = ("model.safetensors", "pytorch_model.bin")
 """Names of the weights in a repository of the Hugging Face hub."""
+SETTING = "source.weights"
+"""Where a study says what its pre-trained weights are."""
 DEFAULT = "default"
 """The weights that a library means when it isn't told which."""
 
 
-def published_file(options: NetworkOptions, weights: Weights) -> Path:
+def published_file(options: NetworkOptions, weights: Weights, setting: str = SETTING) -> Path:
     """The file with the published weights.
+
+    Args:
+        options: the network.
+        weights: which weights.
+        setting: the key in a study that says so.
 
     Raises:
         BadInput: there are no such weights, or they can't be fetched; says how to.
     """
     name = weights.hub or ""
     if name.startswith("hf-hub:"):
-        return hugging_face_file(name.removeprefix("hf-hub:"), FILES, weights.revision)
+        return hugging_face_file(name.removeprefix("hf-hub:"), FILES, weights.revision, setting)
     model = getattr(options, "model", "")
     if options.name == "timm":
-        return _of_timm(model, name)
+        return _of_timm(model, name, setting)
     if options.name == "torchvision":
-        return _from_address(torchvision_weights(model, name).url)
+        return _from_address(torchvision_weights(model, name, setting).url, setting)
     raise BadInput(
-        f"source.weights.hub: '{name}' is no name of weights for the network '{options.name}'. Valid: "
+        f"{setting}.hub: '{name}' is no name of weights for the network '{options.name}'. Valid: "
         "hf-hub:<organisation>/<name>; for the networks timm and torchvision also a name of their own weights."
     )
 
 
-def timm_config(model: str, tag: str) -> Any:
+def timm_config(model: str, tag: str, setting: str = SETTING) -> Any:
     """What timm knows of the weights of this tag: where they are, and what they expect.
 
     Raises:
@@ -53,12 +60,12 @@ def timm_config(model: str, tag: str) -> Any:
     cfg = timm.get_pretrained_cfg(model if tag == DEFAULT else f"{architecture}.{tag}") if known else None
     if cfg is None or not (cfg.hf_hub_id or cfg.url):
         raise BadInput(
-            f"source.weights.hub: timm has no weights '{tag}' of {architecture}.{did_you_mean(tag, tags)}"
+            f"{setting}.hub: timm has no weights '{tag}' of {architecture}.{did_you_mean(tag, tags)}"
         )
     return cfg
 
 
-def torchvision_weights(model: str, name: str) -> Any:
+def torchvision_weights(model: str, name: str, setting: str = SETTING) -> Any:
     """torchvision's entry of the weights of this name: where they are, and what they expect.
 
     Raises:
@@ -71,21 +78,23 @@ def torchvision_weights(model: str, name: str) -> Any:
     chosen = name.rpartition(".")[2].upper() if name == DEFAULT else name.rpartition(".")[2]
     if chosen not in known.__members__:
         raise BadInput(
-            f"source.weights.hub: torchvision has no weights '{name}' of {model}."
+            f"{setting}.hub: torchvision has no weights '{name}' of {model}."
             f"{did_you_mean(chosen, [*known.__members__, DEFAULT])}"
         )
     return known[chosen]
 
 
-def _of_timm(model: str, tag: str) -> Path:
-    cfg = timm_config(model, tag)
+def _of_timm(model: str, tag: str, setting: str) -> Path:
+    cfg = timm_config(model, tag, setting)
     if cfg.hf_hub_id:
         files = (cfg.hf_hub_filename,) if cfg.hf_hub_filename else FILES
-        return hugging_face_file(cfg.hf_hub_id, files, None)
-    return _from_address(cfg.url)
+        return hugging_face_file(cfg.hf_hub_id, files, None, setting)
+    return _from_address(cfg.url, setting)
 
 
-def hugging_face_file(repository: str, files: tuple[str, ...], revision: str | None) -> Path:
+def hugging_face_file(
+    repository: str, files: tuple[str, ...], revision: str | None, setting: str = SETTING
+) -> Path:
     """The first of these files that a repository of the Hugging Face hub has, from the cache or fetched.
 
     Raises:
@@ -105,26 +114,26 @@ def hugging_face_file(repository: str, files: tuple[str, ...], revision: str | N
         try:
             return Path(huggingface_hub.hf_hub_download(repository, file, revision=revision))
         except errors.LocalEntryNotFoundError as error:
-            raise _not_fetched(f"{repository} ({file})", repository, file, error) from None
+            raise _not_fetched(f"{repository} ({file})", repository, file, error, setting) from None
         except (errors.EntryNotFoundError, errors.RevisionNotFoundError) as error:
             missing = error
         except (errors.RepositoryNotFoundError, errors.HFValidationError, errors.GatedRepoError) as error:
-            raise BadInput(f"source.weights.hub: the hub gives no {repository}: {_line(error)}") from None
+            raise BadInput(f"{setting}.hub: the hub gives no {repository}: {_line(error)}") from None
         except Exception as error:  # whatever the connection lacks
-            raise _not_fetched(f"{repository} ({file})", repository, file, error) from None
-    raise BadInput(f"source.weights.hub: {repository} holds none of {', '.join(files)}: {_line(missing)}")
+            raise _not_fetched(f"{repository} ({file})", repository, file, error, setting) from None
+    raise BadInput(f"{setting}.hub: {repository} holds none of {', '.join(files)}: {_line(missing)}")
 
 
-def _not_fetched(what: str, repository: str, file: str, error: Exception) -> BadInput:
+def _not_fetched(what: str, repository: str, file: str, error: Exception, setting: str) -> BadInput:
     offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0") else ""
     return BadInput(
-        f"source.weights.hub: {what} is not in this machine's cache and can't be fetched{offline}: {_line(error)} "
+        f"{setting}.hub: {what} is not in this machine's cache and can't be fetched{offline}: {_line(error)} "
         f"Where there is a connection, run: hf download {repository} {file}; then copy the cache (HF_HOME, "
-        "~/.cache/huggingface) here, or give the file itself as source.weights.file."
+        f"~/.cache/huggingface) here, or give the file itself as {setting}.file."
     )
 
 
-def _from_address(url: str) -> Path:
+def _from_address(url: str, setting: str) -> Path:
     import torch
 
     name = Path(urlparse(url).path).name
@@ -136,8 +145,8 @@ def _from_address(url: str) -> Path:
         torch.hub.download_url_to_file(url, str(path), progress=False)
     except (URLError, OSError, RuntimeError) as error:
         raise BadInput(
-            f"source.weights.hub: {name} is not in this machine's cache and can't be fetched: {_line(error)} Where "
-            f"there is a connection, fetch {url}; then put it at {path}, or give it as source.weights.file."
+            f"{setting}.hub: {name} is not in this machine's cache and can't be fetched: {_line(error)} Where "
+            f"there is a connection, fetch {url}; then put it at {path}, or give it as {setting}.file."
         ) from None
     return path
 

@@ -49,17 +49,18 @@ def instance_state(
         BadInput: the file can't be had or read; tensors are missing, unexpected, of another shape or not finite (all
             are named); the network is untrained.
     """
-    file = weights.path or published_file(options, weights)
-    given = read_state_dict(file, weights.entry)
+    setting = f"instances.{name}.weights"
+    file = weights.path or published_file(options, weights, setting)
+    given = read_state_dict(file, weights.entry, setting)
     fresh = [random_init(options, num_classes, channels, seed, image_size_px) for seed in range(FRESH_DRAWS)]
     where = f"{file} ({name}, of {num_classes} classes)"
-    state = match_state(given, fresh[0], (), weights.key_map, where, f"instances.{name}.weights")
+    state = match_state(given, fresh[0], (), weights.key_map, where, setting)
     modules = modules_of(options, fresh[0], num_classes)
     untrained = untrained_modules(state, modules, fresh)
     if untrained and not weights.allow_untrained:
         raise BadInput(
             f"{name}: the weights in {file} look untrained in {', '.join(untrained)}: as a new network is drawn. Was "
-            f"the right file given? If it is meant to be so, set instances.{name}.weights.allow_untrained: true."
+            f"the right file given? If it is meant to be so, set {setting}.allow_untrained: true."
         )
     return state
 
@@ -82,14 +83,14 @@ def init_state(
     model = random_init(options, num_classes, channels, 0, image_size_px)
     head = modules_of(options, model, num_classes)[HEAD].prefixes
     body = match_state(given, model, head, weights.key_map, str(file))
-    return {**body, **_own_head(given, model, head, weights)}
+    return {**body, **_own_head(given, model, head, weights, str(file))}
 
 
 def _own_head(
-    given: dict[str, Tensor], model: nn.Module, head: tuple[str, ...], weights: Weights
+    given: dict[str, Tensor], model: nn.Module, head: tuple[str, ...], weights: Weights, where: str
 ) -> dict[str, Tensor]:
     try:
-        state = match_state(given, model, (), weights.key_map, "")
+        state = match_state(given, model, (), weights.key_map, where)
     except BadInput:  # of other classes, or none
         return {}
     return {name: tensor for name, tensor in state.items() if is_under(name, head)}

@@ -28,8 +28,30 @@ MAX_HASHED = 10_000
 """Parts of a tuple, with those of its parts."""
 PICKLES_IN_A_ROW = 5
 """What torch.save wrote before it wrote archives: magic number, version, machine, content, keys."""
-NOT_FOR_WEIGHTS = ("bytearray", "encode")
-"""Functions that torch would call, and by which a few bytes in a file become many, or take for ever."""
+NOT_FOR_WEIGHTS = ("bytearray",)
+"""Functions that torch would call, and by which a few bytes in a file become many."""
+ENCODE = "encode"
+"""The function that makes bytes of text; NumPy's numbers need it, with latin1."""
+GROWING_CODECS = frozenset(
+    (
+        *(
+            "base64",
+            "bz2",
+            "hex",
+            "idna",
+            "punycode",
+            "quopri",
+            "quotedprintable",
+            "rot13",
+            "uu",
+            "zip",
+            "zlib",
+        ),
+        *("rawunicodeescape", "unicodeescape", "utf32", "utf32be", "utf32le", "utf7", "u32", "u7"),
+        *("backslashreplace", "namereplace", "xmlcharrefreplace"),
+    )
+)
+"""Codecs and ways to treat errors by which text grows, again and again, or which take a quadratic time."""
 SAVE_ALONE = "Save the state dict alone, with safetensors.torch.save_file or torch.save."
 
 
@@ -129,7 +151,7 @@ def _memory_bytes() -> int:
 def _check_pickle(file: IO[bytes], path: Path) -> bool:
     """Whether a pickle was found; BadInput where it is none of weights. Nothing of it is run."""
     start = file.tell()
-    sizes = _Sizes()
+    sizes, texts = _Sizes(), _Texts()
     try:
         for opcode, argument, place in pickletools.genops(file):
             if (place or 0) - start > MAX_PICKLE_BYTES:
@@ -140,6 +162,10 @@ def _check_pickle(file: IO[bytes], path: Path) -> bool:
                 raise BadInput(
                     f"{path} was not loaded: it calls {argument}, which weights don't need. {SAVE_ALONE}"
                 )
+            if texts.follow(opcode.name, argument):
+                raise BadInput(
+                    f"{path} was not loaded: it encodes text in a way that weights don't need. {SAVE_ALONE}"
+                )
             if sizes.follow(opcode.name, argument) > MAX_HASHED:
                 raise BadInput(
                     f"{path} was not loaded: it holds a tuple of more than {MAX_HASHED:,} parts, which weights don't "
@@ -148,6 +174,28 @@ def _check_pickle(file: IO[bytes], path: Path) -> bool:
     except (ValueError, IndexError, KeyError, OverflowError, MemoryError):
         return False
     return True
+
+
+class _Texts:
+    """What `ENCODE` could be called with: any text of the pickle, by any codec that it names, as often as it calls."""
+
+    def __init__(self) -> None:
+        self._encodes = False
+        self._grows = False
+        self._longest = 0
+        self._calls = 0
+
+    def follow(self, name: str, argument: Any) -> bool:
+        """Take one instruction; returns True if all so far could make too many bytes, or take too long."""
+        if name == "GLOBAL":
+            self._encodes = self._encodes or str(argument).rpartition(" ")[2] == ENCODE
+        elif isinstance(argument, str):
+            self._longest = max(self._longest, len(argument))
+            # codecs ignore all but letters and digits of their names
+            letters = "".join(c for c in argument if c.isascii() and c.isalnum()).lower()
+            self._grows = self._grows or letters.removesuffix("codec") in GROWING_CODECS
+        self._calls += name == "REDUCE"
+        return self._encodes and (self._grows or self._longest * self._calls > MAX_REPEATED_BYTES)
 
 
 class _Sizes:
