@@ -142,6 +142,7 @@ def test_adapters_are_merged_first(name: str) -> None:
             call()
 
 
+@pytest.mark.filterwarnings("ignore:.*quantize_per_tensor:UserWarning")
 def test_quantized_weights_are_refused() -> None:
     integers = {name: (100 * tensor).to(torch.int8) for name, tensor in A.state_dict().items()}
     scaled = {"w": torch.zeros(2, 2).to(torch.float8_e4m3fn), "w_scale": torch.ones(1)}
