@@ -47,7 +47,10 @@ class Checked:
     problems: tuple[str, ...]
     """In words, a line for each kind, with the first of them named."""
     problem_counts: Mapping[str, int]
+    shown: tuple[str, ...]
+    """What the network will be shown: sizes, orientation, grey values, the order of the classes."""
     notes: tuple[str, ...]
+    """What one should know: what was not taken, what looks wrong."""
     sheet: Path
 
     @property
@@ -147,9 +150,30 @@ def check(name: str, options: DatasetOptions, sheet: Path) -> Checked:
         num_shared=len(shared),
         problems=tuple(problems),
         problem_counts=counts,
-        notes=(*_label_notes(description, data), *(() if notes is None else notes(lenient))),
+        shown=(*_shown(description), *data.shown),
+        notes=tuple(
+            dict.fromkeys(
+                (
+                    *_label_notes(description, data),
+                    *description.notes,
+                    *(note for note in data.notes if note not in data.shown),
+                    *(() if notes is None else notes(lenient)),
+                )
+            )
+        ),
         sheet=sheet,
     )
+
+
+def _shown(about: Description) -> list[str]:
+    """What the network is shown, as far as the description says it."""
+    names = [f"{number} {name}" for number, name in enumerate(about.class_names[:MAX_CLASSES])]
+    more = f" and {about.num_classes - MAX_CLASSES} more" if about.num_classes > MAX_CLASSES else ""
+    channels = "1 channel" if about.channels == 1 else f"{about.channels} channels"
+    return [
+        f"{about.image_size_px} x {about.image_size_px} px, {channels}, values 0 to 255 before normalization",
+        f"outputs of the network, in order: {', '.join(names)}{more}",
+    ]
 
 
 def _label_notes(description: Description, data: ImageData) -> list[str]:
@@ -187,9 +211,12 @@ def print_checked(checked: Checked, console: Console) -> None:
         )
     else:
         console.print("on_bad: skip: these images are left out of a study, and counted", highlight=False)
+    console.print(f"contact sheet: {checked.sheet}", highlight=False, markup=False, soft_wrap=True)
+    console.print("What the network will be shown:", highlight=False)
+    for line in checked.shown:
+        console.print(f"- {visible(line)}", highlight=False, markup=False, soft_wrap=True)
     for note in checked.notes:
         console.print(f"note: {visible(note)}", highlight=False, markup=False, soft_wrap=True)
-    console.print(f"contact sheet: {checked.sheet}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _split_table(checked: Checked) -> Table:
@@ -264,6 +291,7 @@ def _entry(checked: Checked) -> dict[str, Any]:
         "problems": list(checked.problems),
         "problem_counts": dict(checked.problem_counts),
         "stops": checked.stops,
+        "shown": list(checked.shown),
         "notes": list(checked.notes),
         "contact_sheet": str(checked.sheet),
     }

@@ -6,20 +6,43 @@ import importlib
 import json
 import pkgutil
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from transferscope.errors import BadInput, did_you_mean
 
 
 class Frozen(BaseModel):
-    """A frozen, hashable set of named fields; unknown keys are refused, defaults are checked too."""
+    """A frozen, hashable set of named fields; unknown keys are refused, defaults are checked too.
+
+    In paths `~` is the home folder, as in a shell.
+    """
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True, allow_inf_nan=False
     )
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _home_folder(cls, value: Any) -> Any:
+        return with_home_folder(value) if isinstance(value, (Path, tuple, dict)) else value
+
+
+def with_home_folder(value: Any) -> Any:
+    """A path with `~` expanded, also in tuples and mappings; everything else as it is. ValueError without a home."""
+    if isinstance(value, Path) and str(value).startswith("~"):
+        try:
+            return value.expanduser()
+        except RuntimeError as error:
+            raise ValueError(f"{value}: {error}") from None
+    if type(value) is tuple and any(isinstance(one, Path) for one in value):
+        return tuple(map(with_home_folder, value))
+    if type(value) is dict and any(isinstance(one, Path) for one in value.values()):
+        return {key: with_home_folder(one) for key, one in value.items()}
+    return value
 
 
 class MeanStd(Frozen):
@@ -87,16 +110,28 @@ class DatasetOptions(Frozen):
     """Name of the data set: a module in transferscope.datasets."""
 
 
+def _is_unset(value: Any) -> bool:
+    return value in (None, (), "bad")
+
+
+def later_option(default: Any = None, **limits: Any) -> Any:
+    """A field that is left out of a dump, and so out of the keys of results, while it has its default."""
+    return Field(default=default, exclude_if=_is_unset, **limits)
+
+
 class FileOptions(DatasetOptions):
-    """What every data set that reads files can be told; see `transferscope.data.problems`."""
+    """The options of every data set that is read from files; see `transferscope.data.problems`."""
 
     on_bad: Literal["stop", "skip"] = "stop"
-    """What to do about images that can't be used (not decodable, of another format than their name says, with
-    too many pixels, missing, outside the root, with a label that can't be, of a class without training images)
-    and about test images that are training images too. stop: an error that names the first of each kind and
+    """What to do about images that can't be used (not decodable, with too many pixels, missing, outside the root,
+    with a label that can't be, of a class without training images), about test images that are training images too,
+    and about labels of several that are the same everywhere. stop: an error that names the first of each kind and
     counts them. skip: they are left out, and counted in the results."""
     keep_duplicates: bool = False
     """Test images that are training images too are kept, as published comparisons on the data set do."""
+    classes: tuple[str, ...] | None = later_option()
+    """All classes (or labels, of several an image) in the order of the network's outputs, where that is another
+    order than the data set's: weights that were trained elsewhere fit only in the order of their training."""
 
 
 class NetworkOptions(Frozen):

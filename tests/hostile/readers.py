@@ -11,7 +11,7 @@ import numpy as np
 from transferscope.data import array_file, idx_file
 from transferscope.data.base import describe, forget_descriptions, load
 from transferscope.data.chest_film import radiograph_decoder
-from transferscope.data.decode import Failure, decode_into, square_decoder
+from transferscope.data.decode import Failure, SquareDecoder, decode_into
 from transferscope.datasets import arrays, chexpert, domainnet, fashion_mnist, imagefolder
 from transferscope.errors import BadInput
 from transferscope.models.build import build, modules_of
@@ -78,9 +78,9 @@ def class_folders(root: Path) -> Any:
 def image(path: Path) -> Any:
     """An image, under every way to make a square of it."""
     ways: list[Callable[[str], np.ndarray]] = [
-        square_decoder(SIZE_PX, "crop"),
-        square_decoder(SIZE_PX, "pad"),
-        square_decoder(SIZE_PX, "evaluation"),
+        SquareDecoder(SIZE_PX, "crop"),
+        SquareDecoder(SIZE_PX, "pad"),
+        SquareDecoder(SIZE_PX, "evaluation"),
         radiograph_decoder(SIZE_PX),
     ]
     found = []

@@ -1,4 +1,4 @@
-"""What is worth saying of a study's labels before anything is trained on them."""
+"""What one should know of a study's data before anything is trained on them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from transferscope.errors import visible
 
 
 def label_notes(study: Study) -> list[str]:
-    """A line for each data set whose labels look like another kind than they are taken for."""
+    """Lines for each data set: labels that look like another kind, classes without test images, files passed over."""
     named = {name: target.data for name, target in study.targets.items()}
     if study.source is not None and study.source.data is not None:
         named = {study.source.name or "source": study.source.data, **named}
     abouts = {name: describe(data) for name, data in named.items()}
     return [
-        f"{visible(name)}: {one_hot_note(about.num_classes)}"
+        f"{visible(name)}: {visible(note)}"
         for name, about in abouts.items()
-        if about.one_finding_each
+        for note in (*([one_hot_note(about.num_classes)] if about.one_finding_each else []), *about.notes)
     ]

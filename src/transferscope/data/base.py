@@ -26,6 +26,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
+from transferscope.data.class_order import in_stated_order, labels_in_stated_order
 from transferscope.errors import BadInput, is_text, shortened
 from transferscope.options import DatasetOptions, load_plugin
 
@@ -64,6 +65,8 @@ class Description:
     the options alone decide."""
     left_out: Mapping[str, int] = field(default_factory=dict)
     """How many images were left out for each kind of problem; see `transferscope.data.problems`."""
+    notes: tuple[str, ...] = ()
+    """What one should know before anything is trained: classes without test images, files that were passed over."""
 
     @property
     def num_classes(self) -> int:
@@ -107,6 +110,10 @@ class ImageData:
     """How many images were left out for each kind of problem; see `transferscope.data.problems`."""
     problems: tuple[str, ...] = ()
     """The same in words: a line for each kind, with the first of them named."""
+    shown: tuple[str, ...] = ()
+    """What became of the images on their way to the network: sizes, orientation, grey values."""
+    notes: tuple[str, ...] = ()
+    """What a run should say of the images, once they are decoded: much is cut off, labels that contradict."""
 
 
 def dataset_module(name: str) -> ModuleType:
@@ -146,7 +153,7 @@ def _described(options: Any, assume: bool) -> Description:
     module = dataset_module(options.dataset)
     if assume and hasattr(module, "assumed") and not Path(getattr(options, module.TEXT_KEY)).exists():
         return module.assumed(options)
-    description = module.describe(options)
+    description = in_stated_order(module.describe(options), getattr(options, "classes", None))
     wrong = _wrong_names(description.class_names)
     if wrong:
         raise BadInput(f"the data set {options.dataset}: {wrong}")
@@ -156,7 +163,7 @@ def _described(options: Any, assume: bool) -> Description:
 def _wrong_names(names: Sequence[str]) -> str:
     """What can't be about the names of classes, which files give; empty where nothing is."""
     if len(names) > MAX_CLASSES:
-        return f"{len(names):,} classes; at most {MAX_CLASSES:,} can be told apart here."
+        return f"{len(names):,} classes; at most {MAX_CLASSES:,} are supported."
     for name in names:
         if len(name) > MAX_NAME:
             return f"a class has a name of {len(name):,} characters: {shortened(name)}. At most {MAX_NAME} are shown."
@@ -167,4 +174,9 @@ def _wrong_names(names: Sequence[str]) -> str:
 
 def load(options: DatasetOptions) -> ImageData:
     """The data set of these options, decoded."""
-    return dataset_module(options.dataset).load(options)
+    classes: tuple[str, ...] | None = getattr(options, "classes", None)
+    module = dataset_module(options.dataset)
+    data: ImageData = module.load(options)
+    if classes is None:
+        return data
+    return labels_in_stated_order(data, module.describe(options).class_names, classes)

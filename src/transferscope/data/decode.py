@@ -3,41 +3,32 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import partial
 from threading import Lock
-from typing import IO, Any, Literal
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from transferscope.cores import usable_cores
+from transferscope.data.file_heads import HEAD_BYTES, head_of, png_depth
+from transferscope.data.grey_levels import GreyLevels, GreyRange, grey_kind
 from transferscope.data.problems import Kind
+from transferscope.data.squares import MAX_PIXELS, Originals, Resize, TooManyPixels, square, to_rgb
+from transferscope.errors import BadInput
 
 READ = ("BMP", "JPEG", "PNG", "WEBP")
-"""Other formats are never opened: some of Pillow's readers call other programs."""
-FORMATS: dict[str, tuple[str, ...]] = {
-    ".bmp": ("BMP",),
-    ".jpeg": ("JPEG", "MPO"),
-    ".jpg": ("JPEG", "MPO"),
-    ".png": ("PNG",),
-    ".webp": ("WEBP",),
-}
-"""What a file may be, by its name. MPO: the JPEG files of some cameras, with a second picture behind the first."""
-SIXTEEN_TO_EIGHT_BITS = 257
-"""65535 / 255."""
-EVALUATION_MARGIN = 256 / 224
-"""Short side over the side of the middle that is kept, in the usual evaluation on ImageNet."""
-
-MAX_PIXELS = 2**25
-"""Of an image that must be decoded whole; JPEG files, which need not be, may have as many as Pillow allows."""
+"""A file is of the format that its content says, whatever its name. Other formats are never opened: some of Pillow's
+readers call other programs."""
+JPEG = ("JPEG", "MPO")
+"""MPO: the JPEG files of some cameras, with a second picture behind the first."""
+LEAST_UPPER_BYTES = 64
+"""Fewer of the 256 values of the upper bytes of 16-bit colour images are refused."""
 LARGE_PIXELS = 2**22
 """Images of more pixels are decoded one after the other, so that many of them together don't fill the memory."""
 START_OF_SCAN = b"\xff\xda"
@@ -45,18 +36,9 @@ START_OF_SCAN = b"\xff\xda"
 MAX_SCANS = 100
 """Of a progressive JPEG file; usual are ten. Each goes over the whole image, and takes a few bytes in the file."""
 
-Resize = Literal["crop", "pad", "stretch", "evaluation"]
 _large = Lock()
 Decoder = Callable[[str], np.ndarray]
 """From a file's path to its pixels: (side, side) or (side, side, 3), uint8."""
-
-
-class WrongExtension(Exception):
-    """A file is of another format than its name says."""
-
-
-class TooManyPixels(Exception):
-    """A file would take far more memory, or time, than its size says."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +69,6 @@ def decode_into(images: np.ndarray, paths: Sequence[str], decode: Decoder) -> li
             return Failure("too_many_pixels", f"more than {Image.MAX_IMAGE_PIXELS:,}")
         except TooManyPixels as error:
             return Failure("too_many_pixels", str(error))
-        except WrongExtension as error:
-            return Failure("wrong_extension", str(error))
         except UnidentifiedImageError:
             return Failure("undecodable", f"not an image of the kinds {', '.join(READ)}")
         except Exception as error:  # on broken files Pillow raises nearly any kind
@@ -124,41 +104,14 @@ def pixel_digest(image: np.ndarray) -> bytes:
     return hashlib.sha256(np.ascontiguousarray(image).data).digest()
 
 
-def square_decoder(size_px: int, resize: Resize) -> Decoder:
-    """Decodes files to RGB squares.
-
-    Args:
-        size_px: side of the squares.
-        resize: "crop": the short side is resized and the middle kept; "pad": the long side is resized and the
-            rest filled with the image's mean colour; "stretch": both sides are resized, whatever the proportions,
-            as torchvision's Resize((side, side)) does; "evaluation": the short side is resized to 256/224 of
-            size_px and the middle kept, as published ImageNet networks are evaluated.
-    """
-    return partial(_decode_square, size_px=size_px, resize=resize)
-
-
-def decode_bytes(content: bytes, name: str, size_px: int, resize: Resize) -> np.ndarray:
-    """As the decoders of `square_decoder`, of a file in memory; its name is that of the file it once was, or empty."""
-    return _decode_square(io.BytesIO(content), size_px, resize, name)
-
-
-def open_image(path: str | IO[bytes], name: str = "") -> Image.Image:
-    """An image file, not yet decoded.
-
-    Args:
-        path: the file.
-        name: its name, where it is in memory.
+def open_image(path: str | IO[bytes]) -> Image.Image:
+    """An image file, or its content, not yet decoded; its format is that of its content, whatever its name.
 
     Raises:
-        WrongExtension: it is of another format than its name says.
+        UnidentifiedImageError: it is of none of the formats in `READ`.
         TooManyPixels: it is made to exhaust the memory, or the time.
     """
     file = Image.open(path, formats=READ)
-    name = path if isinstance(path, str) else name
-    expected = FORMATS.get(os.path.splitext(name)[1].lower())
-    if expected is not None and file.format not in expected:
-        file.close()
-        raise WrongExtension(f"a {file.format} file")
     try:
         _refuse_bombs(file, path)
     except TooManyPixels:
@@ -169,7 +122,7 @@ def open_image(path: str | IO[bytes], name: str = "") -> Image.Image:
 
 def _refuse_bombs(file: Image.Image, path: str | IO[bytes]) -> None:
     pixels = file.width * file.height
-    largest = (Image.MAX_IMAGE_PIXELS or MAX_PIXELS) if file.format in FORMATS[".jpg"] else MAX_PIXELS
+    largest = (Image.MAX_IMAGE_PIXELS or MAX_PIXELS) if file.format in JPEG else MAX_PIXELS
     if pixels > largest:
         raise TooManyPixels(f"more than {largest:,}")
     if file.info.get("progressive"):
@@ -187,55 +140,85 @@ def one_if_large(file: Image.Image) -> Iterator[None]:
         yield
 
 
-def square(image: Image.Image, size_px: int, resize: Resize) -> np.ndarray:
-    """(size_px, size_px, 3) uint8 from any image: transparent pixels become white, 16 bits are scaled to 8."""
-    image = _to_rgb(image)
-    size = (size_px, size_px)
-    if resize == "crop":
-        return np.asarray(ImageOps.fit(image, size, Image.Resampling.BICUBIC))
-    if resize == "stretch":
-        return np.asarray(image.resize(size, Image.Resampling.BICUBIC))
-    if resize == "evaluation":
-        return np.asarray(_middle(image, size_px))
-    red, green, blue = np.asarray(image).mean(axis=(0, 1)).round().astype(int).tolist()
-    return np.asarray(ImageOps.pad(image, size, Image.Resampling.BICUBIC, color=(red, green, blue)))
+class SquareDecoder:
+    """Decodes files to RGB squares, and notes what they were like.
 
+    `prepare` it with the training images first: grey values of more than 8 bits are mapped by their range.
 
-def _decode_square(path: str | IO[bytes], size_px: int, resize: Resize, name: str = "") -> np.ndarray:
-    with open_image(path, name) as file:
-        # JPEG files can be decoded at a fraction of their size; twice the size that is needed loses nothing.
-        file.draft("RGB", (2 * size_px, 2 * size_px))
-        with one_if_large(file):
-            ImageOps.exif_transpose(file, in_place=True)  # in place: no copy of the many that are upright
-            return square(file, size_px, resize)
+    Args:
+        size_px: side of the squares.
+        resize: as in `FolderOptions.resize`.
+        grey_range: the grey values that become black and white; None: as the training images have them.
+        read: the file, or its content, of each key that is decoded; keys are paths by default.
+    """
 
+    def __init__(
+        self,
+        size_px: int,
+        resize: Resize,
+        grey_range: GreyRange | None = None,
+        read: Callable[[str], str | IO[bytes]] = lambda key: key,
+    ) -> None:
+        self.levels = GreyLevels(grey_range)
+        self.originals = Originals(size_px, resize)
+        self._read = read
+        self._upper_bytes = GreyLevels()
 
-def _middle(image: Image.Image, size_px: int) -> Image.Image:
-    short = round(size_px * EVALUATION_MARGIN)
-    width, height = image.size
-    tall = width <= height
-    if short * short * max(width, height) > MAX_PIXELS * min(width, height):
-        raise TooManyPixels(f"{width} x {height}, too long to be resized to {short} px across")
-    image = image.resize(
-        (short, int(short * height / width)) if tall else (int(short * width / height), short),
-        Image.Resampling.BILINEAR,
-    )
-    left, top = (round((side - size_px) / 2) for side in image.size)
-    return image.crop((left, top, left + size_px, top + size_px))
+    def prepare(self, keys: Sequence[str]) -> None:
+        """Look at the training images of more than 8 bits.
 
+        Raises:
+            BadInput: colour images of 16 bits use a narrow range: Pillow gives the upper 8 bits alone.
+        """
+        with _strict_about_size(), ThreadPoolExecutor(_num_threads()) as pool:
+            num_coloured = sum(pool.map(self._look_at, keys))
+        if num_coloured:
+            low, high = self._upper_bytes.used["I"]
+            if high - low < LEAST_UPPER_BYTES:
+                raise BadInput(
+                    f"{num_coloured} training images are PNG files of 16 bits in colour or with alpha, of which the "
+                    f"upper 8 bits can be read: they use {low:g} to {high:g} of 0 to 255, so most grey levels are "
+                    "lost. Save them with 8 bits a channel, or as 16-bit grey images without alpha."
+                )
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # Pillow itself would clip 16 bits to 8 instead of scaling them
-        # In place, as large images take much memory; no value is near enough to a half for float32 to round it wrongly.
-        grey = np.asarray(image).astype(np.float32)
-        grey /= SIXTEEN_TO_EIGHT_BITS
-        np.clip(grey, 0, 255, out=grey)
-        return Image.fromarray(np.rint(grey, out=grey).astype(np.uint8)).convert("RGB")
-    if not image.has_transparency_data:
-        return image if image.mode == "RGB" else image.convert("RGB")
-    image = image.convert("RGBA")
-    white = Image.new("RGBA", image.size, "white")
-    return Image.alpha_composite(white, image).convert("RGB")
+    def __call__(self, key: str) -> np.ndarray:
+        """(size_px, size_px, 3), uint8."""
+        size_px = self.originals.size_px
+        with open_image(self._read(key)) as file:
+            opened = file.size
+            # JPEG files can be decoded at a fraction of their size; twice the size that is needed loses nothing.
+            file.draft("RGB", (2 * size_px, 2 * size_px))
+            with one_if_large(file):
+                self.originals.add(file, opened)
+                ImageOps.exif_transpose(file, in_place=True)  # in place: no copy of the many that are upright
+                return square(to_rgb(file, self.levels), size_px, self.originals.resize)
+
+    def notes(self) -> list[str]:
+        """What the images were like, and what became of it."""
+        return [*self.originals.notes(), *self.levels.notes()]
+
+    def warnings(self) -> list[str]:
+        """Those of `notes` that a run says too."""
+        return [*self.originals.warnings(), *self.levels.warnings()]
+
+    def _look_at(self, key: str) -> bool:
+        """Note the values of an image of 16 bits; True where it is in colour or has alpha."""
+        try:
+            content = self._read(key)
+            depth = png_depth(head_of(content) if isinstance(content, str) else content.read(HEAD_BYTES))
+            if depth is None or depth[0] != 16:
+                return False
+            if not isinstance(content, str):
+                content.seek(0)
+            with open_image(content) as file, one_if_large(file):
+                kind = grey_kind(file)
+                if kind is None:
+                    self._upper_bytes.look_at(np.asarray(file.convert("RGB")), "I")
+                    return True
+                self.levels.look_at(np.asarray(file), kind)
+        except Exception:  # decoding the image will say what is wrong with it
+            return False
+        return False
 
 
 @contextmanager

@@ -11,13 +11,16 @@ from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from transferscope.data.base import Description
+from transferscope.data.file_heads import head_of, read_otherwise
 from transferscope.data.one_hot import one_finding_each
 from transferscope.data.problems import Problems
 from transferscope.errors import BadInput, is_text
 
-EXTENSIONS = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 SMALL_BYTES = 32 * 2**20
 """Of image files of so many bytes together the contents are the fingerprint, of more their times of change."""
+
+MAX_HEADS = 256
+"""Of large data sets the first bytes of no more images than this are looked at before they are decoded."""
 
 Label = int | tuple[int, ...]
 """The number of a class, or 0 and 1 for each finding."""
@@ -44,6 +47,10 @@ class Listing:
     problems: Problems
     """What was left out of the lists."""
     multi_label: bool = False
+    notes: tuple[str, ...] = ()
+    """What one should know of the lists; see `Description.notes`."""
+    reading: str = ""
+    """How labels or files were understood, where an earlier version understood them otherwise; part of the key."""
 
     @property
     def labels(self) -> dict[str, list[Label]]:
@@ -62,6 +69,7 @@ class Listing:
             [entry.label for entry in split if isinstance(entry.label, tuple)]
             for split in (self.train, self.test)
         ]
+        known = fingerprint([*self.train, *self.test]) if fingerprint_ is None else fingerprint_
         return Description(
             class_names=self.class_names,
             image_size_px=image_size_px,
@@ -70,15 +78,25 @@ class Listing:
             channels=channels,
             num_train=len(self.train),
             num_test=len(self.test),
-            fingerprint=fingerprint([*self.train, *self.test]) if fingerprint_ is None else fingerprint_,
+            fingerprint=" ".join(filter(None, (known, self.reading))),
             left_out=self.problems.counts,
+            notes=(*self.notes, *absent_notes(self.class_names, self.labels)),
         )
 
 
 class ImageFolder:
-    """Looks files up below a root that nothing may lead out of: not a path in a list, not a link."""
+    """Looks files up below a root that no path in a list may lead out of.
 
-    def __init__(self, root: Path, problems: Problems) -> None:
+    Args:
+        root: the folder.
+        problems: what can't be used is noted there.
+        follow_links: links may lead out of the root, as the user's own do to another disk; not for lists of others.
+    """
+
+    def __init__(self, root: Path, problems: Problems, *, follow_links: bool = False) -> None:
+        self.num_linked = 0
+        """Files found so far that links lead to, out of the root."""
+        self._follow_links = follow_links
         self._root = os.fspath(root)
         self._real_root = os.path.realpath(root)
         self._inside = os.path.join(self._real_root, "")
@@ -102,8 +120,10 @@ class ImageFolder:
             self._problems.add("missing", relative, getattr(error, "strerror", None) or str(error))
             return None
         if not real.startswith(self._inside):
-            self._problems.add("outside", relative, "a link")
-            return None
+            if not self._follow_links:
+                self._problems.add("outside", relative, "a link")
+                return None
+            self.num_linked += 1
         if not stat.S_ISREG(state.st_mode):
             self._problems.add("missing", relative, "not a file")
             return None
@@ -145,30 +165,57 @@ def check_labels(
         BadInput: they don't suffice.
     """
     wrong = [f"no {name} images are left." for name, found in labels.items() if not found]
-    for name, found in labels.items() if not wrong else ():
-        if isinstance(found[0], int):
-            there = set(found) if name == "train" else set(range(len(class_names)))
-            absent = [one for number, one in enumerate(class_names) if number not in there]
-            if absent:
-                first = (
-                    " Labels count from 0: where yours start at 1, subtract 1."
-                    if absent == [class_names[0]]
-                    else ""
-                )
-                wrong.append(f"no training image is there of {_shortened(absent)}.{first}")
-        else:
-            columns = zip(class_names, zip(*found, strict=True), strict=True)  # type: ignore[arg-type]
-            constant = [one for one, column in columns if len(set(column)) == 1]
-            if constant:
-                wrong.append(
-                    f"all {name} images have the same label for {', '.join(constant)}; expected both 0 and 1, or "
-                    "its AUC is not defined."
-                )
+    if not wrong and isinstance(labels["train"][0], int):
+        absent = _absent(class_names, labels["train"])
+        if absent:
+            first = (
+                " Labels count from 0: where yours start at 1, subtract 1."
+                if absent == [class_names[0]]
+                else ""
+            )
+            wrong.append(f"no training image is there of {_shortened(absent)}.{first}")
+    elif not wrong:
+        wrong += [
+            f"all {name} images have the same label for {', '.join(constant)}; expected both 0 and 1, or its AUC is "
+            f"not defined. `leave_out_labels: [{', '.join(constant)}]` leaves the label out, where the data set has "
+            "that option."
+            for name, constant in constant_labels(class_names, labels).items()
+        ]
     if wrong:
         raise BadInput(
             [f"{where}: {one} Add images, or take more of them." for one in wrong]
             + [f"{where}: left out: {line}" for line in problems.lines()]
         )
+
+
+def constant_labels(
+    class_names: Sequence[str], labels: Mapping[str, Sequence[Label]]
+) -> dict[str, list[str]]:
+    """The labels, of several an image, that are the same for all images of a split, by split."""
+    constant = {}
+    for split, rows in labels.items():
+        columns = zip(class_names, zip(*rows, strict=True), strict=True)  # type: ignore[arg-type]
+        constant[split] = [name for name, column in columns if len(set(column)) == 1]
+    return {split: names for split, names in constant.items() if names}
+
+
+def absent_notes(class_names: Sequence[str], labels: Mapping[str, Sequence[Label]]) -> list[str]:
+    """A line where classes have no test images; none for several labels an image."""
+    if not labels["test"] or not isinstance(labels["test"][0], int):
+        return []
+    absent = _absent(class_names, labels["test"])
+    if not absent:
+        return []
+    are = "has" if len(absent) == 1 else "have"
+    return [
+        f"{_shortened(absent)} {are} no test images: the test accuracy is that of the other "
+        f"{len(class_names) - len(absent)} of {len(class_names)} classes. Add test images, or remove the class."
+    ]
+
+
+def _absent(class_names: Sequence[str], labels: Sequence[Label]) -> list[str]:
+    there = set(labels)
+    return [name for number, name in enumerate(class_names) if number not in there]
 
 
 def _shortened(names: Sequence[str]) -> str:
@@ -186,7 +233,9 @@ def fingerprint(entries: Sequence[Entry]) -> str:
     for entry in entries:
         what = _content_digest(entry.path) if small else (entry.num_bytes, entry.changed_ns)
         digest.update(repr((entry.id, entry.label, what)).encode())
-    return digest.hexdigest()
+    looked_at = entries if small else entries[:: len(entries) // MAX_HEADS + 1]
+    otherwise = read_otherwise((entry.path, head_of(entry.path)) for entry in looked_at)
+    return " ".join((digest.hexdigest(), *otherwise))
 
 
 def file_fingerprint(paths: Sequence[Path]) -> str:

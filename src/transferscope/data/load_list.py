@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,12 +10,14 @@ import numpy as np
 import torch
 
 from transferscope.data.base import ImageData, ImageSplit
-from transferscope.data.decode import Decoder, Failure, decode_into, pixel_digest
-from transferscope.data.image_list import Entry, Listing, check_labels
+from transferscope.data.decode import Decoder, Failure, SquareDecoder, decode_into, pixel_digest
+from transferscope.data.image_list import Entry, Label, Listing, absent_notes, check_labels
 from transferscope.data.problems import Problems
 from transferscope.data.spool import new_array
 from transferscope.options import FileOptions
 
+MAX_PAIRS = 3
+"""Pairs of images that are named in a line."""
 Digests = list[bytes | None]
 """Of each image of a split; None where it could not be decoded."""
 
@@ -38,12 +40,16 @@ def load_list(
     """
     problems = Problems()
     problems.extend(listing.problems)
+    if isinstance(decode, SquareDecoder):
+        decode.prepare([entry.path for entry in listing.train])
     shape = (channels, size_px, size_px)
     images, digests = {}, {}
     for name, entries in (("train", listing.train), ("test", listing.test)):
         images[name] = new_array((len(entries), *shape))
         digests[name] = _decode_split(images[name], entries, decode, problems)
     ids = {name: [entry.id for entry in getattr(listing, name)] for name in ("train", "test")}
+    labels = {name: [entry.label for entry in getattr(listing, name)] for name in ("train", "test")}
+    notes = contradictions(digests, labels, ids)
     if not options.keep_duplicates:
         drop_duplicates(digests["train"], digests["test"], ids["train"], ids["test"], problems)
     problems.settle(options.on_bad, root)
@@ -62,7 +68,35 @@ def load_list(
             labels=torch.tensor(labels, dtype=torch.float32 if listing.multi_label else torch.int64),
             ids=tuple(entry.id for entry in getattr(left, name)),
         )
-    return ImageData(**splits, left_out=problems.counts, problems=tuple(problems.lines()))
+    shown: list[str] = []
+    if isinstance(decode, SquareDecoder):
+        shown, notes = decode.notes(), [*decode.warnings(), *notes]
+    return ImageData(
+        **splits,
+        left_out=problems.counts,
+        problems=tuple(problems.lines()),
+        shown=tuple(shown),
+        notes=(*notes, *absent_notes(left.class_names, left.labels)),
+    )
+
+
+def contradictions(
+    digests: Mapping[str, Digests], labels: Mapping[str, Sequence[Label]], ids: Mapping[str, Sequence[str]]
+) -> list[str]:
+    """A line where images with the very same pixels have different labels, within a split or between them."""
+    first: dict[bytes, tuple[Label, str]] = {}
+    pairs = []
+    for split, of_split in digests.items():
+        for digest, label, name in zip(of_split, labels[split], ids[split], strict=True):
+            if digest is not None and first.setdefault(digest, (label, name))[0] != label:
+                pairs.append(f"{name} and {first[digest][1]}")
+    if not pairs:
+        return []
+    more = f" and {len(pairs) - MAX_PAIRS} more" if len(pairs) > MAX_PAIRS else ""
+    return [
+        f"{len(pairs)} image(s) have the very pixels of an image with another label: "
+        f"{', '.join(pairs[:MAX_PAIRS])}{more}. One of the two labels is wrong; check them."
+    ]
 
 
 def drop_duplicates(
@@ -90,19 +124,34 @@ def clean_up(
         problems: what was noted before.
         class_names: as in the description.
     """
+    splits = {"train": data.train, "test": data.test}
+    digests: dict[str, Digests] = {
+        name: [pixel_digest(image) for image in split.images.numpy()] for name, split in splits.items()
+    }
+    ids = {name: split.ids for name, split in splits.items()}
+    notes = contradictions(digests, _plain_labels(data), ids)
     if not options.keep_duplicates:
-        train, test = ([pixel_digest(i) for i in split.images.numpy()] for split in (data.train, data.test))
-        digests: Digests = list(test)
-        drop_duplicates(list(train), digests, data.train.ids, data.test.ids, problems)
-        kept = [row for row, digest in enumerate(digests) if digest is not None]
-        if len(kept) < len(digests):
-            data = ImageData(train=data.train, test=take(data.test, kept))
+        drop_duplicates(digests["train"], digests["test"], ids["train"], ids["test"], problems)
+        kept = [row for row, digest in enumerate(digests["test"]) if digest is not None]
+        if len(kept) < len(data.test):
+            data = replace(data, test=take(data.test, kept))
     problems.settle(options.on_bad, where)
-    labels = {name: getattr(data, name).labels for name in ("train", "test")}
-    plain = {name: one.tolist() if one.ndim == 1 else one.int().tolist() for name, one in labels.items()}
-    check_labels(class_names, plain, where, problems)
-    lines = tuple(problems.lines())
-    return ImageData(train=data.train, test=data.test, left_out=problems.counts, problems=lines)
+    labels = _plain_labels(data)
+    check_labels(class_names, labels, where, problems)
+    return replace(
+        data,
+        left_out=problems.counts,
+        problems=tuple(problems.lines()),
+        notes=(*data.notes, *notes, *absent_notes(class_names, labels)),
+    )
+
+
+def _plain_labels(data: ImageData) -> dict[str, list[Label]]:
+    labels = {"train": data.train.labels, "test": data.test.labels}
+    return {
+        name: one.tolist() if one.ndim == 1 else [tuple(row) for row in one.int().tolist()]
+        for name, one in labels.items()
+    }
 
 
 def take(split: ImageSplit, rows: Sequence[int]) -> ImageSplit:

@@ -14,10 +14,11 @@ Kind = Literal[
     "bad_name",
     "missing",
     "bad_label",
+    "missing_label",
+    "constant_label",
     "empty_class",
     "class_not_in_train",
     "undecodable",
-    "wrong_extension",
     "too_many_pixels",
     "duplicate",
 ]
@@ -26,16 +27,24 @@ WORDS: dict[Kind, tuple[str, str]] = {
     "outside": ("path(s) that lead out of the root", "Copy the images to their place below it."),
     "bad_name": ("image(s) whose name is no text in Unicode", "Rename them, or their folder."),
     "missing": ("listed image(s) that are not there", "Add them, or take them off the list."),
-    "bad_label": ("image(s) with a label that can't be", "Mend the labels."),
-    "empty_class": ("class(es) without images", "Put images directly into the folder, or remove it."),
+    "bad_label": ("image(s) with a label that can't be", "Fix the labels."),
+    "missing_label": (
+        "image(s) of which one label or more is missing (NaN)",
+        "Labels can't be left out image by image yet: leave out the images (`on_bad: skip`), the labels "
+        "(`leave_out_labels`), or count what is missing as absent (`missing_labels: absent`).",
+    ),
+    "constant_label": (
+        "label(s) that all images of a split have, or none: no AUC can be computed",
+        "Add images, or leave the label out by `leave_out_labels`.",
+    ),
+    "empty_class": ("class(es) without images", "Put images into the folder, or remove it."),
     "class_not_in_train": (
         "test image(s) of classes without training images",
         "Add training images of the class, or rename or remove it.",
     ),
-    "undecodable": ("file(s) that can't be decoded as an image", "Mend or remove them."),
-    "wrong_extension": (
-        "file(s) that are of another format than their name says",
-        "Rename them.",
+    "undecodable": (
+        "file(s) that can't be decoded as an image",
+        "Repair or remove them, or save them as PNG.",
     ),
     "too_many_pixels": (
         "image(s) with so many pixels as files have that are made to exhaust the memory",
@@ -46,9 +55,9 @@ WORDS: dict[Kind, tuple[str, str]] = {
         "Remove one of the two: accuracy on a training image says nothing of new ones.",
     ),
 }
-"""What each kind of problem is called, and how it is mended."""
+"""What each kind of problem is called, and how to fix it."""
 MAX_SHOWN = 5
-"""So many problems of a kind are shown; the others are counted."""
+"""Problems of a kind that are named; the others are counted."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +97,7 @@ class Problems:
         return {kind: counted[kind] for kind in WORDS if counted[kind]}
 
     def lines(self) -> list[str]:
-        """A line for each kind: how many there are, the first few, how to mend them."""
+        """A line for each kind: how many there are, the first few, how to fix them."""
         lines = []
         for kind in self.counts:
             noun, mend = WORDS[kind]  # type: ignore[index]

@@ -85,10 +85,10 @@ def load(options: Options) -> ImageData:
 
     Source: X. Peng et al., Moment Matching for Multi-Source Domain Adaptation, ICCV 2019.
     """
-    from transferscope.data.decode import square_decoder
+    from transferscope.data.decode import SquareDecoder
     from transferscope.data.load_list import load_list
 
-    decode = square_decoder(options.image_size_px, "evaluation")
+    decode = SquareDecoder(options.image_size_px, "evaluation")
     return load_list(_list(options), decode, options.image_size_px, options, options.root)
 
 

@@ -36,14 +36,15 @@ def describe(options: Options) -> Description:
 def load(options: Options) -> ImageData:
     """Decode the images to RGB, in random order; ids are paths relative to the root.
 
-    Transparent pixels become white; grey images of 16 bits are scaled to 8.
+    Images are turned upright by their EXIF orientation; transparent pixels become white; grey values of 16 bits are
+    mapped to 8 by `grey_range`.
 
     Raises:
         BadInput: as `describe`, or there are images that can't be used; see `FileOptions.on_bad`.
     """
-    from transferscope.data.decode import square_decoder
+    from transferscope.data.decode import SquareDecoder
     from transferscope.data.load_list import load_list
 
-    decode = square_decoder(options.image_size_px, options.resize)
+    decode = SquareDecoder(options.image_size_px, options.resize, options.grey_range)
     listing = list_folders(options, TEST_FOLDER)
     return load_list(listing, decode, options.image_size_px, options, options.root)

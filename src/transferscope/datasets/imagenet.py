@@ -60,9 +60,9 @@ def load(options: Options) -> ImageData:
 
     Source: O. Russakovsky et al., ImageNet Large Scale Visual Recognition Challenge, IJCV 2015.
     """
-    from transferscope.data.decode import square_decoder
+    from transferscope.data.decode import SquareDecoder
     from transferscope.data.load_list import load_list
 
-    decode = square_decoder(options.image_size_px, options.resize)
+    decode = SquareDecoder(options.image_size_px, options.resize, options.grey_range)
     listing = list_folders(options, TEST_FOLDER)
     return load_list(listing, decode, options.image_size_px, options, options.root)

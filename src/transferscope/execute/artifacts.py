@@ -61,7 +61,8 @@ def write_description(folder: Path, about: Description) -> None:
 def read_description(folder: Folder) -> Description:
     """What the data set of a data or train result is."""
     fields = json.loads((folder / "about.json").read_text())
-    return Description(**{**fields, "class_names": tuple(fields["class_names"])})
+    lists = {name: tuple(fields.get(name, ())) for name in ("class_names", "notes")}
+    return Description(**{**fields, **lists})
 
 
 def read_data(folder: Folder, view: View) -> ImageData:

@@ -134,6 +134,8 @@ def _data(options: DatasetOptions) -> tuple[Callable[[Path], None], Description]
     about = replace(describe(options), **counts)
     if about.multi_label and one_finding_each(data.train.labels.tolist(), data.test.labels.tolist()):
         logging.getLogger(__name__).info(one_hot_note(about.num_classes))
+    for note in dict.fromkeys((*about.notes, *data.notes)):
+        logging.getLogger(__name__).warning(note)
     return lambda folder: write_data(folder, data, about), about
 
 

@@ -1,0 +1,54 @@
+"""What the first bytes of an image file say of it. Imports neither torch nor Pillow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+PNG_START = b"\x89PNG\r\n\x1a\n"
+HEAD_BYTES = 32
+"""Of a file: enough to tell its format and, for PNG, its depth."""
+
+
+def png_depth(head: bytes) -> tuple[int, int] | None:
+    """Bits a channel and colour type of a PNG file, from its first bytes; None for anything else."""
+    if not head.startswith(PNG_START) or len(head) < 26 or head[12:16] != b"IHDR":
+        return None
+    return head[24], head[25]
+
+
+def head_of(path: str) -> bytes:
+    """The first bytes of a file; none where it can't be read."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(HEAD_BYTES)
+    except OSError:
+        return b""
+
+
+def read_otherwise(named_heads: Iterable[tuple[str, bytes]]) -> list[str]:
+    """In which ways some of the files are read that version 0.1 read otherwise, as marks for the fingerprint.
+
+    It had one range for all 16-bit images, and refused files that are of another format than their name says.
+
+    Args:
+        named_heads: name and first bytes of each file.
+    """
+    marks = set()
+    for name, head in named_heads:
+        if (png_depth(head) or (8, 0))[0] == 16:
+            marks.add("16-bit-range")
+        if head and _format_of_name(name) not in ("", _format_of_head(head)):
+            marks.add("format-by-content")
+    return sorted(marks)
+
+
+def _format_of_name(name: str) -> str:
+    suffix = name.rpartition(".")[2].lower()
+    return {"jpg": "JPEG", "jpeg": "JPEG", "png": "PNG", "bmp": "BMP", "webp": "WEBP"}.get(suffix, "")
+
+
+def _format_of_head(head: bytes) -> str:
+    for start, name in ((PNG_START, "PNG"), (b"\xff\xd8", "JPEG"), (b"BM", "BMP")):
+        if head.startswith(start):
+            return name
+    return "WEBP" if head[:4] == b"RIFF" and head[8:12] == b"WEBP" else ""
