@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import json
+import operator
 import pkgutil
 import sys
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Literal
@@ -110,13 +112,9 @@ class DatasetOptions(Frozen):
     """Name of the data set: a module in transferscope.datasets."""
 
 
-def _is_unset(value: Any) -> bool:
-    return value in (None, (), "bad")
-
-
 def later_option(default: Any = None, **limits: Any) -> Any:
     """A field that is left out of a dump, and so out of the keys of results, while it has its default."""
-    return Field(default=default, exclude_if=_is_unset, **limits)
+    return Field(default=default, exclude_if=partial(operator.eq, default), **limits)
 
 
 class FileOptions(DatasetOptions):
@@ -132,6 +130,16 @@ class FileOptions(DatasetOptions):
     classes: tuple[str, ...] | None = later_option()
     """All classes (or labels, of several an image) in the order of the network's outputs, where that is another
     order than the data set's: weights that were trained elsewhere fit only in the order of their training."""
+
+
+class SeveralLabels(FileOptions):
+    """The options of data sets whose images may have several labels each."""
+
+    leave_out_labels: tuple[str, ...] = later_option(())
+    """Labels, of several an image, that are neither trained on nor scored."""
+    missing_labels: Literal["bad", "absent"] = later_option("bad")
+    """What a missing label (NaN), of several an image, counts as. bad: the image can't be used; see on_bad.
+    absent: 0, as the paper counts empty cells of CheXpert."""
 
 
 class NetworkOptions(Frozen):
@@ -180,3 +188,10 @@ def load_plugin(package: str, name: str, noun: str) -> ModuleType:
     if name not in names:
         raise BadInput(f"unknown {noun} '{name}'.{did_you_mean(name, names)}")
     return importlib.import_module(f"{package}.{name}")
+
+
+def with_current_directory() -> None:
+    """Lets modules in the current directory be imported, after all others, as `python -m` does."""
+    here = str(Path.cwd())
+    if here not in sys.path and "" not in sys.path:
+        sys.path.append(here)

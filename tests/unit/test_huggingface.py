@@ -159,7 +159,7 @@ def test_a_file_out_of_the_data_set_is_not_read(tmp_path: Path) -> None:
     assert undecoded[3]["image"]["path"] == str(secret)
     options = Options(name=str(tmp_path / "disk"), image_size_px=16)
     with pytest.raises(ValueError, match="a file out of the data set"):
-        huggingface._decode("train/3", {"train": undecoded}, options, huggingface._cache_and_root(options))
+        huggingface._content("train/3", {"train": undecoded}, huggingface._cache_and_root(options))
 
 
 def test_labels_and_splits_that_cannot_be_used(tmp_path: Path) -> None:
@@ -182,3 +182,86 @@ def test_nothing_is_fetched_offline() -> None:
     message = problems("somebody/no-such-images")
     assert "'somebody/no-such-images', no folder here, can't be opened" in message
     assert "one that is in the library's cache already" in message
+
+
+def on_disk(folder: Path, splits: dict[str, tuple[list[Any], Any]]) -> str:
+    """What save_to_disk writes, with a type of labels for each split."""
+    made = {}
+    for seed, (split, (labels, kind)) in enumerate(splits.items()):
+        types = datasets.Features({"image": datasets.Image(), "label": kind})
+        rows = {"image": pictures(len(labels), seed), "label": labels}
+        made[split] = datasets.Dataset.from_dict(rows, features=types)
+    datasets.DatasetDict(made).save_to_disk(str(folder / "disk"))
+    return str(folder / "disk")
+
+
+@pytest.mark.parametrize(
+    ("test_labels", "kind"),
+    [
+        ([0, 1, 1, 0], datasets.ClassLabel(names=["dog", "owl"])),
+        ([1, 0, 0, 1], datasets.ClassLabel(names=["owl", "dog"])),
+        (["dog", "owl", "owl", "dog"], datasets.Value("string")),
+    ],
+    ids=["fewer classes", "another order", "text"],
+)
+def test_splits_that_number_classes_differently_go_by_name(
+    tmp_path: Path, test_labels: list[Any], kind: Any
+) -> None:
+    train = ([0, 1, 2, 0, 1, 2], datasets.ClassLabel(names=["cat", "dog", "owl"]))
+    data = load(on_disk(tmp_path, {"train": train, "test": (test_labels, kind)}))
+    rows = dict(zip(data.test.ids, data.test.labels.tolist(), strict=True))
+    assert rows == {"test/0": 1, "test/1": 2, "test/2": 2, "test/3": 1}
+
+
+def test_a_class_of_the_test_split_alone_is_a_problem(tmp_path: Path) -> None:
+    train = ([0, 1, 0, 1], datasets.ClassLabel(names=["cat", "dog"]))
+    test = ([0, 1, 0], datasets.ClassLabel(names=["dog", "emu"]))
+    name = on_disk(tmp_path, {"train": train, "test": test})
+    assert "test image(s) of classes without training images: test/1 ('emu')" in problems(name)
+    data = load(name, on_bad="skip")
+    assert data.left_out == {"class_not_in_train": 1}
+    assert data.test.labels.tolist() == [1, 1]
+
+
+def test_numbers_without_names_are_refused_beside_names(tmp_path: Path) -> None:
+    train = ([0, 1, 0, 1], datasets.ClassLabel(names=["cat", "dog"]))
+    name = on_disk(tmp_path, {"train": train, "test": ([0, 1], datasets.Value("int64"))})
+    assert "Numbers alone don't say which class they mean" in problems(name)
+
+
+def test_the_same_names_keep_the_key(tmp_path: Path) -> None:
+    own = ([0, 1, 0, 1], CLASSES)
+    same = huggingface.describe(Options(name=on_disk(tmp_path / "a", {"train": own, "test": own})))
+    assert " " not in same.fingerprint
+    other = ([0, 1, 0, 1], datasets.ClassLabel(names=["dog", "cat"]))
+    changed = huggingface.describe(Options(name=on_disk(tmp_path / "b", {"train": own, "test": other})))
+    assert changed.fingerprint.endswith(" labels-by-name")
+    assert "labels go by their names" in "".join(changed.notes)
+
+
+def test_a_single_split_is_divided(tmp_path: Path) -> None:
+    types = datasets.Features({"image": datasets.Image(), "label": CLASSES})
+    rows = {"image": pictures(20, 0), "label": [0] * 10 + [1] * 10}
+    datasets.Dataset.from_dict(rows, features=types).save_to_disk(str(tmp_path / "one"))
+    data = load(str(tmp_path / "one"), test_share=0.3)
+    assert np.bincount(data.test.labels).tolist() == [3, 3]
+    assert len(set(data.train.ids) | set(data.test.ids)) == 20
+    for split in (data.train, data.test):
+        for name, image in zip(split.ids, split.images, strict=True):
+            expected = np.asarray(rows["image"][int(name.partition("/")[2])])
+            assert np.array_equal(image.permute(1, 2, 0).numpy(), expected)
+
+
+def test_a_label_of_no_test_image_can_be_left_out(tmp_path: Path) -> None:
+    rows = {
+        "train": {"image": pictures(4, 0), "findings": [[0], [1, 2], [0, 1], [2]]},
+        "test": {"image": pictures(3, 1), "findings": [[0], [0, 1], [1]]},
+    }
+    kind = datasets.List(datasets.ClassLabel(names=["a", "b", "c"]))
+    name = save(tmp_path, rows, {"image": datasets.Image(), "findings": kind})
+    assert "all test images have the same label for c" in problems(name)
+    for fields in ({"leave_out_labels": ["c"]}, {"on_bad": "skip"}):
+        data = load(name, **fields)
+        expected = [[1, 0], [1, 1], [0, 1]]
+        assert data.test.labels.tolist() == [expected[int(one[-1])] for one in data.test.ids]
+    assert data.left_out == {"constant_label": 1}

@@ -3,31 +3,35 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import IO, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from transferscope.data.base import Description, ImageData
+from transferscope.data.file_heads import HEAD_BYTES, read_otherwise
 from transferscope.data.image_list import Entry, Label, Listing, file_fingerprint
+from transferscope.data.label_columns import kept_columns, without_constant
+from transferscope.data.label_types import Numbered, number_labels
 from transferscope.data.problems import Problems
+from transferscope.data.split_share import stratified
 from transferscope.errors import BadInput, did_you_mean
-from transferscope.options import FileOptions
-
-if TYPE_CHECKING:
-    import numpy as np
+from transferscope.options import SeveralLabels, later_option
 
 VERSION = 1
 TEXT_KEY = "name"
+MAX_HEADS = 64
+"""Images of a split whose first bytes are looked at for the fingerprint."""
 
 TEST_SPLITS = ("test", "validation", "valid", "val")
 """Where no split is named for testing: the first of these that there is."""
 
 
-class Options(FileOptions):
+class Options(SeveralLabels):
     """The options of a data set in the format of the library `datasets` (pip install 'transferscope[huggingface]').
 
     No code of a data set is run. What is on the hub is fetched once into the library's cache; with
@@ -60,6 +64,17 @@ class Options(FileOptions):
     """At most so many test images, drawn at random; all by default."""
     seed: int = Field(default=0, ge=0)
     """Which images are drawn, and in which order they come."""
+    test_share: float | None = later_option(gt=0, lt=1)
+    """For data with one split alone: this share of each class of train_split, drawn at random, is for testing."""
+    split_seed: int | None = later_option(ge=0)
+    """Seed of that draw; 0 by default."""
+    grey_range: tuple[float, float] | None = later_option()
+    """As in the data set `imagefolder`."""
+
+    @field_validator("name", mode="after")
+    @classmethod
+    def _home(cls, value: str) -> str:
+        return os.path.expanduser(value)
 
 
 def describe(options: Options) -> Description:
@@ -78,10 +93,12 @@ def load(options: Options) -> ImageData:
     Raises:
         BadInput: as `describe`, or there are images that can't be used; see `FileOptions.on_bad`.
     """
+    from transferscope.data.decode import SquareDecoder
     from transferscope.data.load_list import load_list
 
     listing, splits = _list(options)
-    decode = partial(_decode, splits=splits, options=options, inside=_cache_and_root(options))
+    read = partial(_content, splits=splits, inside=_cache_and_root(options))
+    decode = SquareDecoder(options.image_size_px, options.resize, options.grey_range, read)
     return load_list(listing, decode, options.image_size_px, options, Path(options.name))
 
 
@@ -90,33 +107,110 @@ def _list(options: Options) -> tuple[Listing, dict[str, Any]]:
     import numpy as np
 
     found = _open(options)
-    names = {"train": options.train_split, "test": options.test_split or _test_split(found)}
+    names = {"train": options.train_split}
+    if options.test_share is None:
+        names["test"] = options.test_split or _test_split(found)
     for name in names.values():
         if name not in found:
             raise BadInput(f"{options.name} has no split '{name}'.{did_you_mean(name, found)}")
     image = _image_column(options, found[names["train"]].features)
     label = _label_column(options, found[names["train"]].features)
+    for name in names.values():
+        if missing := [column for column in (image, label) if column not in found[name].features]:
+            raise BadInput(f"{options.name}: the split '{name}' has no column '{missing[0]}', as train has.")
     labels = {split: list(found[name][label][:]) for split, name in names.items()}
-    feature = found[names["train"]].features[label]
     problems = Problems()
-    class_names, numbered, multi_label = _numbered(feature, labels, problems)
-    entries = {}
-    for split, maximum in (("train", options.max_train_size), ("test", options.max_test_size)):
-        rows = np.random.Generator(np.random.PCG64(options.seed)).permutation(len(numbered[split]))[:maximum]
-        entries[split] = tuple(
-            Entry(f"{split}/{row}", f"{split}/{row}", known, 0, 0)
-            for row in rows.tolist()
-            if (known := numbered[split][row]) is not None
+    numbered = number_labels(
+        {split: found[name].features[label] for split, name in names.items()}, labels, problems
+    )
+    rows = {split: range(len(known)) for split, known in numbered.rows.items()}
+    if options.test_share is not None:
+        train, test = stratified(
+            _labels_of(numbered.rows["train"]), options.test_share, options.split_seed or 0
         )
-    listing = Listing(class_names=class_names, **entries, problems=problems, multi_label=multi_label)
+        rows = {"train": train, "test": test}
+    entries: dict[str, list[Entry]] = {}
+    for split, maximum in (("train", options.max_train_size), ("test", options.max_test_size)):
+        source = split if split in names else "train"
+        order = np.random.Generator(np.random.PCG64(options.seed)).permutation(len(rows[split]))[:maximum]
+        entries[split] = [
+            Entry(f"{source}/{row}", f"{source}/{row}", known, 0, 0)
+            for row in (rows[split][place] for place in order.tolist())
+            if (known := numbered.rows[source][row]) is not None
+        ]
+    class_names = numbered.names
+    if numbered.multi_label:
+        class_names = _chosen_labels(class_names, entries, options, problems)
+    splits = {split: _undecoded(found[name], image) for split, name in names.items()}
+    listing = Listing(
+        class_names=class_names,
+        train=tuple(entries["train"]),
+        test=tuple(entries["test"]),
+        problems=problems,
+        multi_label=numbered.multi_label,
+        notes=tuple(_notes(options, numbered)),
+        reading=" ".join(("labels-by-name" if numbered.by_name else "", *_marks(splits))).strip(),
+    )
     problems.settle(options.on_bad, options.name)
     listing.check(Path(options.name))
-    splits = {}
-    for split, name in names.items():
-        undecoded = type(found[name].features[image])(decode=False)
-        splits[split] = found[name].select_columns([image]).cast_column(image, undecoded)
-        splits[split] = splits[split].rename_column(image, "image") if image != "image" else splits[split]
     return listing, splits
+
+
+def _labels_of(rows: Sequence[Label | None]) -> list[Label]:
+    """The labels by which a share is drawn; rows without one are a class of their own."""
+    return [-1 if row is None else row for row in rows]
+
+
+def _chosen_labels(
+    names: tuple[str, ...], entries: dict[str, list[Entry]], options: Options, problems: Problems
+) -> tuple[str, ...]:
+    """The labels that are left, of several an image; the entries are changed to have no others."""
+    names = _with_labels(kept_columns(names, options), names, entries)
+    labels = {split: [entry.label for entry in of_split] for split, of_split in entries.items()}
+    return _with_labels(without_constant(names, labels, options, problems), names, entries)
+
+
+def _with_labels(
+    kept: Sequence[int], names: tuple[str, ...], entries: dict[str, list[Entry]]
+) -> tuple[str, ...]:
+    for split, of_split in entries.items():
+        entries[split] = [
+            entry._replace(label=tuple(entry.label[column] for column in kept))
+            for entry in of_split
+            if isinstance(entry.label, tuple)
+        ]
+    return tuple(names[column] for column in kept)
+
+
+def _notes(options: Options, numbered: Numbered) -> list[str]:
+    notes = []
+    if numbered.by_name:
+        notes.append(
+            "the test split numbers its classes otherwise than the training split: labels go by their names"
+        )
+    if options.test_share is not None:
+        notes.append(
+            f"the test images are {100 * options.test_share:g} % of each class of '{options.train_split}', drawn at "
+            f"random by `split_seed` {options.split_seed or 0}"
+        )
+    return notes
+
+
+def _undecoded(split: Any, image: str) -> Any:
+    """The library's data set with one column `image` of bytes."""
+    undecoded = split.select_columns([image]).cast_column(image, type(split.features[image])(decode=False))
+    return undecoded.rename_column(image, "image") if image != "image" else undecoded
+
+
+def _marks(splits: dict[str, Any]) -> list[str]:
+    """See `read_otherwise`; of some images of each split, spread over it."""
+    heads = []
+    for split in splits.values():
+        for row in range(0, len(split), len(split) // MAX_HEADS + 1):
+            cell = split[row]["image"]
+            if cell is not None and cell["bytes"] is not None:
+                heads.append((cell["path"] or "", cell["bytes"][:HEAD_BYTES]))
+    return read_otherwise(heads)
 
 
 def _open(options: Options) -> Any:
@@ -129,12 +223,16 @@ def _open(options: Options) -> Any:
         ) from None
     where = Path(options.name)
     datasets.disable_progress_bars()
-    if (where / "state.json").is_file():
+    single = (where / "state.json").is_file()
+    if single and options.test_share is None:
         raise BadInput(
-            f"{options.name} holds a single data set; expected one with splits to train and to test on. Divide it "
-            "with the library's train_test_split, and save what that gives with save_to_disk."
+            f"{options.name} holds a single data set; expected one with splits to train and to test on. "
+            "`test_share: 0.2` divides it; or use the library's train_test_split, and save what that gives with "
+            "save_to_disk."
         )
     try:
+        if single:
+            return {options.train_split: datasets.load_from_disk(options.name)}
         if (where / "dataset_dict.json").is_file():
             return datasets.load_from_disk(options.name)
         return datasets.load_dataset(options.name, options.config, revision=options.revision)
@@ -152,8 +250,8 @@ def _test_split(found: Any) -> str:
         if name in found:
             return name
     raise BadInput(
-        f"no split to test on; there are: {', '.join(found)}. Give test_split, or divide "
-        "one with the library's train_test_split and save_to_disk."
+        f"no split to test on; there are: {', '.join(found)}. Give test_split, or `test_share: 0.2` to take a fifth "
+        "of each class of the training split."
     )
 
 
@@ -195,50 +293,8 @@ def _column(
     raise BadInput(f"{len(fitting)} columns fit {option}: give its name. There are: {columns}.")
 
 
-def _numbered(
-    feature: Any, labels: dict[str, list[Any]], problems: Problems
-) -> tuple[tuple[str, ...], dict[str, Sequence[Label | None]], bool]:
-    """Names of the classes, and each image's label; None, and noted, where it can't be."""
-    import datasets
-
-    inner = getattr(feature, "feature", None)
-    multi_label = isinstance(inner, datasets.ClassLabel)
-    if isinstance(feature, datasets.ClassLabel) or multi_label:
-        names = tuple((inner if multi_label else feature).names)
-        known: dict[Any, int] = {number: number for number in range(len(names))}
-    else:
-        values = {one for one in labels["train"] if isinstance(one, int | str)}
-        if not values:
-            raise BadInput(
-                f"label_column: its labels are {feature}; expected ClassLabel, whole numbers or text, or for several "
-                "findings lists of ClassLabel. Convert it with the library's cast_column or map, and save_to_disk."
-            )
-        ordered = sorted(values, key=lambda one: (isinstance(one, str), one))
-        names, known = tuple(map(str, ordered)), {one: number for number, one in enumerate(ordered)}
-    numbered: dict[str, Sequence[Label | None]] = {}
-    for split, found in labels.items():
-        result: list[Label | None] = []
-        for row, one in enumerate(found):
-            several = one if multi_label and isinstance(one, list) else [one]
-            good = all(isinstance(part, int | str) and part in known for part in several)
-            if not good:
-                problems.add(
-                    "bad_label", f"{split}/{row}", f"{one!r}"[:60] + f", expected one of {len(names)} classes"
-                )
-                result.append(None)
-            elif multi_label:
-                there = {known[part] for part in several}
-                result.append(tuple(int(number in there) for number in range(len(names))))
-            else:
-                result.append(known[one])
-        numbered[split] = result
-    return names, numbered, multi_label
-
-
-def _decode(key: str, splits: dict[str, Any], options: Options, inside: tuple[str, ...]) -> np.ndarray:
-    """The pixels of an image: its bytes are in the row, or in a file that the row names."""
-    from transferscope.data.decode import decode_bytes
-
+def _content(key: str, splits: dict[str, Any], inside: tuple[str, ...]) -> IO[bytes]:
+    """The file of an image: its bytes are in the row, or in a file that the row names."""
     split, _, row = key.partition("/")
     cell = splits[split][int(row)]["image"]
     if cell is None:
@@ -249,7 +305,7 @@ def _decode(key: str, splits: dict[str, Any], options: Options, inside: tuple[st
         if not real.startswith(inside):
             raise ValueError(f"the row names a file out of the data set: {path}")
         content = Path(real).read_bytes()
-    return decode_bytes(content, path, options.image_size_px, options.resize)
+    return io.BytesIO(content)
 
 
 def _cache_and_root(options: Options) -> tuple[str, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib
 import inspect
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,7 +13,7 @@ from pydantic import Field
 
 from transferscope.errors import BadInput, did_you_mean
 from transferscope.fingerprint import sha256_of, sources_fingerprint
-from transferscope.options import Arguments, ForeignNetwork, FrozenMap
+from transferscope.options import Arguments, ForeignNetwork, FrozenMap, with_current_directory
 
 if TYPE_CHECKING:
     from torch import nn
@@ -76,13 +75,6 @@ def _is_file(path: Path) -> bool:
         return path.is_file()
     except (OSError, ValueError):  # no name of a file
         return False
-
-
-def with_current_directory() -> None:
-    """Lets modules in the current directory be imported, after all others, as `python -m` does."""
-    here = str(Path.cwd())
-    if here not in sys.path and "" not in sys.path:
-        sys.path.append(here)
 
 
 def _factory(place: str) -> Callable[..., Any]:
