@@ -49,6 +49,7 @@ def compare(
     out: str | Path,
     init: str | Path | None = None,
     from_scratch: Sequence[str] = (),
+    expected: Mapping[str, float] | None = None,
     analyses: Sequence[str] | None = None,
     overrides: Sequence[str] = (),
     workers: int | None = 1,
@@ -63,6 +64,8 @@ def compare(
         out: folder for results and report.
         init: what they were started from.
         from_scratch: names of instances that were started from a random initialization instead.
+        expected: name -> the accuracy (multi-label: mean AUC) on these test images as you know it. What each network
+            reaches is printed before anything is measured, and a warning if it is another one.
         analyses: names; by default all that can be had without training.
         overrides: "key=value" each, as `data.image_size_px=64` or `analyses.barriers.num_images=500`. Without any,
             the maps of criticality are on a coarser grid than in a study, of 128 images (`COARSER`).
@@ -86,6 +89,7 @@ def compare(
         instances=instances,
         init=init,
         from_scratch=from_scratch,
+        expected=expected,
         analyses=analyses,
         overrides=overrides,
     )
@@ -99,6 +103,7 @@ def comparison_study(
     instances: Mapping[str, str | Path],
     init: str | Path | None = None,
     from_scratch: Sequence[str] = (),
+    expected: Mapping[str, float] | None = None,
     analyses: Sequence[str] | None = None,
     overrides: Sequence[str] = (),
 ) -> Study:
@@ -108,15 +113,20 @@ def comparison_study(
         BadInput: something can't be used.
     """
     _check_places(model, instances, init)
-    for name in from_scratch:
-        if name not in instances:
-            raise BadInput(
-                f"--from-scratch {name}: no instance has that name.{did_you_mean(name, instances)}"
-            )
+    for option, names in (("from-scratch", from_scratch), ("expected", expected or {})):
+        for name in names:
+            if name not in instances:
+                raise BadInput(
+                    f"--{option} {name}: no instance has that name.{did_you_mean(name, instances)}"
+                )
     of_data = [text.removeprefix(DATA_PREFIX) for text in overrides if text.startswith(DATA_PREFIX)]
     of_study = [text for text in overrides if not text.startswith(DATA_PREFIX)]
     given = {
-        name: {"weights": _weights(place), "kind": "ri_t" if name in from_scratch else "p_t"}
+        name: {
+            "weights": _weights(place),
+            "kind": "ri_t" if name in from_scratch else "p_t",
+            **({"expected": float(expected[name])} if expected and name in expected else {}),
+        }
         for name, place in instances.items()
     }
     document: dict[str, Any] = {

@@ -255,6 +255,11 @@ class Weights(Frozen):
         return self
 
     @property
+    def place(self) -> str:
+        """Where the weights are, as the user gave it."""
+        return str(self.hub if self.file is None else self.file)
+
+    @property
     def path(self) -> Path | None:
         """Where the file is; None where the weights are published ones.
 
@@ -327,6 +332,8 @@ class GivenInstance(Frozen):
     kind: Literal["p_t", "ri_t"] = "p_t"
     """p_t: trained from the weights in `source.weights`, or from pre-trained ones that are not at hand. ri_t: trained
     from a random initialization."""
+    expected: Share | None = None
+    """Its accuracy (multi-label: mean AUC) on the test images, as far as known; the run says if it is another one."""
 
 
 class Target(Frozen):

@@ -150,6 +150,19 @@ class Results:
             path.stem: pl.read_parquet(path) for path in sorted((self.folder / "tables").glob("*.parquet"))
         }
 
+    @property
+    def networks(self) -> pl.DataFrame:
+        """What each given network reaches on the test images, and what is suspicious about it.
+
+        Raises:
+            BadInput: the study trained its networks itself.
+        """
+        if "networks" not in self.tables:
+            raise BadInput(
+                f"{self.folder} has no table of given networks: its study trained them. See its tables instead."
+            )
+        return self.tables["networks"]
+
     @cached_property
     def findings(self) -> Findings:
         """What the study says of each claim."""
@@ -183,6 +196,8 @@ def run(
 ) -> Results:
     """Run a study and write its report; what is finished in the folder is not run again.
 
+    Prints what each network of a study's `instances` reaches, before anything is measured on them.
+
     Args:
         study: a study, or its file.
         out: folder for results and report.
@@ -206,6 +221,7 @@ def run(
     from rich.console import Console
 
     from transferscope.commands.run import run_study
+    from transferscope.commands.telling import Telling
 
     if isinstance(study, Study):
         if overrides or variant is not None:
@@ -216,7 +232,9 @@ def run(
     else:
         loaded = load_study(study, overrides=overrides, variant=variant)
     folder = Path(out)
-    code = run_study(loaded, folder, workers=workers, device=device, console=Console(quiet=True))
+    telling = Telling(networks=True)
+    quiet = Console(quiet=True)
+    code = run_study(loaded, folder, workers=workers, device=device, telling=telling, console=quiet)
     return Results(folder, code)
 
 

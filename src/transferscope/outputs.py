@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import polars as pl
 import yaml
 
 from transferscope.analysis import Panel, analysis_module, analysis_names
@@ -22,8 +23,17 @@ from transferscope.given_names import (
     with_given_names,
 )
 from transferscope.plan import Plan
+from transferscope.preflight import COLUMNS, TABLE, caption_of, checked_networks, table_of, warnings_of
 from transferscope.report.answer import answer
-from transferscope.report.content import DrawnPanel, ReportContent, ReportTable, Section, Setting
+from transferscope.report.content import (
+    DrawnPanel,
+    GivenNetwork,
+    GivenNetworks,
+    ReportContent,
+    ReportTable,
+    Section,
+    Setting,
+)
 from transferscope.report.render import render
 from transferscope.report.split import split_panels
 from transferscope.results import AnalysisResult, collect
@@ -89,6 +99,7 @@ def write_outputs(
         sections=sorted(sections, key=lambda section: analysis_module(section.name).ORDER),
         study_yaml=resolved_yaml(plan.study),
         provenance=provenance,
+        networks=_networks(plan, workspace),
     )
     write_atomically(workspace.findings_file, findings_document(findings, plan))
     write_atomically(workspace.report, render(content))
@@ -121,6 +132,7 @@ def all_findings(plan: Plan, results: Mapping[str, AnalysisResult]) -> list[Find
 def _remove_old(workspace: Workspace, results: Mapping[str, AnalysisResult], content: ReportContent) -> None:
     """Remove tables and figures of an earlier study in this folder: what is shown belongs together."""
     names = {name for result in results.values() for name in result.tables}
+    names |= {content.networks.table.name} if content.networks else set()
     new = {f"tables/{name}{suffix}" for name in names for suffix in (".parquet", ".csv")}
     shown = {ANSWER: content.answer.figures} | {section.name: section.panels for section in content.sections}
     new |= {
@@ -135,11 +147,40 @@ def _remove_old(workspace: Workspace, results: Mapping[str, AnalysisResult], con
 def _write_tables(workspace: Workspace, results: Mapping[str, AnalysisResult]) -> None:
     for result in results.values():
         for name, table in result.tables.items():
-            buffer = io.BytesIO()
-            table.write_parquet(buffer)
-            write_atomically(workspace.root / "tables" / f"{name}.parquet", buffer.getvalue())
-            _, text = result.readable(name)
-            write_atomically(workspace.root / "tables" / f"{name}.csv", csv_text(text))
+            _write_table(workspace, name, table, result.readable(name)[1])
+
+
+def _write_table(workspace: Workspace, name: str, table: pl.DataFrame, readable: pl.DataFrame) -> None:
+    buffer = io.BytesIO()
+    table.write_parquet(buffer)
+    write_atomically(workspace.root / "tables" / f"{name}.parquet", buffer.getvalue())
+    write_atomically(workspace.root / "tables" / f"{name}.csv", csv_text(readable))
+
+
+def _networks(plan: Plan, workspace: Workspace) -> GivenNetworks | None:
+    """What the given networks reach, written as a table and shown in the report; None if the study trains its own."""
+    networks = checked_networks(plan, workspace.store)
+    if not networks:
+        return None
+    table = table_of(networks)
+    _write_table(workspace, TABLE, table, table)
+    return GivenNetworks(
+        metric=networks[0].metric,
+        rows=[
+            GivenNetwork(
+                name=network.name,
+                kind=network.kind,
+                value=f"{network.value:.3f}",
+                interval=f"[{network.low:.3f}, {network.high:.3f}]",
+                expected="–" if network.expected is None else f"{network.expected:.3f}",
+                train_value=f"{network.train_value:.3f}",
+            )
+            for network in networks
+        ],
+        caption=caption_of(networks),
+        table=ReportTable(name=TABLE, columns=COLUMNS, frame=table),
+        warnings=warnings_of(networks),
+    )
 
 
 def _drawn(

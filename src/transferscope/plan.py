@@ -51,8 +51,9 @@ def plan(study: Study) -> Plan:
     """The graph of the study.
 
     Raises:
-        BadInput: an analysis asks for a checkpoint that the recipe doesn't keep.
+        BadInput: an analysis asks for a checkpoint that the recipe doesn't keep; two instances are the same weights.
     """
+    _check_instances_differ(study)
     titles = Titles.of(study, given_names(study))
     planner = _Planner(titles)
     cells: list[PlannedCell] = []
@@ -246,6 +247,21 @@ def _weights_spec(weights: Weights) -> dict[str, Any]:
         "key_map": list((weights.key_map or {}).items()),
         "allow_untrained": weights.allow_untrained,
     }
+
+
+def _check_instances_differ(study: Study) -> None:
+    """Raises BadInput if two instances have the same weights, by what is in their files."""
+    names: dict[str, list[str]] = {}
+    for name, given in (study.instances or {}).items():
+        names.setdefault(repr(_weights_spec(given.weights)), []).append(name)
+    problems = [
+        f"instances {' and '.join(same)} are the same weights: {study.instances[same[0]].weights.place}. Expected "
+        "different networks, as the distance and the barrier between them would be 0. Give each its own file."
+        for same in names.values()
+        if study.instances and len(same) > 1
+    ]
+    if problems:
+        raise BadInput(problems)
 
 
 def _is_kept(point: Point) -> bool:

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from transferscope.disk_errors import Unwritable
+from transferscope.errors import BadInput
 from transferscope.execute.local import Event
-from transferscope.execute.run import MAX_ATTEMPTS, Outcome, execute
+from transferscope.execute.run import MAX_ATTEMPTS, Gate, Outcome, execute
 from transferscope.options import DatasetOptions
 from transferscope.store import Store
 from transferscope.task import Graph, Task
@@ -325,3 +326,39 @@ def test_damage_that_comes_back_ends_in_a_failure() -> None:
         failure.reason == "the result of longer: longer.file is damaged, 3 times; does the disk still work?"
     )
     assert executor.submitted.count("both") == MAX_ATTEMPTS
+
+
+def test_tasks_behind_a_gate_wait_for_its_check(store: Store) -> None:
+    executor = Pretends(slots=2)
+    before: list[list[str]] = []
+    gate = Gate(keys=["short"], check=lambda: before.append(sorted(executor.submitted)))
+    outcome = execute(GRAPH, store, executor, Listens(), gate=gate)
+    assert before == [["data", "short"]]
+    assert outcome.complete
+    assert sorted(executor.submitted) == sorted(task.key for task in GRAPH)
+
+
+def test_a_gate_that_refuses_ends_the_run(store: Store) -> None:
+    executor, reporter = Pretends(), Listens()
+
+    def refuse() -> None:
+        raise BadInput("the same network twice")
+
+    with pytest.raises(BadInput, match="twice"):
+        execute(GRAPH, store, executor, reporter, gate=Gate(keys=["short"], check=refuse))
+    assert executor.submitted == ["data", "short"]
+    assert executor.closed == 1
+    assert reporter.told[-1] == ("finish",)
+
+
+def test_a_gate_opens_where_its_tasks_failed_or_are_none(store: Store) -> None:
+    checked: list[str] = []
+    executor = Pretends(script={"short": ["failed"]})
+    outcome = execute(
+        GRAPH, store, executor, Listens(), gate=Gate(keys=["short"], check=lambda: checked.append("once"))
+    )
+    assert keys(outcome.not_run) == ["last", "both"]
+    assert execute(
+        GRAPH, store, Pretends(), Listens(), gate=Gate(keys=[], check=lambda: checked.append("none"))
+    ).complete
+    assert checked == ["once", "none"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -126,6 +127,14 @@ def compare(
         list[str] | None,
         typer.Option("--from-scratch", metavar="NAME", help="One that was started at random; repeatable."),
     ] = None,
+    expected: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--expected",
+            metavar="NAME=ACCURACY",
+            help="Accuracy of a network as you know it, e.g. a=0.93; repeatable. Another one is said.",
+        ),
+    ] = None,
     analysis: Annotated[
         list[str] | None,
         typer.Option(
@@ -174,11 +183,24 @@ def compare(
         instances=given,
         init=init,
         from_scratch=from_scratch or (),
+        expected=_expected(expected or ()),
         analyses=analysis,
         overrides=set_ or (),
     )
     told = _Told(log=log, quiet=quiet, verbose=verbose)
     _run(study, out, workers, device, engine, address, store, told)
+
+
+def _expected(texts: Sequence[str]) -> dict[str, float]:
+    """The accuracies of NAME=ACCURACY texts."""
+    found: dict[str, float] = {}
+    for text in texts:
+        name, _, number = text.rpartition("=")
+        try:
+            found[name] = float(number)
+        except ValueError:
+            raise BadInput(f"--expected {text}: expected NAME=ACCURACY, as in a=0.93.") from None
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -64,13 +64,6 @@ def tell(
     print_outcome(outcome, logs, console)
     infos = [workspace.store.info(task.key) for task in outcome.succeeded]
     print_notes(infos, console)
-    if any(info["kind"] == "given" for info in infos):
-        console.print(
-            "Is the accuracy of a network another one than you know? Its images must be made as in its training: "
-            "image_size_px and resize of the data, normalization of the network; and classes in the same order.",
-            highlight=False,
-            soft_wrap=True,
-        )
     print_waiting((info for info in infos if info["kind"] == "train"), console)
     console.print(f"report: {workspace.report}", highlight=False, soft_wrap=True)
     return EXIT_DONE if outcome.complete else EXIT_FAILED

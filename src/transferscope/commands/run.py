@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,7 +92,7 @@ def _run_in(
     console: Console,
 ) -> int:
     from transferscope.execute.interrupts import Interrupts
-    from transferscope.execute.run import Outcome, execute
+    from transferscope.execute.run import Gate, Outcome, execute
     from transferscope.live.loggers import conclude_all
     from transferscope.plan_costs import cost_in_short
     from transferscope.workspace import read_findings
@@ -115,9 +116,13 @@ def _run_in(
             console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
         reporter = reporter_for(workspace, study, telling, console)
         executor = _executor(engine, study, store, num_workers, device, address, reporter)
+        gate = Gate(
+            keys=[task.key for task in the_plan.graph if task.kind == "given"],
+            check=partial(_check_networks, the_plan, store, telling, console),
+        )
         try:
             with Interrupts() as stopping:
-                outcome = execute(the_plan.graph, store, executor, reporter, stopping)
+                outcome = execute(the_plan.graph, store, executor, reporter, stopping, gate)
         except BaseException:
             conclude_all(reporter, [])
             raise
@@ -168,6 +173,24 @@ def _try_network(the_plan: Plan, store: Store) -> None:
             problems |= dict.fromkeys(error.problems)
     if problems:
         raise BadInput(list(problems))
+
+
+def _check_networks(the_plan: Plan, store: Store, telling: Telling, console: Console) -> None:
+    """Print what each given network reaches, before anything is measured; BadInput where they can't be meant."""
+    if the_plan.study.instances is None:
+        return
+    from rich.console import Console
+
+    from transferscope.preflight import checked_networks, lines_of, warnings_of
+
+    networks = checked_networks(the_plan, store)
+    lines = lines_of(networks)
+    if console.quiet and telling.networks:
+        console = Console()
+    elif console.quiet:
+        console, lines = Console(stderr=True), [f"warning: {warning}" for warning in warnings_of(networks)]
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _executor(

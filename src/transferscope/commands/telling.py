@@ -23,6 +23,8 @@ class Telling:
 
     verbose: bool = False
     """A line for each task that starts and for each epoch of a training."""
+    networks: bool = False
+    """What each given network reaches is printed even if the console is quiet."""
     log: Sequence[str] = ()
     """Loggers, as in "tensorboard:DIR"."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -78,12 +78,23 @@ class Outcome:
         return not self.failed and not self.not_run
 
 
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """Tasks that run before all others, and what looks at their results then."""
+
+    keys: Collection[str]
+    """The tasks; what they need runs first, too."""
+    check: Callable[[], None]
+    """Called once, when these tasks have ended; what it raises ends the run."""
+
+
 def execute(
     graph: Graph,
     store: Shelf,
     executor: Executor,
     reporter: Reporter,
     stopping: Callable[[], bool] = lambda: False,
+    gate: Gate | None = None,
 ) -> Outcome:
     """Run what the store doesn't have, longest chain first; a failure blocks only what depends on it.
 
@@ -100,6 +111,7 @@ def execute(
         executor: where tasks are computed; closed in the end.
         reporter: told how it goes.
         stopping: once it says True no task is begun any more.
+        gate: tasks that run first, and the check after which the others run.
 
     Raises:
         KeyboardInterrupt: it was told to stop, and the tasks under way are finished.
@@ -107,13 +119,15 @@ def execute(
     """
     done = store.present(task.key for task in graph)
     to_do = graph.needed(done)
-    state = _State(graph, to_do, done)
+    state = _State(graph, to_do, done, gate)
     outcome = state.outcome
     reporter.begin(to_do, len(outcome.cached))
     running: dict[str, Task] = {}
     try:
-        while running or (state.ready and not stopping() and not state.unwritable):
+        while running or (state.is_ready and not stopping() and not state.unwritable):
             waits = False
+            if not running and not state.ready:
+                state.open_gate()
             if not stopping() and not state.unwritable:
                 waits = _hand_over(state, store, executor, reporter, running)
             if not running:
@@ -179,10 +193,26 @@ def _settle(task: Task, event: Event, state: _State, store: Shelf, reporter: Rep
         reporter.added(added)
 
 
+def _with_inputs(graph: Graph, keys: Iterable[str]) -> set[str]:
+    """The tasks, and all that they need."""
+    found: set[str] = set()
+    waiting = list(keys)
+    while waiting:
+        key = waiting.pop()
+        if key not in found:
+            found.add(key)
+            waiting += graph[key].inputs
+    return found
+
+
 class _State:
     """Which tasks wait for what."""
 
-    def __init__(self, graph: Graph, to_do: list[Task], done: set[str]) -> None:
+    def __init__(self, graph: Graph, to_do: list[Task], done: set[str], gate: Gate | None) -> None:
+        self._gate = gate
+        self._first = _with_inputs(graph, gate.keys) if gate else set()
+        self._held: list[str] = []
+        """Ready, but behind the gate."""
         self._graph = graph
         self._to_do = {task.key: task for task in to_do}
         self._readers = graph.dependants()
@@ -197,6 +227,20 @@ class _State:
         for key, inputs in self._waits_for.items():
             if not inputs:
                 self._push(key)
+
+    @property
+    def is_ready(self) -> bool:
+        """True if a task can run, maybe behind the gate."""
+        return bool(self.ready or self._held)
+
+    def open_gate(self) -> None:
+        """Check the results of the first tasks, and let all others run."""
+        gate, self._gate = self._gate, None
+        if gate is not None:
+            gate.check()
+        held, self._held = self._held, []
+        for key in held:
+            self._push(key)
 
     def pop(self) -> Task:
         _, key = heapq.heappop(self.ready)
@@ -275,5 +319,8 @@ class _State:
                     self._push(key)
 
     def _push(self, key: str) -> None:
+        if self._gate is not None and key not in self._first:
+            self._held.append(key)
+            return
         # the key breaks ties, so that the order never depends on hashing
         heapq.heappush(self.ready, (-self._lengths[key], key))

@@ -45,7 +45,6 @@ def answer(
     """
     parts = [_gain(tables), _survival(tables), _statistics(tables), place(tables), barrier(tables, findings)]
     paragraphs = [text for text, _ in parts if text] or ["Nothing was measured that says what transfer gave."]
-    paragraphs[:0] = _given_networks(study, tables)
     headlines = [headline for _, headline in parts if headline is not None]
     headlines[1:1] = _speed(tables)
     return Answer(
@@ -55,26 +54,6 @@ def answer(
         summary=plain_summary(tables, findings),
         figures=figures,
     )
-
-
-def _given_networks(study: Study, tables: Tables) -> list[str]:
-    """What each network that was given reaches, as its statistics are stored: whoever trained it knows the number."""
-    is_line = (pl.col("definition") == "line") & (pl.col("checkpoint") == "final")
-    table = rows_of(tables, "barriers", is_line & (pl.col("target") == pl.col("target_b")))
-    if study.instances is None or table is None:
-        return []
-    on_targets = []
-    for target in targets_of(table):
-        own = table.filter(pl.col("target") == target)
-        metrics = {
-            row[end]: row[f"metric_{end}_raw"] for row in own.iter_rows(named=True) for end in ("a", "b")
-        }
-        each = [f"{name} {metrics[name]:.3f}" for name in study.instances if name in metrics]
-        on_targets.append(f"{target} ({counted(own['n'][0], 'image')}) {listed(each)}")
-    return [
-        f"Test metric of the networks that were given: {'; '.join(on_targets)}. Where one is another than you know, "
-        "the images were made in another way than in its training, or the classes are in another order."
-    ]
 
 
 def _tally(study: Study, findings: Sequence[Finding]) -> str:

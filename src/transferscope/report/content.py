@@ -77,6 +77,31 @@ class Headline:
     detail: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class GivenNetwork:
+    """What one network that was given reaches, as it is shown."""
+
+    name: str
+    kind: str
+    value: str
+    interval: str
+    expected: str
+    train_value: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class GivenNetworks:
+    """What the networks that were given reach."""
+
+    metric: str
+    rows: Sequence[GivenNetwork]
+    caption: str
+    table: ReportTable
+    """The same with all numbers."""
+    warnings: Sequence[str]
+    """What is suspicious about them."""
+
+
 Certainty = Literal["clear", "indirect", "open"]
 """Clear: the interval leaves one answer. Indirect: a rule or another measurement stands in for the question.
 Open: this study can't tell."""
@@ -126,5 +151,7 @@ class ReportContent:
     """The study as resolved."""
     provenance: Mapping[str, Any]
     """versions, hardware, seeds, command, and `tasks`: a list of {title, kind, seconds, cached}."""
+    networks: GivenNetworks | None = None
+    """None if the study trained its own."""
     over: str = "seed"
     """What intervals are over: a seed, or a network where these were given."""

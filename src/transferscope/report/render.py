@@ -51,6 +51,7 @@ def render(content: ReportContent) -> str:
         among_all=_among_all(content.findings),
         findings=[finding_on_page(finding) for finding in content.findings],
         sections=[_section(section) for section in content.sections],
+        networks=content.networks and data_table(content.networks.table, "table-networks"),
         certainty=_CERTAINTY,
         section_titles={section.name: section.title for section in content.sections},
         split=[_panel(panel, identifier("figure", "answer", panel.name)) for panel in content.answer.figures],

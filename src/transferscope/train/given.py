@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 import polars as pl
 import torch
 from torch import Tensor, nn
@@ -14,8 +12,6 @@ from transferscope.metrics.scores import per_example_loss, score
 from transferscope.options import Normalization
 from transferscope.train.evaluate import predict
 from transferscope.train.trained import HISTORY_SCHEMA, Trained
-
-logger = logging.getLogger(__name__)
 
 
 def evaluated(
@@ -54,12 +50,6 @@ def evaluated(
             f"{name}_loss": per_example_loss(logits, split.labels).double().mean().item(),
             f"{name}_metric": score(logits, split.labels),
         }
-    metric = "mean AUC" if data.test.labels.ndim > 1 else "accuracy"
-    told = (
-        f"{row[f'{name}_metric']:.4f} on {len(split)} {name} images"
-        for name, split in (("test", data.test), ("train", data.train))
-    )
-    logger.info("%s %s", metric, ", ".join(told))
     checkpoints = {1: final} if init is None else {0: init, 1: final}
     return Trained(
         checkpoints=checkpoints, history=pl.DataFrame([row], schema=HISTORY_SCHEMA), test_logits=logits
