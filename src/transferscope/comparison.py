@@ -12,9 +12,10 @@ found.tables["barriers"]
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from transferscope.analysis import analysis_module, analysis_names
 from transferscope.config import Study
@@ -22,7 +23,14 @@ from transferscope.dataset_text import dataset_from_text
 from transferscope.errors import BadInput, did_you_mean
 from transferscope.interactive import Results, run
 from transferscope.models.build import network_from_text
+from transferscope.store import write_atomically
 from transferscope.study_file import study_of
+from transferscope.workspace import file_name
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    Given = str | Path | nn.Module | Mapping[str, Tensor]
 
 INIT = "init"
 """The name that stands for what the instances were started from."""
@@ -39,15 +47,17 @@ COARSER: Mapping[str, Mapping[str, Any]] = {
 """Settings of analyses that would take most of the time with those of a study; mu on a coarser grid is higher or
 equal. `overrides` win."""
 DATA_PREFIX = "data."
+FOLDER = "given"
+"""Where networks that were given as objects are written, in the folder `out`."""
 
 
 def compare(
     *,
     model: str,
     data: str,
-    instances: Mapping[str, str | Path],
+    instances: Mapping[str, Given],
     out: str | Path,
-    init: str | Path | None = None,
+    init: Given | None = None,
     from_scratch: Sequence[str] = (),
     expected: Mapping[str, float] | None = None,
     analyses: Sequence[str] | None = None,
@@ -60,7 +70,8 @@ def compare(
     Args:
         model: "timm:resnet18", "torchvision:resnet18", "package.module:factory", or a network of this package.
         data: "imagefolder:PATH", "huggingface:NAME", "fashion_mnist", ...
-        instances: name -> file (safetensors, or what torch.save wrote) or "hf-hub:..." of each trained network.
+        instances: name -> file (safetensors, or what torch.save wrote) or "hf-hub:..." of each trained network; or the
+            network or its state dict, which is then written below `out`.
         out: folder for results and report.
         init: what they were started from.
         from_scratch: names of instances that were started from a random initialization instead.
@@ -86,8 +97,8 @@ def compare(
     study = comparison_study(
         model=model,
         data=data,
-        instances=instances,
-        init=init,
+        instances={name: _place(name, given, Path(out)) for name, given in instances.items()},
+        init=None if init is None else _place(INIT, init, Path(out)),
         from_scratch=from_scratch,
         expected=expected,
         analyses=analyses,
@@ -119,6 +130,11 @@ def comparison_study(
                 raise BadInput(
                     f"--{option} {name}: no instance has that name.{did_you_mean(name, instances)}"
                 )
+    if not isinstance(model, str):
+        raise BadInput(
+            f"model: expected text such as 'timm:resnet18' or 'my_networks:make', got a {type(model).__name__}. Put "
+            "the code that makes the network in a function of a module, and name it as 'module:function'."
+        )
     of_data = [text.removeprefix(DATA_PREFIX) for text in overrides if text.startswith(DATA_PREFIX)]
     of_study = [text for text in overrides if not text.startswith(DATA_PREFIX)]
     given = {
@@ -178,6 +194,31 @@ def _possible(init: str | Path | None) -> list[str]:
         if not getattr(analysis_module(name), "TRAINS", False)
         and (init is not None or name not in NEEDS_INIT)
     ]
+
+
+def _place(name: str, given: Given, out: Path) -> str | Path:
+    """Where the weights are; those of a network or a state dict are written to a file."""
+    if isinstance(given, (str, os.PathLike)):
+        return given
+    from safetensors.torch import save
+    from torch import Tensor, nn
+
+    state = given.state_dict() if isinstance(given, nn.Module) else given
+    tensors = (
+        {key: tensor for key, tensor in state.items() if isinstance(tensor, Tensor)}
+        if isinstance(state, Mapping)
+        else {}
+    )
+    if not tensors:
+        raise BadInput(
+            f"instances.{name}: expected a file, 'hf-hub:...', a network or its state dict, got a "
+            f"{type(given).__name__} without tensors."
+        )
+    path = out / FOLDER / f"{file_name(name)}.safetensors"
+    # copies, as the file format refuses tensors that share memory
+    copies = {str(key): tensor.detach().cpu().contiguous().clone() for key, tensor in tensors.items()}
+    write_atomically(path, save(copies))
+    return path
 
 
 def _weights(place: str | Path) -> dict[str, str]:

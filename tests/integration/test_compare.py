@@ -151,7 +151,7 @@ def test_without_the_init_there_is_no_criticality(files: dict[str, Path], tmp_pa
     found = compare(
         model="fixup_resnet",
         data=DATA,
-        instances={"a": files["a"], "b": files["b"]},
+        instances={"a": load_file(files["a"]), "b": files["b"]},  # a state dict at hand
         analyses=["parameter_distance", "mistakes", "spectra"],
         overrides=ONLY_DISTANCE,
         out=tmp_path,
