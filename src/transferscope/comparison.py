@@ -97,8 +97,8 @@ def compare(
     study = comparison_study(
         model=model,
         data=data,
-        instances={name: _place(name, given, Path(out)) for name, given in instances.items()},
-        init=None if init is None else _place(INIT, init, Path(out)),
+        instances=_placed(instances, Path(out)),
+        init=_place(INIT, init, Path(out)),
         from_scratch=from_scratch,
         expected=expected,
         analyses=analyses,
@@ -130,11 +130,6 @@ def comparison_study(
                 raise BadInput(
                     f"--{option} {name}: no instance has that name.{did_you_mean(name, instances)}"
                 )
-    if not isinstance(model, str):
-        raise BadInput(
-            f"model: expected text such as 'timm:resnet18' or 'my_networks:make', got a {type(model).__name__}. Put "
-            "the code that makes the network in a function of a module, and name it as 'module:function'."
-        )
     of_data = [text.removeprefix(DATA_PREFIX) for text in overrides if text.startswith(DATA_PREFIX)]
     of_study = [text for text in overrides if not text.startswith(DATA_PREFIX)]
     given = {
@@ -196,27 +191,30 @@ def _possible(init: str | Path | None) -> list[str]:
     ]
 
 
-def _place(name: str, given: Given, out: Path) -> str | Path:
-    """Where the weights are; those of a network or a state dict are written to a file."""
-    if isinstance(given, (str, os.PathLike)):
+def _placed(instances: Any, out: Path) -> Any:
+    """The instances by their files; what is no mapping is refused later."""
+    if not isinstance(instances, Mapping):
+        return instances
+    return {name: _place(str(name), given, out) for name, given in instances.items()}
+
+
+def _place(name: str, given: Any, out: Path) -> Any:
+    """Where the weights are; those of a network or a state dict are written to a file. The rest is refused later."""
+    if given is None or isinstance(given, (str, os.PathLike)):
         return given
     from safetensors.torch import save
     from torch import Tensor, nn
 
     state = given.state_dict() if isinstance(given, nn.Module) else given
-    tensors = (
-        {key: tensor for key, tensor in state.items() if isinstance(tensor, Tensor)}
-        if isinstance(state, Mapping)
-        else {}
-    )
-    if not tensors:
-        raise BadInput(
-            f"instances.{name}: expected a file, 'hf-hub:...', a network or its state dict, got a "
-            f"{type(given).__name__} without tensors."
-        )
-    path = out / FOLDER / f"{file_name(name)}.safetensors"
+    if not isinstance(state, Mapping) or not any(isinstance(tensor, Tensor) for tensor in state.values()):
+        return given
     # copies, as the file format refuses tensors that share memory
-    copies = {str(key): tensor.detach().cpu().contiguous().clone() for key, tensor in tensors.items()}
+    copies = {
+        str(key): tensor.detach().cpu().contiguous().clone()
+        for key, tensor in state.items()
+        if isinstance(tensor, Tensor)
+    }
+    path = out / FOLDER / f"{file_name(name)}.safetensors"
     write_atomically(path, save(copies))
     return path
 
