@@ -99,9 +99,9 @@ def test_batches_add_up(stages, images):
         assert row["linear_cka"] == pytest.approx(sums[0] / math.sqrt(sums[1] * sums[2]), abs=TOLERANCE)
 
 
-def test_each_model_runs_once_a_batch(stages, images):
+def test_each_model_runs_once_a_batch_and_once_over_two_samples(stages, images):
     cka(stages, images, layers=LAYERS, batch_size=16)
-    assert [model.calls for model in stages.values()] == [3, 3, 3]
+    assert [model.calls for model in stages.values()] == [4, 4, 4]
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_small_batches_are_joined(stages, images, batches, sizes, kind):
     seen = []
     stages["a"].register_forward_pre_hook(lambda module, args: seen.append(len(args[0])))
     table = cka(stages, kind(images[: sum(batches)].split(batches)), layers=LAYERS, permutations=0)
-    assert seen == sizes
+    assert seen == [2, *sizes]  # two samples first: which axis is the batch
     assert table["n"].unique().to_list() == [sum(batches)]
 
 
@@ -123,7 +123,7 @@ def test_tensors_with_labels_and_a_rest(stages, images):
     seen = []
     stages["a"].register_forward_pre_hook(lambda module, args: seen.append(len(args[0])))
     cka(stages, images[:33], layers=LAYERS, batch_size=32, permutations=0)
-    assert seen == [17, 16]
+    assert seen == [2, 17, 16]
 
 
 def test_modes_and_hooks_are_put_back_also_after_an_exception(stages, images):
@@ -200,6 +200,90 @@ def test_a_layer_without_cka_says_why(images):
     assert value["fine"] == pytest.approx(1, abs=TOLERANCE)
     assert value["wrapped"] == pytest.approx(1, abs=TOLERANCE)
     assert math.isfinite(value["recurrent"])
+
+
+class Tokens(nn.Module):
+    """Sixteen tokens of an image through a transformer and a recurrent layer, with the batch first or second."""
+
+    def __init__(self, *, batch_first):
+        super().__init__()
+        self.batch_first = batch_first
+        self.patch = nn.Conv2d(3, 8, 2, 2)
+        self.block = nn.TransformerEncoderLayer(8, 2, 16, 0.0, batch_first=batch_first)
+        self.recurrent = nn.LSTM(8, 5, batch_first=batch_first)
+        self.head = nn.Linear(5, 3)
+
+    def forward(self, x):
+        tokens = self.patch(x).flatten(2).transpose(1, 2)
+        if not self.batch_first:
+            tokens = tokens.transpose(0, 1)
+        tokens, _ = self.recurrent(self.block(tokens))
+        return self.head(tokens.mean(1 if self.batch_first else 0))
+
+
+@pytest.mark.parametrize("batch_size", [12, 16])
+def test_tokens_first_gives_the_numbers_of_batch_first(batch_size):
+    """Also where there are as many tokens as samples in a batch, 16."""
+    torch.manual_seed(0)
+    first = {name: Tokens(batch_first=True) for name in "ab"}
+    second = {name: Tokens(batch_first=False) for name in "ab"}
+    for name in "ab":
+        second[name].load_state_dict(first[name].state_dict())
+    images = torch.randn(48, 3, 8, 8) + torch.randn(48, 3, 1, 1)
+    layers = ["patch", "block", "recurrent", "head"]
+    tables = [
+        cka(models, images, layers=layers, batch_size=batch_size, permutations=0)
+        for models in (first, second)
+    ]
+    assert set(tables[1]["status"]) == {"ok"}
+    # float32 forward passes that add up in another order
+    np.testing.assert_allclose(tables[1]["linear_cka"], tables[0]["linear_cka"], rtol=0, atol=1e-4)
+
+
+class NeedsMany(nn.Module):
+    """Can't take the two samples of the first pass."""
+
+    def __init__(self):
+        super().__init__()
+        self.second, self.square = nn.Identity(), nn.Identity()
+        self.fine = nn.Identity()
+
+    def forward(self, x):
+        if len(x) < 4:
+            raise RuntimeError("too few")
+        self.second(x.flatten(1).T)
+        self.square(x[:, 0, 0, :1] * torch.ones(len(x)))
+        return self.fine(x)
+
+
+def test_the_batch_is_known_by_its_size_where_two_samples_are_too_few(images):
+    models = {"a": NeedsMany(), "b": NeedsMany()}
+    torch.manual_seed(0)
+    table = cka(models, images, layers=["second", "square", "fine"], batch_size=16, permutations=0)
+    status = dict(zip(table["layer_x"], table["status"], strict=True))
+    assert status == {"second": "ok", "square": "batch axis unknown", "fine": "ok"}
+
+
+class Draws(nn.Module):
+    """Draws numbers in evaluation."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Identity()
+        self.drawn = []
+
+    def forward(self, x):
+        self.drawn.append(torch.rand(1).item())
+        return self.layer(x)
+
+
+def test_the_pass_over_two_samples_takes_no_random_numbers(images):
+    model = Draws()
+    torch.manual_seed(0)
+    expected = torch.rand(3).tolist()
+    torch.manual_seed(0)
+    cka({"a": model, "b": nn.Sequential(nn.Identity())}, images, batch_size=16)
+    assert model.drawn[1:] == expected
 
 
 def test_dead_layers_have_no_say_in_the_maximum(images):

@@ -12,10 +12,15 @@ from torch import Tensor, nn
 from transferscope.errors import BadInput, did_you_mean
 from transferscope.metrics.hsic import gram
 from transferscope.metrics.states import device_of
+from transferscope.passes import PROBE, batch_axis, first_tensor
 
 
 class LayerGrams:
     """Grams of the outputs of some layers of one network.
+
+    The batch is the first axis of an output, unless another size of the batch leaves that axis as it is: recurrent
+    layers and some transformers (`nn.TransformerEncoder` by default, CLIP) have the tokens first. A pass over the
+    first two samples shows it.
 
     Args:
         model: any network that takes a batch of inputs.
@@ -28,6 +33,8 @@ class LayerGrams:
         self.layers = tuple(layers)
         self._num_samples = 0
         self._found: dict[str, Tensor | str] = {}
+        self._probed: dict[str, torch.Size] | None = None
+        self._is_probing = False
 
     @contextmanager
     def hooked(self) -> Iterator[None]:
@@ -47,35 +54,46 @@ class LayerGrams:
                 module.training = training
 
     def of(self, inputs: Tensor) -> dict[str, Tensor | str]:
-        """One forward pass: each layer's Gram (m, m) in float64, or why there is none."""
-        self._found = {}
+        """One forward pass: each layer's Gram (m, m) in float64, or why there is none.
+
+        Args:
+            inputs: (m, ...), with m > 2. The first call makes a pass over two of them, too.
+        """
         self._num_samples = len(inputs)
         with torch.no_grad():
+            if self._probed is None:
+                self._probe(inputs[:PROBE])
+            self._found = {}
             # A copy: a network that changes its input in place would show other samples to the next one.
             self.model(inputs.to(device_of(self.model), copy=True))
         return {layer: self._found.get(layer, "not called") for layer in self.layers}
+
+    def _probe(self, few: Tensor) -> None:
+        """Notes the shape of each layer's output for a few samples."""
+        device = device_of(self.model)
+        self._probed = {}
+        self._is_probing = True
+        try:
+            # A network that draws numbers draws the same ones in the measured passes as without this one.
+            with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+                self.model(few.to(device, copy=True))
+        except Exception:  # the network may need larger batches; any other fault shows in the measured pass
+            self._probed.clear()
+        finally:
+            self._is_probing = False
 
     def _record(self, layer: str, module: nn.Module, args: object, output: object) -> None:
         # Here and not after the pass: an in-place operation that follows would change the output.
         del module, args
         features = first_tensor(output)
+        probed = {} if self._probed is None else self._probed
         if features is None:
             self._found[layer] = "no tensor"
-        elif features.ndim == 0 or len(features) != self._num_samples:
-            self._found[layer] = "other batch size"
+        elif self._is_probing:
+            probed[layer] = features.shape
         else:
-            self._found[layer] = gram(features)
-
-
-def first_tensor(output: object) -> Tensor | None:
-    """The first tensor in what a module gave: itself, or in a tuple, list or mapping, at any depth."""
-    if isinstance(output, Tensor):
-        return output
-    if isinstance(output, Mapping):
-        output = list(output.values())
-    if isinstance(output, (tuple, list)):
-        return next((found for part in output if (found := first_tensor(part)) is not None), None)
-    return None
+            axis = batch_axis(features.shape, self._num_samples, probed.get(layer), PROBE)
+            self._found[layer] = axis if isinstance(axis, str) else gram(features.movedim(axis, 0))
 
 
 def chosen_layers(

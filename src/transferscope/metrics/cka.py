@@ -88,7 +88,9 @@ def cka(
     and its mean over the samples of all batches goes into one CKA (Nguyen, Raghu, Kornblith 2021, equation
     3); with a batch as large as the data it is `linear_cka`. Unbiased HSIC has the same mean whatever the
     batch size; biased CKA depends on it. Memory grows with the square of the batch, not with the data. All
-    spatial axes are flattened, as in the paper.
+    axes but the batch are flattened, as in the paper. The batch is the axis that grows with the number of samples,
+    the first one as a rule; recurrent layers and some transformers have the tokens first. One more pass of each model
+    over two samples finds it.
 
     The interval is a delete-d jackknife (Shao and Wu 1989): each batch is split at random into 20 groups, the
     g-th group of all batches is left out in turn, and the spread of the 20 CKAs gives a Student t interval
@@ -122,7 +124,8 @@ def cka(
         that only one batch size compares, and only one batch is all of the data; NaN where a batch has no k + 1); n
         (samples); smallest_batch (n where there is one); status: "ok", or why linear_cka is NaN: "non-finite",
         "constant" (the same output for all samples of each batch: a dead layer), "degenerate" (all samples
-        equally far apart), "not called", "no tensor", "other batch size" (the first axis isn't the batch).
+        equally far apart), "not called", "no tensor", "other batch size" (no axis of the output counts the samples),
+        "batch axis unknown" (several axes may).
 
     Raises:
         BadInput: fewer than two models, unknown models or layers (all are named), too few samples.
