@@ -125,3 +125,14 @@ def perceptron(num_classes: int) -> nn.Module:
         nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(48, 24), nn.ReLU(), nn.Linear(24, 24), nn.ReLU(),
         nn.Linear(24, num_classes),
     )  # fmt: skip
+
+
+def lazy(num_classes: int) -> nn.Module:
+    """Layers that take their shapes from the first batch."""
+    return nn.Sequential(
+        nn.LazyConv2d(8, 3, 2, 1),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.LazyLinear(num_classes),
+    )

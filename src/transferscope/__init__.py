@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from transferscope.metrics.mistakes import mistakes
     from transferscope.metrics.rewinding import rewind
     from transferscope.metrics.spectrum import conv_singular_values
+    from transferscope.module_table import modules
     from transferscope.side_by_side import compare_studies
     from transferscope.study_file import load_study
 
@@ -39,6 +40,7 @@ __all__ = [
     "load_study",
     "mistakes",
     "module_criticality",
+    "modules",
     "open_run",
     "pixel_channel_shuffle",
     "rewind",
@@ -59,6 +61,7 @@ _HOMES = {
     "load_study": "study_file",
     "mistakes": "metrics.mistakes",
     "module_criticality": "metrics.criticality",
+    "modules": "module_table",
     "open_run": "interactive",
     "pixel_channel_shuffle": "data.shuffle",
     "rewind": "metrics.rewinding",

@@ -166,7 +166,8 @@ class ForeignNetwork(NetworkOptions):
     one step of a path, and {} in a name for what it stood for. The head is found where it isn't named."""
 
     def modules_key(self) -> Any:
-        return self.modules
+        # until 0.1 modules came in the order of their definition: results of these have other keys
+        return f"{self.modules}, as a pass shows them" if isinstance(self.modules, str) else self.modules
 
 
 def plugin_names(package: str) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -34,9 +35,9 @@ class Trace:
     """Layers with a matrix, and matrices of no layer, after which no other one comes on the way to the logits. Empty
     where the pass leaves no graph, as in networks of integers."""
     without_effect: frozenset[str] = frozenset()
-    """Parameters that the logits don't depend on; empty where the pass leaves no graph."""
+    """Parameters that the graph does not lead back to; empty where the pass leaves no graph."""
     aside: frozenset[str] = frozenset()
-    """Submodules that were called and whose outputs the logits don't depend on."""
+    """Submodules that were called and to whose outputs the graph does not lead back."""
 
 
 def trace(model: nn.Module, inputs: Tensor) -> Trace:
@@ -65,6 +66,43 @@ def trace(model: nn.Module, inputs: Tensor) -> Trace:
             f"The network {type(model).__name__} could not be run on inputs of shape {tuple(inputs.shape)}: "
             f"{type(error).__name__}: {shortened(str(error), 300)}"
         ) from error
+
+
+def has_no_effect(model: nn.Module, inputs: Tensor, names: Collection[str]) -> bool:
+    """True if the network's output for these inputs is the same whatever some of its parameters are.
+
+    They are NaN during a second pass: what depends on them is then NaN, too.
+
+    Args:
+        model: any network that `trace` could run; left as it was.
+        inputs: (n, ...).
+        names: of parameters.
+    """
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    chosen = [parameters[name] for name in names]
+    if not all(each.is_floating_point() or each.is_complex() for each in chosen):
+        return False
+    with torch.inference_mode(False), torch.no_grad():
+        saved = [each.clone() for each in chosen]
+        moved = inputs.to(chosen[0].device)
+        try:
+            before = _output(model, moved)
+            for each in chosen:
+                each.fill_(math.nan)
+            after = _output(model, moved)
+        except Exception:  # it looks at its weights: then they have an effect
+            return False
+        finally:
+            for each, values in zip(chosen, saved, strict=True):
+                each.copy_(values)
+    if before is None or after is None or before.is_meta:
+        return False
+    return not bool(before.isnan().any() or after.isnan().any())
+
+
+def _output(model: nn.Module, inputs: Tensor) -> Tensor | None:
+    with unchanged(model):
+        return first_tensor(model(inputs.clone()))
 
 
 def refuse_lazy(model: nn.Module) -> None:

@@ -209,7 +209,10 @@ class StoredSubject:
 
     @cached_property
     def modules(self) -> dict[str, Module]:
-        return modules_of(self._run.network, self.model(), self._about.num_classes)
+        about = self._about
+        return modules_of(
+            self._run.network, self.model(), about.num_classes, about.channels, about.image_size_px
+        )
 
     def model(self) -> nn.Module:
         about = self._about

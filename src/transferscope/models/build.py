@@ -8,7 +8,7 @@ A family of networks is one module in `transferscope.models.networks`, importabl
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -18,7 +18,7 @@ from transferscope.models.networks.fixup_resnet import FixupResNetPreset as Fixu
 from transferscope.options import NetworkOptions, load_plugin, plugin_names
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from transferscope.models.modules import Module
 
@@ -82,19 +82,66 @@ def build(
     family = _families().get(options.name)
     if family is None:
         raise BadInput(f"no network is known for {type(options).__name__}")
-    module = load_plugin(PACKAGE, family, "network")
-    return module.build(options, num_classes, channels, image_size_px)
+    made = load_plugin(PACKAGE, family, "network").build(options, num_classes, channels, image_size_px)
+    _give_lazy_layers_shapes(made, channels, image_size_px)
+    return made
 
 
-def modules_of(options: NetworkOptions, model: nn.Module, num_classes: int) -> dict[str, Module]:
+def modules_of(
+    options: NetworkOptions,
+    model: nn.Module,
+    num_classes: int,
+    channels: int = 3,
+    image_size_px: int | None = None,
+) -> dict[str, Module]:
     """The network's modules as its options name them, from the stem to the head.
 
+    Args:
+        options, model: the network.
+        num_classes: its outputs.
+        channels, image_size_px: of the images. A pass over two shows the head and the order; without a size these are
+            as defined.
+
     Raises:
-        BadInput: they can't be found, or the options' patterns don't fit.
+        BadInput: they can't be found, the options' patterns don't fit, or the network can't be run on such images.
     """
     from transferscope.models.modules import find_modules
 
-    return find_modules(model, num_classes=num_classes, choice=getattr(options, "modules", "blocks"))
+    choice: Any = getattr(options, "modules", "blocks")
+    example = None if image_size_px is None else example_images(channels, image_size_px)
+    return find_modules(model, num_classes=num_classes, choice=choice, example=example)
+
+
+def example_images(channels: int, image_size_px: int) -> Tensor:
+    """Two different images (2, channels, size, size), the same at each call."""
+    import torch
+
+    shape = (2, channels, image_size_px, image_size_px)
+    return torch.linspace(-1, 1, 2 * channels * image_size_px**2).reshape(shape)
+
+
+def _give_lazy_layers_shapes(model: nn.Module, channels: int, image_size_px: int | None) -> None:
+    """Runs a network with lazy layers once, in evaluation mode: they draw their weights when they see inputs."""
+    import torch
+    from torch.nn.parameter import is_lazy
+
+    if not any(is_lazy(each) for each in (*model.parameters(), *model.buffers())):
+        return
+    wanted = f"{type(model).__name__} has lazy layers, which take their shapes from a first batch"
+    if image_size_px is None:
+        raise BadInput(f"{wanted}; the size of the images is needed.")
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        with torch.no_grad():
+            model.eval()(example_images(channels, image_size_px))
+    except Exception as error:
+        raise BadInput(
+            f"{wanted}; on images (2, {channels}, {image_size_px}, {image_size_px}) it raised "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def _families() -> dict[str, str]:

@@ -18,7 +18,7 @@ from transferscope.models.build import modules_of
 from transferscope.models.hub import published_file
 from transferscope.models.init import random_init
 from transferscope.models.misfits import Shapes, how_to_rename, listed, resampled_by_timm
-from transferscope.models.modules import HEAD, Module, is_under
+from transferscope.models.modules import Module, drawn_anew, is_under
 from transferscope.models.untrained import FRESH_DRAWS, untrained_modules
 from transferscope.models.weight_files import read_state_dict
 from transferscope.options import NetworkOptions
@@ -55,8 +55,8 @@ def given_network(
     given = read_state_dict(file, weights.entry)
     fresh = [random_init(options, num_classes, channels, seed, image_size_px) for seed in range(FRESH_DRAWS)]
     model = fresh[0]
-    modules = modules_of(options, model, num_classes)
-    state = match_state(given, model, modules[HEAD].prefixes, weights.key_map, str(file))
+    modules = modules_of(options, model, num_classes, channels, image_size_px)
+    state = match_state(given, model, drawn_anew(modules), weights.key_map, str(file))
     untrained = untrained_modules(state, modules, fresh)
     if untrained and not weights.allow_untrained:
         raise BadInput(

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from transferscope.errors import TaskFailed
 from transferscope.models.build import build, modules_of
-from transferscope.models.modules import HEAD, is_under
+from transferscope.models.modules import drawn_anew, is_under
 from transferscope.options import NetworkOptions
 
 
@@ -50,7 +50,8 @@ def pretrained_init(
     """
     model = random_init(options, num_classes, channels, seed, image_size_px)
     own = model.state_dict()
-    model.load_state_dict({**own, **_body_for(own, pretrained, _head_of(options, model, num_classes))})
+    head = _head_of(options, model, num_classes, channels, image_size_px)
+    model.load_state_dict({**own, **_body_for(own, pretrained, head)})
     return model
 
 
@@ -75,7 +76,7 @@ def control_init(
         TaskFailed: a tensor outside the head is missing, unexpected, or of another shape.
     """
     model = random_init(options, num_classes, channels, seed, image_size_px)
-    head = _head_of(options, model, num_classes)
+    head = _head_of(options, model, num_classes, channels, image_size_px)
     body = _body_for(model.state_dict(), pretrained, head)
     generator = torch.Generator().manual_seed(_seed_of(control, seed))
     with torch.no_grad():
@@ -108,9 +109,11 @@ def _seed_of(control: str, seed: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{control} {seed}".encode()).digest()[:4], "big")
 
 
-def _head_of(options: NetworkOptions, model: nn.Module, num_classes: int) -> tuple[str, ...]:
-    """Prefixes of the head's tensors."""
-    return modules_of(options, model, num_classes)[HEAD].prefixes
+def _head_of(
+    options: NetworkOptions, model: nn.Module, num_classes: int, channels: int, image_size_px: int | None
+) -> tuple[str, ...]:
+    """Prefixes of the tensors that aren't transferred: those of the head, and those without an effect."""
+    return drawn_anew(modules_of(options, model, num_classes, channels, image_size_px))
 
 
 def _body_for(

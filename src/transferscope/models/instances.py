@@ -11,7 +11,7 @@ from transferscope.models.build import modules_of
 from transferscope.models.given import match_state
 from transferscope.models.hub import published_file
 from transferscope.models.init import random_init
-from transferscope.models.modules import HEAD, is_under
+from transferscope.models.modules import drawn_anew, is_under
 from transferscope.models.untrained import FRESH_DRAWS, untrained_modules
 from transferscope.models.weight_files import read_state_dict
 from transferscope.options import NetworkOptions
@@ -55,7 +55,7 @@ def instance_state(
     fresh = [random_init(options, num_classes, channels, seed, image_size_px) for seed in range(FRESH_DRAWS)]
     where = f"{file} ({name}, of {num_classes} classes)"
     state = match_state(given, fresh[0], (), weights.key_map, where, setting)
-    modules = modules_of(options, fresh[0], num_classes)
+    modules = modules_of(options, fresh[0], num_classes, channels, image_size_px)
     untrained = untrained_modules(state, modules, fresh)
     if untrained and not weights.allow_untrained:
         raise BadInput(
@@ -81,7 +81,7 @@ def init_state(
     file = weights.path or published_file(options, weights)
     given = read_state_dict(file, weights.entry)
     model = random_init(options, num_classes, channels, 0, image_size_px)
-    head = modules_of(options, model, num_classes)[HEAD].prefixes
+    head = drawn_anew(modules_of(options, model, num_classes, channels, image_size_px))
     body = match_state(given, model, head, weights.key_map, str(file))
     return {**body, **_own_head(given, model, head, weights, str(file))}
 

@@ -33,6 +33,8 @@ def _below(module: nn.Module, path: str, heads: Sequence[str], *, in_wrapper: bo
     prefix = f"{path}." if path else ""
     parameters = {name for name, _ in module.named_parameters(recurse=False)}
     for name in (each for each in module.state_dict(keep_vars=True) if "." not in each):
+        if prefix + name in heads:
+            continue
         yield Part(prefix + name, "tensor", has_parameters=name in parameters)
     is_list = isinstance(module, LISTS)
     for name, child in module.named_children():

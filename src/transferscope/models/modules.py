@@ -1,19 +1,24 @@
 """The named modules of any network: the stem, each block, what follows them, and the head.
 
-The rule, for networks that don't say themselves what their modules are (by an attribute `MODULES`, name -> patterns):
+What a network is shows when it runs: `find_modules` takes an example and makes one pass over it. The rule, for networks
+that don't say themselves what their modules are (by an attribute `MODULES`, name -> patterns):
 
-- head: timm's `get_classifier()`, or else the last layer with as many outputs as there are classes.
+- head: the layers that give the logits: with as many outputs as there are classes, and no other layer with a matrix
+  behind them. Of several, such as two classifiers whose logits are averaged, all are the head. Without an example it
+  is timm's `get_classifier()`, or else the last layer defined with as many outputs as there are classes.
 - block: an element of a list of modules (Sequential, ModuleList, ModuleDict) that is made of several layers, as a
   residual block or a transformer block is. Lists are looked for from the top: in the network, in what wraps its lists
   (an encoder, a stage), never inside a block.
-- stem: all that is defined before the first block, and single parameters such as position embeddings.
+- stem: all that comes before the first block, and single parameters such as position embeddings.
 - What lies between two blocks, such as a down-sampling, belongs to the block that follows it. What comes after the
   last block and has a matrix is a module of its own, under its path; a normalisation there is `norm`.
 - Networks without such blocks, as VGG or a perceptron: each layer with a matrix is a module, with the normalisations
   that follow it; the first one is the stem.
+- Layers that have no effect on the logits in evaluation, such as auxiliary classifiers, belong to no module.
 
-Every tensor belongs to exactly one module. Modules come in the order of their definition. A tensor that stands under
-several names (tied weights) is counted and moved with the first of the modules that have it.
+Modules come in the order of their first calls; without an example in that of their definition. Every tensor that has an
+effect belongs to exactly one module. A tensor that stands under several names (tied weights) is counted and moved with
+the first of the modules that have it.
 """
 
 from __future__ import annotations
@@ -23,11 +28,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from torch import nn
+from torch import Tensor, nn
 
 from transferscope.errors import BadInput
-from transferscope.models.module_parts import Part, has_tensors, parts_of
+from transferscope.models.module_heads import head_paths
+from transferscope.models.module_order import in_order_of_calls
+from transferscope.models.module_parts import Part, parts_of
 from transferscope.models.module_patterns import named_places
+from transferscope.passes import Trace, trace
 
 STEM, HEAD, NORM = "stem", "head", "norm"
 """Names that mean the same in every network; the head is never transferred."""
@@ -49,24 +57,34 @@ class Module:
     own: tuple[str, ...] | None = None
     """Names of its tensors without those that it shares with a module before it, or has twice; None where there are
     no such, empty where no parameter is left."""
+    without_effect: tuple[str, ...] = ()
+    """Of the head: places of layers that belong to no module, as the logits don't depend on them in evaluation."""
 
 
 def find_modules(
-    model: nn.Module, *, num_classes: int | None = None, choice: Choice = "blocks"
+    model: nn.Module,
+    *,
+    num_classes: int | None = None,
+    choice: Choice = "blocks",
+    example: Tensor | None = None,
 ) -> dict[str, Module]:
     """The modules of a network, from the stem to the head. See this file's first lines for the rule.
 
     Args:
         model: any network.
-        num_classes: how many outputs it has; without it the last linear layer counts as the head.
+        num_classes: how many outputs it has; without it the logits of the example say it, or the last linear layer
+            counts as the head.
         choice: "blocks", "stages" (blocks of one list together, where there are several lists), or the user's
             own names and patterns.
+        example: inputs (n, ...) for a pass in evaluation mode that shows the head, the order and what has no effect.
+            The network is left as it was. Not needed where the modules and the head are named.
 
     Returns:
         Name -> Module, in order; the head is called "head" and comes last.
 
     Raises:
-        BadInput: no head can be found, or the user's patterns miss, repeat, or leave out tensors.
+        BadInput: no head can be found, the user's patterns miss, repeat, or leave out tensors, or the network can't
+            be run on the example.
 
     >>> net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
     >>> {name: module.prefixes for name, module in find_modules(net, num_classes=2).items()}
@@ -75,14 +93,26 @@ def find_modules(
     own = getattr(model, "MODULES", None)
     if isinstance(own, Mapping) and not isinstance(choice, Mapping):
         choice = own
-    if isinstance(choice, Mapping):
-        found = _chosen(model, choice, num_classes)
+    is_named = isinstance(choice, Mapping)
+    seen = None if example is None or (is_named and HEAD in choice) else trace(model, example)
+    if num_classes is None and seen is not None and seen.logits is not None and len(seen.logits) > 1:
+        num_classes = seen.logits[1]
+    if is_named:
+        found = _chosen(model, choice, num_classes, seen)
+        unused = _not_named(found, in_order_of_calls(model, list(parts_of(model, ())), seen, example)[1])
     else:
-        heads = head_paths(model, num_classes)
-        found = _divided(list(parts_of(model, heads)), stages=choice == "stages")
-        found[HEAD] = Module(heads, heads[0])
-    _check_complete(model, found)
+        heads = head_paths(model, num_classes, seen)
+        parts, unused = in_order_of_calls(model, list(parts_of(model, heads)), seen, example)
+        found = _divided(parts, stages=choice == "stages")
+        found[HEAD] = Module(heads, _called(model, heads[0]))
+    found[HEAD] = replace(found[HEAD], without_effect=unused)
+    _check_complete(model, found, unused)
     return {name: replace(module, own=own) for name, module, own in _counted_once(model, found)}
+
+
+def drawn_anew(modules: Mapping[str, Module]) -> tuple[str, ...]:
+    """Prefixes of what is never transferred: the head, and layers that have no effect on the logits."""
+    return (*modules[HEAD].prefixes, *modules[HEAD].without_effect)
 
 
 def prefixes_of(modules: Mapping[str, Module]) -> dict[str, tuple[str, ...]]:
@@ -107,46 +137,6 @@ def prefixes_of(modules: Mapping[str, Module]) -> dict[str, tuple[str, ...]]:
 def is_under(name: str, prefixes: Sequence[str]) -> bool:
     """Whether a dotted name equals one of the prefixes or lies below it."""
     return any(name == prefix or name.startswith(prefix + ".") for prefix in prefixes)
-
-
-def head_paths(model: nn.Module, num_classes: int | None) -> tuple[str, ...]:
-    """Paths of the last layer (of the last layers, where a network has several classifiers side by side).
-
-    Raises:
-        BadInput: none is found.
-    """
-    paths = {id(module): path for path, module in model.named_modules() if path}
-    get_classifier: Any = getattr(model, "get_classifier", None)
-    given = get_classifier() if callable(get_classifier) else None
-    classifiers = given if isinstance(given, (tuple, list)) else (given,)
-    named = [
-        paths[id(each)]
-        for each in classifiers
-        if isinstance(each, nn.Module) and id(each) in paths and has_tensors(each)
-    ]
-    if named:
-        return tuple(named)
-    last = None
-    for path, module in model.named_modules():
-        outputs = _outputs(module)
-        if path and outputs is not None and (num_classes is None or outputs == num_classes):
-            last = path
-    if last is None:
-        wanted = "no linear layer" if num_classes is None else f"no linear layer with {num_classes} outputs"
-        raise BadInput(
-            f"the head of {type(model).__name__} can't be found: {wanted} in it. Name it in the network's options, "
-            'as in modules: {stem: [conv1], "block {}": "layers.*", head: classifier}.'
-        )
-    return (last,)
-
-
-def _outputs(module: nn.Module) -> int | None:
-    """Outputs of a layer that can be a head."""
-    if isinstance(module, nn.Linear):
-        return module.out_features
-    if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1):
-        return module.out_channels
-    return None
 
 
 def _divided(parts: list[Part], *, stages: bool) -> dict[str, Module]:
@@ -236,16 +226,35 @@ def _feature_of(group: Sequence[Part]) -> str:
     return called[0].path if called else group[0].path.rpartition(".")[0]
 
 
-def _chosen(model: nn.Module, choice: Mapping[str, Any], num_classes: int | None) -> dict[str, Module]:
+def _chosen(
+    model: nn.Module, choice: Mapping[str, Any], num_classes: int | None, seen: Trace | None
+) -> dict[str, Module]:
     """The user's modules, and the head where it isn't among them."""
     found = {
         name: Module(prefixes, output) for name, (prefixes, output) in named_places(model, choice).items()
     }
     if HEAD not in found:
-        heads = head_paths(model, num_classes)
-        found[HEAD] = Module(heads, heads[0])
+        heads = head_paths(model, num_classes, seen)
+        found[HEAD] = Module(heads, _called(model, heads[0]))
     found[HEAD] = found.pop(HEAD)
     return found
+
+
+def _called(model: nn.Module, head: str) -> str:
+    """The path of a head, or of what holds it where it is a matrix of no layer."""
+    return head if any(path == head for path, _ in model.named_modules()) else head.rpartition(".")[0]
+
+
+def _not_named(named: Mapping[str, Module], unused: Sequence[str]) -> tuple[str, ...]:
+    """Places without an effect on the logits that the user named in no module."""
+    return tuple(
+        place
+        for place in unused
+        if not any(
+            is_under(place, module.prefixes) or any(is_under(prefix, (place,)) for prefix in module.prefixes)
+            for module in named.values()
+        )
+    )
 
 
 def _counted_once(
@@ -268,8 +277,8 @@ def _counted_once(
             yield name, module, tuple(own) if parameters.intersection(own) else ()
 
 
-def _check_complete(model: nn.Module, modules: Mapping[str, Module]) -> None:
-    """Raises BadInput unless each tensor is in exactly one module, and each module has a parameter."""
+def _check_complete(model: nn.Module, modules: Mapping[str, Module], unused: Sequence[str]) -> None:
+    """Raises BadInput unless each tensor with an effect is in exactly one module, and each module has a parameter."""
     tensors = model.state_dict(keep_vars=True)
     owners: dict[str, list[str]] = {name: [] for name in tensors}
     for name, module in modules.items():
@@ -278,7 +287,11 @@ def _check_complete(model: nn.Module, modules: Mapping[str, Module]) -> None:
                 owners[tensor].append(name)
     parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
     owned = {id(tensors[tensor]) for tensor, names in owners.items() if names}
-    left = [tensor for tensor, names in owners.items() if not names and id(tensors[tensor]) not in owned]
+    left = [
+        tensor
+        for tensor, names in owners.items()
+        if not names and id(tensors[tensor]) not in owned and not is_under(tensor, unused)
+    ]
     shared = [f"{tensor} ({', '.join(names)})" for tensor, names in owners.items() if len(names) > 1]
     empty = [
         name

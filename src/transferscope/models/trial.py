@@ -38,12 +38,12 @@ def try_network(
             each image alone; the random initialization isn't random.
     """
     model = random_init(options, num_classes, channels, 0, image_size_px).eval()
-    modules = modules_of(options, model, num_classes)
+    _try_shapes(model, options, num_classes, channels, image_size_px)
+    modules = modules_of(options, model, num_classes, channels, image_size_px)
     if trains:
         check_random([model, random_init(options, num_classes, channels, 1, image_size_px)], modules)
     if state is not None:
         model.load_state_dict(state)
-    _try_shapes(model, options, num_classes, channels, image_size_px)
     shape = (TRIED_IMAGES, channels, image_size_px, image_size_px)
     check_forward(model, torch.randn(shape, generator=torch.Generator().manual_seed(0)))
 

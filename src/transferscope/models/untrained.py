@@ -30,7 +30,7 @@ import torch
 from torch import Tensor, nn
 
 from transferscope.models.draws import fixed_tensors
-from transferscope.models.modules import HEAD, Module, is_under
+from transferscope.models.modules import HEAD, Module, drawn_anew, is_under
 
 RUNNING_STATISTICS = ("running_mean", "running_var")
 STANDARD_ERRORS = 5
@@ -81,7 +81,7 @@ def untrained_modules(
         elif as_new.issuperset(names) or (statistics and as_new.issuperset(statistics)):
             found.append(module)
     if not found and len(without_constants) == len(modules) - 1:
-        names = [name for name in looked_at if not is_under(name, modules[HEAD].prefixes)]
+        names = [name for name in looked_at if not is_under(name, drawn_anew(modules))]
         enough = sum(state[name].numel() for name in names) >= FEWEST_ENTRIES
         return without_constants if enough and as_new.issuperset(names) else []
     return found
