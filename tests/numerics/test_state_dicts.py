@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_model
 from torch import Tensor, nn
 
 from transferscope.errors import BadInput
+from transferscope.metrics.cka import cka
 from transferscope.metrics.distance import l2_distance
 from transferscope.metrics.interpolation import interpolate
 from transferscope.metrics.state_dicts import find_state_dict
@@ -180,3 +181,14 @@ def test_masks_and_vectors_beside_an_original() -> None:
     b = {**a, "w_mask": torch.zeros(2), "p_u": torch.zeros(2)}
     assert l2_distance(a, b) == 0
     assert l2_distance({"p_u": torch.ones(1)}, {"p_u": torch.zeros(1)}) == 1, "a name alone says nothing"
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_inputs_of_another_type_and_programs_are_refused() -> None:
+    with pytest.raises(
+        BadInput, match=r"weights of the network are torch\.float16.*model\.to\(torch\.float32\)"
+    ):
+        interpolate(network(0).half(), A, B, DATA, alphas=[0, 1])
+    program = torch.jit.trace(A, DATA[0])
+    with pytest.raises(BadInput, match="TorchScript"):
+        cka({"a": program, "b": program}, DATA[0])

@@ -26,9 +26,17 @@ class LayerGrams:
         model: any network that takes a batch of inputs.
         layers: names of its modules. Of several tensors in an output the first counts; of several calls in
             one pass, as of a ReLU used twice, the last.
+
+    Raises:
+        BadInput: a TorchScript program, whose layers take no hooks.
     """
 
     def __init__(self, model: nn.Module, layers: Sequence[str]) -> None:
+        if isinstance(model, torch.jit.ScriptModule):
+            raise BadInput(
+                "Expected a network with layers that can be observed, got a TorchScript program. Give the network in "
+                "Python that it was made from, with its state dict: model.load_state_dict(script.state_dict())."
+            )
         self.model = model
         self.layers = tuple(layers)
         self._num_samples = 0

@@ -57,7 +57,8 @@ def check_forward(model: nn.Module, inputs: Tensor) -> None:
 
     Raises:
         BadInput: probabilities instead of logits (log-probabilities are taken: softmax leaves them as they are); two
-            passes over the same inputs differ; the outputs of an input depend on the others in its batch.
+            passes over the same inputs differ; the outputs of an input depend on the others in its batch; the
+            inputs have another floating-point type than the weights.
 
     >>> import torch
     >>> net = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Softmax(1)).eval()
@@ -68,7 +69,7 @@ def check_forward(model: nn.Module, inputs: Tensor) -> None:
     """
     some = inputs[:TRIED_INPUTS].to(device_of(model))
     with torch.no_grad():
-        first = model(some.clone())
+        first = _first_pass(model, some)
     if not (isinstance(first, Tensor) and first.ndim == 2 and len(first) == len(some)):
         return  # refused where logits are needed, by what is to be done with them
     if not first.is_floating_point() or not first.isfinite().all():
@@ -78,6 +79,19 @@ def check_forward(model: nn.Module, inputs: Tensor) -> None:
         second = model(some.clone())
         _check_repeated(first, second)
         _check_alone(model, some, first)
+
+
+def _first_pass(model: nn.Module, inputs: Tensor) -> Tensor:
+    try:
+        return model(inputs.clone())
+    except RuntimeError as error:
+        own = next((each.dtype for each in model.parameters() if each.is_floating_point()), inputs.dtype)
+        if own == inputs.dtype or not inputs.is_floating_point():
+            raise
+        raise BadInput(
+            f"The weights of the network are {own} and the inputs {inputs.dtype}. Expected one type: give "
+            f"inputs.to({own}), or the network as model.to({inputs.dtype})."
+        ) from error
 
 
 def _check_logits(model: nn.Module, inputs: Tensor, outputs: Tensor) -> None:
