@@ -64,6 +64,7 @@ def compare(
     overrides: Sequence[str] = (),
     workers: int | None = 1,
     device: str = "auto",
+    images: bool = True,
 ) -> Results:
     """Compare trained networks and write the report; nothing is trained.
 
@@ -82,6 +83,7 @@ def compare(
             the maps of criticality are on a coarser grid than in a study, of 128 images (`COARSER`).
         workers: processes. With more than one, call this below `if __name__ == "__main__":`.
         device: "auto", "cpu" or "cuda".
+        images: show test images in the report, and keep them in its tables.
 
     Returns:
         Tables, findings, figures, and where the report is; a notebook shows them.
@@ -104,7 +106,7 @@ def compare(
         analyses=analyses,
         overrides=overrides,
     )
-    return run(study, out, workers=workers, device=device)
+    return run(study, out, workers=workers, device=device, images=images)
 
 
 def comparison_study(

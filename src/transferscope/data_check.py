@@ -16,8 +16,18 @@ from rich.table import Table
 from transferscope.data.base import Description, ImageData, dataset_module, describe, load
 from transferscope.data.contact_sheet import contact_sheet
 from transferscope.data.decode import telling_of_decoded
+from transferscope.data.facts import class_notes, split_facts
+from transferscope.data.name_groups import shared_groups
+from transferscope.data.near_duplicates import NearDuplicate, near_duplicates
 from transferscope.data.one_hot import one_finding_each, one_hot_note
-from transferscope.data.overview import SplitOverview, digests_of, overview, shared_images
+from transferscope.data.overview import (
+    SplitOverview,
+    conflicting_labels,
+    overview,
+    scanned,
+    shared_images,
+)
+from transferscope.data.problems import MAX_SHOWN
 from transferscope.data.reading_order import reading_order
 from transferscope.dataset_text import dataset_from_text
 from transferscope.errors import BadInput, unmarked, visible
@@ -44,6 +54,12 @@ class Checked:
     splits: Mapping[str, SplitOverview]
     num_shared: int
     """Test images with the very pixels of a training image."""
+    near_duplicates: Sequence[NearDuplicate]
+    """Further test images that show nearly the same as a training image."""
+    conflicts: Sequence[tuple[str, ...]]
+    """Ids of images with the same pixels and different labels."""
+    shared_groups: Sequence[str]
+    """What may name a group of images, such as a patient, and occurs in both splits."""
     problems: tuple[str, ...]
     """In words, a line for each kind, with the first of them named."""
     problem_counts: Mapping[str, int]
@@ -128,8 +144,17 @@ def check(name: str, options: DatasetOptions, sheet: Path) -> Checked:
     if isinstance(options, FileOptions):
         lenient = options.model_copy(update={"on_bad": "skip", "keep_duplicates": True})
     description, data = describe(lenient), load(lenient)
-    digests = {split: digests_of(getattr(data, split)) for split in SPLITS}
-    shared = shared_images(data.train, data.test, digests["train"], digests["test"])
+    images = {split: getattr(data, split) for split in SPLITS}
+    scans = {split: scanned(images[split]) for split in SPLITS}
+    shared = shared_images(data.train, data.test, scans["train"].digests, scans["test"].digests)
+    exact = {problem.where for problem in shared}
+    near = [
+        one
+        for one in near_duplicates(data.train, data.test, scans["train"].thumbnails, scans["test"].thumbnails)
+        if one.test not in exact
+    ]
+    conflicts = conflicting_labels(images, scans)
+    groups = shared_groups(data.train.ids, data.test.ids, description.class_names)
     problems, counts = list(data.problems), dict(data.left_out)
     if not getattr(options, "keep_duplicates", True):
         problems += shared.lines()
@@ -144,16 +169,18 @@ def check(name: str, options: DatasetOptions, sheet: Path) -> Checked:
         name=name,
         options=options,
         description=_of_what_is_left(description, data),
-        splits={
-            split: overview(getattr(data, split), description.num_classes, digests[split]) for split in SPLITS
-        },
+        splits={split: overview(images[split], description.num_classes, scans[split]) for split in SPLITS},
         num_shared=len(shared),
+        near_duplicates=near,
+        conflicts=conflicts,
+        shared_groups=groups,
         problems=tuple(problems),
         problem_counts=counts,
         shown=(*_shown(description), *data.shown),
         notes=tuple(
             dict.fromkeys(
                 (
+                    *_image_notes(near, conflicts, groups),
                     *_label_notes(description, data),
                     *description.notes,
                     *(note for note in data.notes if note not in data.shown),
@@ -180,7 +207,36 @@ def _label_notes(description: Description, data: ImageData) -> list[str]:
     found = description.multi_label and one_finding_each(
         data.train.labels.tolist(), data.test.labels.tolist()
     )
-    return [one_hot_note(description.num_classes)] if found else []
+    splits = [split_facts(split.labels.numpy(), description.num_classes) for split in (data.train, data.test)]
+    return [*([one_hot_note(description.num_classes)] if found else []), *class_notes(description, *splits)]
+
+
+def _image_notes(
+    near: Sequence[NearDuplicate], conflicts: Sequence[tuple[str, ...]], groups: Sequence[str]
+) -> list[str]:
+    """What is suspicious about the images: a few of each kind by name."""
+    notes = []
+    if near:
+        pairs = [f"{one.test} and {one.train}{' (mirrored)' if one.mirrored else ''}" for one in near]
+        notes.append(
+            f"{len(near)} test images show nearly the same as a training image: {_few(pairs)}. Accuracy on them says "
+            "little about new images. Remove one of each pair."
+        )
+    if conflicts:
+        notes.append(
+            f"{len(conflicts)} images occur with different labels: {_few([' and '.join(ids) for ids in conflicts])}."
+        )
+    if groups:
+        notes.append(
+            f"{len(groups)} names occur in the paths of training and of test images: {_few(groups)}. If they are of "
+            "patients or other groups, put all images of a group into one split."
+        )
+    return notes
+
+
+def _few(texts: Sequence[str]) -> str:
+    more = len(texts) - MAX_SHOWN
+    return "; ".join(texts[:MAX_SHOWN]) + (f"; and {more} more" if more > 0 else "")
 
 
 def _of_what_is_left(description: Description, data: ImageData) -> Description:
@@ -190,7 +246,7 @@ def _of_what_is_left(description: Description, data: ImageData) -> Description:
 def print_checked(checked: Checked, console: Console) -> None:
     """The result for people."""
     about = checked.description
-    kind = "findings, of which several may hold" if about.multi_label else "classes"
+    kind = "labels, several an image" if about.multi_label else "classes"
     console.print(f"[bold]{unmarked(checked.name)}[/bold] ({checked.options.dataset})", highlight=False)
     console.print(
         f"{about.num_classes} {kind}; images of {about.image_size_px} x {about.image_size_px} px, "
@@ -199,7 +255,11 @@ def print_checked(checked: Checked, console: Console) -> None:
     )
     console.print(_split_table(checked))
     console.print(_class_table(checked))
-    console.print(f"duplicates between train and test: {checked.num_shared:,}", highlight=False)
+    console.print(
+        f"duplicates between train and test: {checked.num_shared:,}, near duplicates: "
+        f"{len(checked.near_duplicates):,}",
+        highlight=False,
+    )
     for line in checked.problems:
         console.print(f"problem: {visible(line)}", style="red", highlight=False, markup=False, soft_wrap=True)
     if not checked.problems:
@@ -241,7 +301,7 @@ def _split_table(checked: Checked) -> Table:
 def _class_table(checked: Checked) -> Table:
     about, splits = checked.description, checked.splits
     table = Table()
-    table.add_column("finding" if about.multi_label else "class")
+    table.add_column("label" if about.multi_label else "class")
     for name in splits:
         table.add_column(name, justify="right")
         table.add_column("share", justify="right")
@@ -288,6 +348,9 @@ def _entry(checked: Checked) -> dict[str, Any]:
             for name, split in checked.splits.items()
         },
         "duplicates_between_splits": checked.num_shared,
+        "near_duplicates_between_splits": [asdict(one) for one in checked.near_duplicates],
+        "conflicting_labels": [list(ids) for ids in checked.conflicts],
+        "groups_in_both_splits": list(checked.shared_groups),
         "problems": list(checked.problems),
         "problem_counts": dict(checked.problem_counts),
         "stops": checked.stops,

@@ -193,6 +193,7 @@ def run(
     variant: str | None = None,
     workers: int | None = 1,
     device: str = "auto",
+    images: bool = True,
 ) -> Results:
     """Run a study and write its report; what is finished in the folder is not run again.
 
@@ -206,6 +207,7 @@ def run(
         workers: processes; None for as many as cores. With more than one in a script, call this below
             `if __name__ == "__main__":`.
         device: "auto", "cpu" or "cuda".
+        images: show test images in the report, and keep them in its tables.
 
     Returns:
         Tables, findings, figures, and where the report is; a notebook shows them.
@@ -234,7 +236,9 @@ def run(
     folder = Path(out)
     telling = Telling(networks=True)
     quiet = Console(quiet=True)
-    code = run_study(loaded, folder, workers=workers, device=device, telling=telling, console=quiet)
+    code = run_study(
+        loaded, folder, workers=workers, device=device, telling=telling, with_images=images, console=quiet
+    )
     return Results(folder, code)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -26,6 +26,7 @@ from transferscope.plan import Plan
 from transferscope.preflight import COLUMNS, TABLE, caption_of, checked_networks, table_of, warnings_of
 from transferscope.report.answer import answer
 from transferscope.report.content import (
+    DataSection,
     DrawnPanel,
     GivenNetwork,
     GivenNetworks,
@@ -39,6 +40,7 @@ from transferscope.report.split import split_panels
 from transferscope.results import AnalysisResult, collect
 from transferscope.sheets import csv_text
 from transferscope.store import write_atomically
+from transferscope.study_data import StudyData, study_data
 from transferscope.study_file import resolved_yaml
 from transferscope.workspace import Workspace, file_name, findings_document
 
@@ -67,6 +69,8 @@ def write_outputs(
     workspace: Workspace,
     provenance: Mapping[str, Any],
     on_progress: Callable[[float, str], None] = lambda _share, _what: None,
+    *,
+    with_images: bool = True,
 ) -> Outputs:
     """Write everything that is drawn from the stored results; each file in one step.
 
@@ -75,8 +79,11 @@ def write_outputs(
         workspace: where the results are, and where to write.
         provenance: shown in the report.
         on_progress: told the share that is drawn, and what is drawn next.
+        with_images: show test images in the report, and keep them in its tables.
     """
     results = collect(plan, workspace.store)
+    if not with_images:
+        results = {name: _without_images(result) for name, result in results.items()}
     findings = all_findings(plan, results)
     results = with_given_names(results, plan.study)
     fitted = in_words_of(plan.study.instances, plan.study.targets)
@@ -86,16 +93,22 @@ def write_outputs(
     for place, name in enumerate(names):
         on_progress(place / len(names), analysis_module(name).TITLE)
         own = [finding_in_words(one, fitted) for one in findings if one.claim.analysis == name]
-        sections.append(_section(name, results[name], own, workspace, plan))
+        section = _section(name, results[name], own, workspace, plan)
+        sections.append(section if with_images else replace(section, galleries=()))
     tables = {name: result.tables for name, result in results.items()}
+    data = study_data(plan, workspace.store)
+    for name, (_, frame) in data.tables.items():
+        _write_table(workspace, name, frame, frame)
+    beside = {name: data.beside(name) for name in plan.study.targets}
     split = [_drawn(workspace, ANSWER, panel) for panel in split_panels(tables)]
     content = ReportContent(
         title=plan.study.name,
         description=plan.study.description,
         variant=plan.study.variant,
-        answer=answer_in_words(answer(plan.study, tables, findings, split), fitted),
+        answer=answer_in_words(answer(plan.study, tables, findings, split, beside), fitted),
         findings=[finding_in_words(one, fitted) for one in findings],
         over=counted(plan.study.instances),
+        data=_data_section(data, sections, with_images=with_images),
         sections=sorted(sections, key=lambda section: analysis_module(section.name).ORDER),
         study_yaml=resolved_yaml(plan.study),
         provenance=provenance,
@@ -133,6 +146,7 @@ def _remove_old(workspace: Workspace, results: Mapping[str, AnalysisResult], con
     """Remove tables and figures of an earlier study in this folder: what is shown belongs together."""
     names = {name for result in results.values() for name in result.tables}
     names |= {content.networks.table.name} if content.networks else set()
+    names |= {table.name for table in content.data.tables} if content.data else set()
     new = {f"tables/{name}{suffix}" for name in names for suffix in (".parquet", ".csv")}
     shown = {ANSWER: content.answer.figures} | {section.name: section.panels for section in content.sections}
     new |= {
@@ -142,6 +156,50 @@ def _remove_old(workspace: Workspace, results: Mapping[str, AnalysisResult], con
         for path in workspace.root.glob(pattern):
             if path.relative_to(workspace.root).as_posix() not in new:
                 path.unlink()
+
+
+def _without_images(result: AnalysisResult) -> AnalysisResult:
+    """The result with no picture in its tables."""
+    tables = {
+        name: table.with_columns(pl.lit(None, pl.Binary).alias(one.name) for one in pictures)
+        for name, table in result.tables.items()
+        if (pictures := [one for one in result.columns[name] if one.dtype == "png"])
+    }
+    return replace(result, tables={**result.tables, **tables})
+
+
+def _data_section(data: StudyData, sections: Sequence[Section], *, with_images: bool) -> DataSection | None:
+    """The data of the study, and which test images the report shows."""
+    if not data.tables:
+        return None
+    shown = {section.title: _num_pictures(section) for section in sections}
+    where = ", ".join(f"{title} ({count})" for title, count in shown.items() if count)
+    pictures = "This report shows no images of the data set; tables name test images by file."
+    if where:
+        pictures = (
+            f"This file contains {sum(shown.values())} small pictures of test images with the names of their files: "
+            f"{where}. Tables name further ones. To share it without the pictures, write it with `transferscope report "
+            "RUN --no-images`."
+        )
+    elif not with_images:
+        pictures = "Pictures of test images were left out (`--no-images`); tables name test images by file."
+    return DataSection(
+        tables=[
+            ReportTable(name=name, columns=columns, frame=frame)
+            for name, (columns, frame) in data.tables.items()
+        ],
+        notes=data.notes,
+        pictures=pictures,
+    )
+
+
+def _num_pictures(section: Section) -> int:
+    return sum(
+        picture.png is not None
+        for gallery in section.galleries
+        for row in gallery.rows
+        for picture in row.pictures
+    )
 
 
 def _write_tables(workspace: Workspace, results: Mapping[str, AnalysisResult]) -> None:

@@ -117,6 +117,10 @@ class RemoteStore(Store):
         found = self._here.result(key)
         return _Renewable(**vars(found), renew=lambda: self._renewed(key))
 
+    def here(self, key: str) -> Result | None:
+        """A result to read if it is on this machine; nothing is fetched."""
+        return self._here.here(key)
+
     def fetch(self, keys: Iterable[str]) -> None:
         """Bring those of these results that are there to this machine, several at a time.
 

@@ -92,6 +92,10 @@ class Store:
             raise Damaged(key, f"{folder / MARKER} is missing or damaged")
         return Result(key=key, folder=folder, sizes=info["files"], checksums=info.get("checksums", {}))
 
+    def here(self, key: str) -> Result | None:
+        """A result to read if it is on this machine; nothing is fetched."""
+        return self.result(key) if self.has(key) else None
+
     def flaw(self, key: str) -> str:
         """What is wrong with a result; nothing where it is whole, by checksum, or not there at all."""
         if not self.path(key).exists():

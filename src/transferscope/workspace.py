@@ -65,11 +65,11 @@ class Workspace:
     def study_file(self) -> Path:
         return self.root / "study.yaml"
 
-    def is_drawn(self, plan: Plan) -> bool:
+    def is_drawn(self, plan: Plan, *, with_images: bool = True) -> bool:
         """Whether everything that people read is there, made from just this plan by just this code."""
         try:
             origin = json.loads(self.provenance_file.read_text())
-            return origin["outputs_key"] == outputs_key(plan) and all(
+            return origin["outputs_key"] == outputs_key(plan, with_images=with_images) and all(
                 checksum(self.root / name) == written for name, written in origin["outputs"].items()
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -157,7 +157,7 @@ def read_findings(document: str) -> list[Finding]:
     return found
 
 
-def outputs_key(plan: Plan) -> str:
+def outputs_key(plan: Plan, *, with_images: bool = True) -> str:
     """Changes when anything does that tables, findings, figures or report are made from."""
     package = Path(__file__).parent
     files = sorted(path for path in package.rglob("*") if path.is_file() and path.suffix != ".pyc")
@@ -167,6 +167,7 @@ def outputs_key(plan: Plan) -> str:
         "tasks": [task.key for task in plan.graph],
         "versions": versions(),
         "code": code,
+        **({} if with_images else {"with_images": False}),
     }
     return canonical_key("outputs", 1, spec)
 

@@ -113,7 +113,7 @@ def test_few_seeds_give_numbers_and_no_verdict(seeds: int) -> None:
         assert word not in text
     assert "can't be told" in text
     # two seeds tell a large gain from 0, and its share has an interval: Fieller's is exact
-    assert (made.headlines[2].value == "not defined") == (seeds == 1)
+    assert (made.headlines[2].value == "unknown") == (seeds == 1)
 
 
 def test_seeds_that_all_give_the_same_have_no_interval() -> None:
@@ -151,7 +151,10 @@ def test_where_shuffled_images_are_worse_with_pre_training() -> None:
 
 def test_no_share_of_a_gain_below_zero() -> None:
     made = on_page(reuse({"near": (-0.2, -0.1)}))
-    assert made.headlines[2].value == "not defined"
+    assert (made.headlines[2].value, made.headlines[2].label) == (
+        "unknown",
+        "share of the gain that survives shuffling",
+    )
     assert "is below it" in made.headlines[2].detail
 
 
@@ -233,17 +236,21 @@ def test_the_plain_answer_says_what_putting_back_costs_and_where() -> None:
     assert sits(0.0, 0.01) == (
         f"Any single module of a fine-tuned network can go back to its pre-trained values {cost}."
     )
-    assert sits(0.0, 0.1).startswith("What fine-tuning had to change sits in stage1; any other module alone")
+    assert sits(0.0, 0.1) == (
+        f"Any module but stage1 can alone go back to its pre-trained values {cost}. Fine-tuning had to change stage1: "
+        "reset alone, it costs more."
+    )
     assert sits(0.1, 0.1) == (
         f"No module of a fine-tuned network can go back to its pre-trained values {cost}."
     )
     # the interval of 1.9 points reaches over 2
     assert sits(0.0, 0.019) == (
-        f"Module stem can alone go back to its pre-trained values {cost}. Of stage1 (1 of 2 modules) that "
-        "can't be told from these seeds."
+        f"Module stem can alone go back to its pre-trained values {cost}. These seeds do not decide whether "
+        "stage1 (1 of 2 modules) can."
     )
-    assert sits(0.019, 0.1).startswith(
-        "What fine-tuning had to change sits in stage1. Of stem (1 of 2 modules)"
+    assert sits(0.019, 0.1) == (
+        "These seeds do not decide whether stem (1 of 2 modules) can go back to its pre-trained values "
+        f"{cost}. Fine-tuning had to change stage1: reset alone, it costs more."
     )
     assert sits(0.019, 0.021).startswith("Whether any single module of a fine-tuned network can go back")
 

@@ -19,7 +19,7 @@ from transferscope import cli
 from transferscope.data.base import ImageSplit, load
 from transferscope.data.contact_sheet import COLUMNS, GAP_PX, LABEL_PX, LINE_PX, THUMBNAIL_PX, contact_sheet
 from transferscope.data.decode import telling_of_decoded
-from transferscope.data.overview import digests_of, overview
+from transferscope.data.overview import overview, scanned
 from transferscope.dataset_text import dataset_from_text
 from transferscope.progress import reading
 
@@ -141,7 +141,7 @@ def test_a_study_has_all_its_data_checked_once(call: Call, tmp_path: Path) -> No
     assert "source (letters)" in out
     assert "films (radiographs)" in out
     assert "again (letters)" not in out
-    assert "5 findings, of which several may hold" in out
+    assert "5 labels, several an image" in out
     assert sorted(path.name for path in Path("looks").iterdir()) == ["sheet-films.png", "sheet-source.png"]
     code, _, err = call("nothing.yaml")
     assert code == 2
@@ -225,7 +225,7 @@ def test_numbers_of_a_split() -> None:
         ids=(*(str(number) for number in range(299)), "298#2"),
     )
     split.images[299] = split.images[298]
-    found = overview(split, 2, digests_of(split))
+    found = overview(split, 2, scanned(split))
     wide = pixels.transpose(1, 0, 2, 3).reshape(3, -1).astype(np.float64)
     np.testing.assert_allclose(found.mean, wide.mean(axis=1), rtol=1e-12)
     np.testing.assert_allclose(found.std, wide.std(axis=1), rtol=1e-10)

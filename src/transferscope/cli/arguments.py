@@ -50,6 +50,10 @@ Address = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
+NoImages = Annotated[
+    bool,
+    typer.Option("--no-images", help="No test images in the report, nor in its tables."),
+]
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Print nothing but what failed, and that to stderr.")
 ]

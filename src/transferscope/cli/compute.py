@@ -17,6 +17,7 @@ from transferscope.cli.arguments import (
     Device,
     Engine,
     Log,
+    NoImages,
     Out,
     Quiet,
     Set,
@@ -47,6 +48,7 @@ def run(
     address: Address = None,
     store: StoreUrl = None,
     log: Log = None,
+    no_images: NoImages = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
@@ -65,7 +67,7 @@ def run(
     """
     from transferscope.study_file import load_study
 
-    told = _Told(log=log, quiet=quiet, verbose=verbose)
+    told = _Told(log=log, quiet=quiet, verbose=verbose, with_images=not no_images)
     loaded = load_study(study, overrides=set_ or (), variant=variant)
     _run(loaded, out, workers, device, engine, address, store, told)
 
@@ -82,6 +84,7 @@ def demo(
     address: Address = None,
     store: StoreUrl = None,
     log: Log = None,
+    no_images: NoImages = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
@@ -94,7 +97,7 @@ def demo(
     from transferscope.commands import embedded_study
     from transferscope.study_file import load_study
 
-    told = _Told(log=log, quiet=quiet, verbose=verbose)
+    told = _Told(log=log, quiet=quiet, verbose=verbose, with_images=not no_images)
     loaded = load_study(embedded_study(), variant="quick" if quick else None)
     _run(loaded, out, workers, device, engine, address, store, told)
 
@@ -148,6 +151,7 @@ def compare(
     address: Address = None,
     store: StoreUrl = None,
     log: Log = None,
+    no_images: NoImages = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
@@ -187,7 +191,7 @@ def compare(
         analyses=analysis,
         overrides=set_ or (),
     )
-    told = _Told(log=log, quiet=quiet, verbose=verbose)
+    told = _Told(log=log, quiet=quiet, verbose=verbose, with_images=not no_images)
     _run(study, out, workers, device, engine, address, store, told)
 
 
@@ -210,6 +214,7 @@ class _Told:
     log: list[str] | None
     quiet: bool
     verbose: bool
+    with_images: bool
 
 
 def _run(
@@ -238,6 +243,7 @@ def _run(
             address=address,
             store_url=store,
             telling=Telling(verbose=told.verbose, log=told.log or ()),
+            with_images=told.with_images,
             console=make_console(quiet=told.quiet),
         )
     except KeyboardInterrupt:  # caught here: typer would end without a word

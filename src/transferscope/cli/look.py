@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from transferscope.cli.app import app
-from transferscope.cli.arguments import Device, Folder, Json, Set, StoreUrl, StudyFile, Variant
+from transferscope.cli.arguments import Device, Folder, Json, NoImages, Set, StoreUrl, StudyFile, Variant
 from transferscope.cli.console import make_console, told_when_stopped
 from transferscope.errors import BadInput
 
@@ -161,6 +161,7 @@ def report(
         Path | None,
         typer.Option("--out", metavar="DIR", help="With --compare: where to; runs/compared by default."),
     ] = None,
+    no_images: NoImages = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the findings as JSON; with --compare what differs.")
     ] = False,
@@ -179,7 +180,7 @@ def report(
     from transferscope.commands.report import draw_comparison, draw_report
 
     if compare is not None:
-        if folder is not None or formats or latex:
+        if folder is not None or formats or latex or no_images:
             raise BadInput("report --compare takes two folders, --out and --json, and nothing else.")
         draw_comparison(*compare, out or Path("runs/compared"), as_json=as_json, console=make_console())
         return
@@ -188,5 +189,12 @@ def report(
     if out is not None:
         raise BadInput("report: --out goes with --compare; a report is written into the run's own folder.")
     console = make_console(quiet=as_json)
-    exit_code = draw_report(folder, formats=formats or (), with_latex=latex, as_json=as_json, console=console)
+    exit_code = draw_report(
+        folder,
+        formats=formats or (),
+        with_latex=latex,
+        as_json=as_json,
+        with_images=not no_images,
+        console=console,
+    )
     raise typer.Exit(exit_code)

@@ -21,7 +21,14 @@ EXIT_DONE, EXIT_FAILED = 0, 1
 
 
 def conclude(
-    the_plan: Plan, workspace: Workspace, outcome: Outcome, num_workers: int, device: str, console: Console
+    the_plan: Plan,
+    workspace: Workspace,
+    outcome: Outcome,
+    num_workers: int,
+    device: str,
+    console: Console,
+    *,
+    with_images: bool = True,
 ) -> int:
     import json
 
@@ -36,10 +43,13 @@ def conclude(
         )
         write_atomically(workspace.provenance_file, json.dumps(origin, indent=1) + "\n")
         with drawing(console) as on_progress:
-            written = write_outputs(the_plan, workspace, origin, on_progress)
+            written = write_outputs(the_plan, workspace, origin, on_progress, with_images=with_images)
         if outcome.complete:
             # last, so that a run that was stopped while it drew draws again
-            origin |= {"outputs_key": outputs_key(the_plan), "outputs": workspace.outputs()}
+            origin |= {
+                "outputs_key": outputs_key(the_plan, with_images=with_images),
+                "outputs": workspace.outputs(),
+            }
             write_atomically(workspace.provenance_file, json.dumps(origin, indent=1) + "\n")
     return tell(the_plan, written.findings, outcome, logs, workspace, console)
 

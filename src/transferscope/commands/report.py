@@ -27,6 +27,7 @@ def draw_report(
     formats: Sequence[str] = (),
     with_latex: bool = False,
     as_json: bool = False,
+    with_images: bool = True,
     console: Console,
 ) -> int:
     """Draw tables, findings, figures and report again from the results that there are.
@@ -36,6 +37,7 @@ def draw_report(
         formats: pdf, png or svg (text as paths): the figures so too, in the size of a paper's column.
         with_latex: the claims and the tables that are short enough in LaTeX too.
         as_json: print the findings as they stand in findings.json too.
+        with_images: show test images, and keep them in the tables.
         console: where to print.
 
     Raises:
@@ -51,7 +53,9 @@ def draw_report(
     there = workspace.store.present(task.key for task in the_plan.graph)
     cached = [task for task in the_plan.graph if task.key in there]
     outcome = Outcome(cached=cached, not_run=missing_tasks(the_plan, workspace.store))
-    exit_code = conclude(the_plan, workspace, outcome, usable_cores(), "cpu", console)
+    exit_code = conclude(
+        the_plan, workspace, outcome, usable_cores(), "cpu", console, with_images=with_images
+    )
     _publish(workspace, chosen, with_latex, console)
     if as_json:
         print(workspace.findings_file.read_text(encoding="utf-8"), end="")

@@ -39,6 +39,7 @@ def run_study(
     address: str | None = None,
     store_url: str | None = None,
     telling: Telling = ONLY_PROGRESS,
+    with_images: bool = True,
     console: Console,
 ) -> int:
     """Run a study, then write its tables, findings, figures and report.
@@ -52,6 +53,7 @@ def run_study(
         address: of a running Ray cluster; without one, Ray is started here.
         store_url: where results go besides, for machines without a common disk; the folder remembers it.
         telling: who else is told how it goes.
+        with_images: show test images in the report, and keep them in its tables.
         console: where to print; nothing but failures, and those to stderr, where it is quiet.
 
     Returns:
@@ -77,7 +79,9 @@ def run_study(
     with store.in_use():
         store.share(task.key for task in the_plan.graph)
         refuse_changed_data(the_plan, store)
-        return _run_in(workspace, the_plan, store, workers, device, engine, address, telling, console)
+        return _run_in(
+            workspace, the_plan, store, workers, device, engine, address, telling, console, with_images
+        )
 
 
 def _run_in(
@@ -90,6 +94,7 @@ def _run_in(
     address: str | None,
     telling: Telling,
     console: Console,
+    with_images: bool,
 ) -> int:
     from transferscope.execute.interrupts import Interrupts
     from transferscope.execute.run import Gate, Outcome, execute
@@ -100,7 +105,7 @@ def _run_in(
     study = the_plan.study
     missing = missing_tasks(the_plan, store)
     num_workers = usable_cores() if workers is None else workers
-    if missing or not workspace.is_drawn(the_plan):
+    if missing or not workspace.is_drawn(the_plan, with_images=with_images):
         discard_damaged(the_plan, store, "it is computed again", console)
         missing = missing_tasks(the_plan, store)
     reporter = None
@@ -128,11 +133,11 @@ def _run_in(
             raise
     else:
         outcome = Outcome(cached=list(the_plan.graph))
-        if workspace.is_drawn(the_plan):
+        if workspace.is_drawn(the_plan, with_images=with_images):
             return tell(
                 the_plan, read_findings(workspace.findings_file.read_text()), outcome, {}, workspace, console
             )
-    code = conclude(the_plan, workspace, outcome, num_workers, device, console)
+    code = conclude(the_plan, workspace, outcome, num_workers, device, console, with_images=with_images)
     if reporter is not None:
         conclude_all(reporter, read_findings(workspace.findings_file.read_text()))
     return code

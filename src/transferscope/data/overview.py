@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from transferscope.data.base import ImageSplit
 from transferscope.data.decode import pixel_digest
 from transferscope.data.load_list import Digests, drop_duplicates
+from transferscope.data.near_duplicates import thumbnails
 from transferscope.data.problems import Problems
 
 REPEAT_MARK = "#"
@@ -37,34 +41,49 @@ class SplitOverview:
         return tuple(count / self.num_images if self.num_images else float("nan") for count in self.counts)
 
 
-def overview(split: ImageSplit, num_classes: int, digests: Digests) -> SplitOverview:
+@dataclass(frozen=True, kw_only=True)
+class Scan:
+    """What one pass over the images of a split gives."""
+
+    digests: Digests
+    """Of each image's pixels."""
+    thumbnails: Tensor
+    """As `near_duplicates.thumbnails` makes them."""
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def overview(split: ImageSplit, num_classes: int, scan: Scan) -> SplitOverview:
     """Counts of a split.
 
     Args:
         split: the images.
         num_classes: as in the description.
-        digests: of the images; see `digests_of`.
+        scan: of the images; see `scanned`.
     """
     if split.labels.ndim == 1:
         counts = torch.bincount(split.labels, minlength=num_classes)
     else:
         counts = split.labels.long().sum(dim=0)
     repeated = [REPEAT_MARK in name for name in split.ids]
-    once = [digest for digest, again in zip(digests, repeated, strict=True) if not again]
-    mean, std = _moments(split)
+    once = [digest for digest, again in zip(scan.digests, repeated, strict=True) if not again]
     return SplitOverview(
         num_images=len(split),
         counts=tuple(counts.tolist()),
         num_repeats=sum(repeated),
         num_duplicates=len(once) - len(set(once)),
-        mean=mean,
-        std=std,
+        mean=scan.mean,
+        std=scan.std,
     )
 
 
-def digests_of(split: ImageSplit) -> Digests:
-    """Of each image's pixels."""
-    return [pixel_digest(image) for image in split.images.numpy()]
+def conflicting_labels(splits: Mapping[str, ImageSplit], scans: Mapping[str, Scan]) -> list[tuple[str, ...]]:
+    """The ids of images with the same pixels and different labels, together for each such image."""
+    labels: dict[object, dict[object, str]] = defaultdict(dict)
+    for name, split in splits.items():
+        for digest, label, id_ in zip(scans[name].digests, split.labels.tolist(), split.ids, strict=True):
+            labels[digest].setdefault(tuple(label) if isinstance(label, list) else label, id_)
+    return [tuple(ids.values()) for ids in labels.values() if len(ids) > 1]
 
 
 def shared_images(
@@ -76,16 +95,25 @@ def shared_images(
     return problems
 
 
-def _moments(split: ImageSplit) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel, summed exactly in whole numbers."""
+def scanned(split: ImageSplit) -> Scan:
+    """Look at each image once; mean and standard deviation of each channel are summed exactly, in whole numbers."""
     channels = split.images.shape[1]
     total = torch.zeros(channels, dtype=torch.int64)
     squares = torch.zeros(channels, dtype=torch.int64)
+    digests: Digests = []
+    small: list[Tensor] = []
     for chunk in split.images.split(256):
+        digests += [pixel_digest(image) for image in chunk.numpy()]
+        small.append(thumbnails(chunk))
         numbers = chunk.transpose(0, 1).reshape(channels, -1).int()
         total += numbers.sum(dim=1)
         squares += (numbers * numbers).sum(dim=1)
     count = max(1, split.images.numel() // channels)
     mean = total.double() / count
     variance = (squares.double() / count - mean**2).clamp(min=0)
-    return tuple(mean.tolist()), tuple(variance.sqrt().tolist())
+    return Scan(
+        digests=digests,
+        thumbnails=torch.cat(small),
+        mean=tuple(mean.tolist()),
+        std=tuple(variance.sqrt().tolist()),
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from transferscope.allocator import freed_memory_kept
 from transferscope.analysis import analysis_module
 from transferscope.config import Recipe, Schedule
 from transferscope.data.base import Description, describe, load
+from transferscope.data.facts import DataFacts, split_facts
 from transferscope.data.one_hot import one_finding_each, one_hot_note
 from transferscope.errors import TaskFailed
 from transferscope.execute.artifacts import (
@@ -124,19 +125,22 @@ def _make(task: Task, store: Store, device: torch.device, on_progress: Progress,
         return _train(task, payload, store, device, on_progress, ranks)
     if isinstance(payload, Measurement):
         return _Made(write=_measure(task, payload, store, device))
-    write, about = _data(payload)
-    return _Made(write=write, more={"left_out": dict(about.left_out)})
+    return _data(payload)
 
 
-def _data(options: DatasetOptions) -> tuple[Callable[[Path], None], Description]:
+def _data(options: DatasetOptions) -> _Made:
     data = load(options)
     counts = {"num_train": len(data.train), "num_test": len(data.test), "left_out": dict(data.left_out)}
     about = replace(describe(options), **counts)
     if about.multi_label and one_finding_each(data.train.labels.tolist(), data.test.labels.tolist()):
         logging.getLogger(__name__).info(one_hot_note(about.num_classes))
-    for note in dict.fromkeys((*about.notes, *data.notes)):
+    facts = {
+        name: split_facts(getattr(data, name).labels.numpy(), about.num_classes) for name in ("train", "test")
+    }
+    for note in dict.fromkeys((*about.notes, *data.notes, *DataFacts(about=about, splits=facts).notes())):
         logging.getLogger(__name__).warning(note)
-    return lambda folder: write_data(folder, data, about), about
+    more = {"left_out": dict(about.left_out), "facts": {name: asdict(one) for name, one in facts.items()}}
+    return _Made(write=lambda folder: write_data(folder, data, about), more=more)
 
 
 def _weights(payload: GivenWeights) -> Callable[[Path], None]:

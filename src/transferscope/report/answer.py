@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import polars as pl
 
@@ -24,7 +25,7 @@ from transferscope.report.phrases import (
     side,
     targets_of,
 )
-from transferscope.report.place import barrier, place
+from transferscope.report.place import barrier, barrier_across_targets, place
 from transferscope.report.plain import plain_summary
 from transferscope.runs import KIND_NAMES
 
@@ -33,7 +34,11 @@ Part = tuple[str, Headline | None]
 
 
 def answer(
-    study: Study, tables: Tables, findings: Sequence[Finding], figures: Sequence[DrawnPanel] = ()
+    study: Study,
+    tables: Tables,
+    findings: Sequence[Finding],
+    figures: Sequence[DrawnPanel] = (),
+    beside: Mapping[str, str] = MappingProxyType({}),
 ) -> Answer:
     """The answer of a study, from its tables; what wasn't measured is left out.
 
@@ -42,8 +47,17 @@ def answer(
         tables: analysis -> table name -> rows.
         findings: the verdicts on the claims.
         figures: the split of the gain, drawn.
+        beside: target -> what stands beside its accuracies, such as the number of test images and what is reached
+            without looking at them.
     """
-    parts = [_gain(tables), _survival(tables), _statistics(tables), place(tables), barrier(tables, findings)]
+    parts = [
+        _gain(tables, beside),
+        _survival(tables),
+        _statistics(tables),
+        place(tables),
+        barrier(tables, findings),
+        (barrier_across_targets(tables), None),
+    ]
     paragraphs = [text for text, _ in parts if text] or ["Nothing was measured that says what transfer gave."]
     headlines = [headline for _, headline in parts if headline is not None]
     headlines[1:1] = _speed(tables)
@@ -87,7 +101,7 @@ def _instances(study: Study) -> str:
     return listed([f"{count} {kind}" for kind, count in counts.items()])
 
 
-def _gain(tables: Tables) -> Part:
+def _gain(tables: Tables, beside: Mapping[str, str]) -> Part:
     table = rows_of(tables, "feature_reuse", pl.col("view") == "unshuffled")
     if table is None:
         return "", None
@@ -96,7 +110,8 @@ def _gain(tables: Tables) -> Part:
         own = table.filter(pl.col("target") == target)
         gain = mean_estimate(own, "gain")
         ends = [mean_over_targets(own, name) for name in ("ri_t", "p_t")]
-        listed_gains.append(f"{target} {estimated(gain)}, from {ends[0]:.2f} to {ends[1]:.2f}")
+        images = f" ({beside[target]})" if beside.get(target) else ""
+        listed_gains.append(f"{target} {estimated(gain)}, from {ends[0]:.2f} to {ends[1]:.2f}{images}")
         said[side(gain)].append(target)
     verdicts = [
         f"{words} {listed(said[sign])}"
@@ -173,18 +188,24 @@ def _survival(tables: Tables) -> Part:
         text += f"On these images the pre-trained weights are worse than random ones in {listed(hurt)}. "
     if not left and not hurt:
         text += "These seeds can't tell what remains from nothing. "
-    share = _surviving_share(whole, shuffled)
-    value = "not defined" if math.isnan(share[0]) else f"{100 * share[0]:.0f} %"
-    detail = f"in the final metric, at {smallest} px blocks"
-    detail += (
-        "; the gain itself can't be told from 0, or is below it"
-        if math.isnan(share[0])
-        else " (no interval)"
-        if math.isnan(share[1])
-        else f" [{100 * share[1]:.0f}, {100 * share[2]:.0f}]".replace("-", "−")
+    return text.strip(), _share_headline(_surviving_share(whole, shuffled), f"at {smallest} px blocks")
+
+
+def _share_headline(share: tuple[float, float, float], where: str) -> Headline:
+    """The share of the gain that survives shuffling; unknown without a gain to have a share of."""
+    where = f"in the final metric, {where}"
+    if math.isnan(share[0]):
+        return Headline(
+            value="unknown",
+            label="share of the gain that survives shuffling",
+            detail=f"{where}: the gain itself can't be told from 0, or is below it",
+        )
+    ends = " (no interval)" if math.isnan(share[1]) else f" [{100 * share[1]:.0f}, {100 * share[2]:.0f}]"
+    return Headline(
+        value=f"{100 * share[0]:.0f} %".replace("-", "−"),
+        label="of the gain survives shuffling",
+        detail=where + ends.replace("-", "−"),
     )
-    headline = Headline(value=value.replace("-", "−"), label="of the gain survives shuffling", detail=detail)
-    return text.strip(), headline
 
 
 def _surviving_share(whole: pl.DataFrame, shuffled: pl.DataFrame) -> tuple[float, float, float]:

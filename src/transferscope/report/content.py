@@ -137,6 +137,17 @@ class Answer:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DataSection:
+    """The data that the study is of."""
+
+    tables: Sequence[ReportTable]
+    notes: Sequence[str] = ()
+    """What readers of an accuracy should know."""
+    pictures: str = ""
+    """Which test images are shown in this file."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReportContent:
     """All of a report."""
 
@@ -153,5 +164,7 @@ class ReportContent:
     """versions, hardware, seeds, command, and `tasks`: a list of {title, kind, seconds, cached}."""
     networks: GivenNetworks | None = None
     """None if the study trained its own."""
+    data: DataSection | None = None
+    """None if no data are decoded yet."""
     over: str = "seed"
     """What intervals are over: a seed, or a network where these were given."""

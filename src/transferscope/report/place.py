@@ -168,6 +168,27 @@ def barrier(tables: Tables, findings: Sequence[Finding]) -> Part:
     )
 
 
+def barrier_across_targets(tables: Tables) -> str:
+    """Whether a barrier lies between networks that were fine-tuned on different targets; empty if not measured."""
+    is_line = (pl.col("definition") == "line") & (pl.col("checkpoint") == "final")
+    table = rows_of(tables, "barriers", (pl.col("target") != pl.col("target_b")) & is_line)
+    if table is None:
+        return ""
+    sentences = []
+    for (target, other), part in table.group_by("target", "target_b", maintain_order=True):
+        height = mean_estimate(part, "barrier_metric")
+        verdict = {
+            -1: "No barrier was found there.",
+            1: "That is a barrier.",
+            0: "Whether that is a barrier can't be told from these seeds.",
+        }[side(height, SMALL_METRIC)]
+        sentences.append(
+            f"On the test images of {target}, between a network fine-tuned on {target} and one fine-tuned on {other}, "
+            f"the metric drops by at most {_cost(height)} below the line between the two. {verdict}"
+        )
+    return f"Whether a barrier lies between networks of different targets: {' '.join(sentences)}"
+
+
 def _averaged(p_t: pl.DataFrame) -> str:
     """What the midpoint of two gives, where it was measured."""
     ends = (pl.col("metric_a") + pl.col("metric_b")) / 2

@@ -113,16 +113,17 @@ def _sits(tables: Tables) -> str:
         return f"No module of a fine-tuned network can {back}."
     if len(open_) == len(single.drops):
         return f"Whether any single module of a fine-tuned network can {back} can't be told from these seeds."
-    changed = f"What fine-tuning had to change sits in {listed(needed)}" if needed else ""
+    each = "each of them" if len(needed) > 1 else "it"
+    changed = f"Fine-tuning had to change {listed(needed)}: reset alone, {each} costs more."
     if not open_:
-        return f"{changed}; any other module alone can {back}."
-    who = f"each of the modules {listed(cheap)}" if len(cheap) > 1 else f"module {listed(cheap)}"
-    alone = f"{who} can alone {back}"
-    told = "; ".join(part for part in (changed, alone if cheap else "") if part)
-    how_many = f"{len(open_)} of {len(single.drops)} modules"
-    return (
-        f"{told[:1].upper()}{told[1:]}. Of {listed(open_)} ({how_many}) that can't be told from these seeds."
-    )
+        return f"Any module but {listed(needed)} can alone {back}. {changed}"
+    how_many = f"{listed(open_)} ({len(open_)} of {len(single.drops)} modules)"
+    if not cheap:
+        rest = f"These seeds do not decide whether {how_many} can {back}."
+        return f"{rest} {changed}" if needed else rest
+    who = f"Each of the modules {listed(cheap)}" if len(cheap) > 1 else f"Module {listed(cheap)}"
+    rest = f"These seeds do not decide whether {how_many} can."
+    return " ".join([f"{who} can alone {back}.", *([changed] if needed else []), rest])
 
 
 def _barrier(tables: Tables, findings: Sequence[Finding]) -> str:

@@ -52,6 +52,11 @@ def render(content: ReportContent) -> str:
         findings=[finding_on_page(finding) for finding in content.findings],
         sections=[_section(section) for section in content.sections],
         networks=content.networks and data_table(content.networks.table, "table-networks"),
+        data=content.data,
+        data_tables=[
+            data_table(table, identifier("table", table.name))
+            for table in (content.data.tables if content.data else ())
+        ],
         certainty=_CERTAINTY,
         section_titles={section.name: section.title for section in content.sections},
         split=[_panel(panel, identifier("figure", "answer", panel.name)) for panel in content.answer.figures],
