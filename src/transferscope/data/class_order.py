@@ -63,7 +63,7 @@ def in_stated_order(about: Description, classes: Sequence[str] | None) -> Descri
     """
     if classes is None:
         return about
-    _new_numbers(about.class_names, classes)
+    new_numbers(about.class_names, classes)
     return replace(about, class_names=tuple(classes))
 
 
@@ -79,7 +79,7 @@ def labels_in_stated_order(data: ImageData, names: Sequence[str], classes: Seque
         return data
     import torch
 
-    numbers = torch.tensor(_new_numbers(names, classes))
+    numbers = torch.tensor(new_numbers(names, classes))
 
     def renumbered(split: ImageSplit) -> ImageSplit:
         labels = split.labels
@@ -89,7 +89,7 @@ def labels_in_stated_order(data: ImageData, names: Sequence[str], classes: Seque
     return replace(data, train=renumbered(data.train), test=renumbered(data.test))
 
 
-def _new_numbers(names: Sequence[str], classes: Sequence[str]) -> list[int]:
+def new_numbers(names: Sequence[str], classes: Sequence[str]) -> list[int]:
     """For each class, in the data set's own order, its number in the stated order."""
     refuse_repeated(classes, "classes")
     numbers = numbers_by_name(names, classes)

@@ -6,7 +6,8 @@ import hashlib
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,16 +15,19 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from transferscope.data.base import Description, ImageData, ImageSplit
+from transferscope.data.class_order import listed, new_numbers, numbers_by_name, refuse_repeated
+from transferscope.data.label_columns import is_missing, kept_columns
 from transferscope.data.opened_files import built, contents_fingerprint
-from transferscope.data.problems import Problems
+from transferscope.data.own_classes import Names, Stretch, all_names, class_stretches, refuse_unnamed
+from transferscope.data.problems import Kind, Problems
 from transferscope.errors import BadInput
 from transferscope.fingerprint import sources_fingerprint
-from transferscope.options import FileOptions
+from transferscope.options import SeveralLabels, later_option, with_current_directory
 
 if TYPE_CHECKING:
     import numpy as np
 
-VERSION = 1
+VERSION = 2
 TEXT_KEY = "factory"
 
 SPLITS = ("train", "test")
@@ -38,7 +42,7 @@ SHAPE_HINT = (
 )
 
 
-class Options(FileOptions):
+class Options(SeveralLabels):
     """The options of a data set in Python. The code that is named is run."""
 
     dataset: Literal["python"] = "python"
@@ -49,10 +53,11 @@ class Options(FileOptions):
     each number an image and its label, or a dict of an `image` and a `label`. An image is a PIL image, or an array
     or a tensor of uint8 or of floats from 0 to 1; a label is a class's number, or 0 and 1 for each finding."""
     folder: Path | None = None
-    """A folder to import from, besides those that Python knows."""
+    """A folder to import from, besides the current one and those that Python knows."""
     class_names: tuple[str, ...] | None = None
-    """Names of the classes or findings; by default the data set's `classes`, or else numbers, for which the data
-    set needs `targets` or `labels`."""
+    """Names of the classes or labels, by their numbers in training; by default the training data set's
+    `class_to_idx` or `classes` (also of a data set within it, as in torch's Subset), or else numbers, for which it
+    needs `targets` or `labels`. Where the test data set has such names too, its labels go by name."""
     image_size_px: int = Field(default=224, ge=8, le=1024)
     """Side of the square images; images of this size are taken as they are."""
     resize: Literal["crop", "pad", "stretch", "evaluation"] = "crop"
@@ -63,6 +68,10 @@ class Options(FileOptions):
     """At most so many test images, drawn at random; all by default."""
     seed: int = Field(default=0, ge=0)
     """Which images are drawn, and in which order they come."""
+    grey_range: tuple[float, float] | None = later_option()
+    """The values that become black and white in PIL images of the modes I;16, I and F. By default the whole range
+    that fits the training images (F: 1, 255 or 65535; I: 255 or 65535; I;16: 65535), or their lowest and highest
+    value where they use only a small part of it."""
     data_version: str = ""
     """Change it when the data change and no file does that the code reads while the data set is built, such as with a
     database or an address on the web. Where it is set, `run` doesn't compare the labels with the stored ones."""
@@ -85,10 +94,16 @@ def _described(options: Options) -> Description:
     splits = _splits(options)
     sizes = {"train": options.max_train_size, "test": options.max_test_size}
     counts = {name: min(len(splits[name]), sizes[name] or sys.maxsize) for name in SPLITS}
+    names, kept, _ = _numbering(options, splits)
+    multi_label = _is_vector(_first_label(options, splits["train"]))
+    if options.leave_out_labels and not multi_label:
+        raise BadInput(
+            "leave_out_labels: each image has one class; the option is for several labels an image."
+        )
     return Description(
-        class_names=_class_names(options, splits["train"]),
+        class_names=tuple(names[column] for column in kept),
         image_size_px=options.image_size_px,
-        multi_label=_is_vector(_first_label(options, splits["train"])),
+        multi_label=multi_label,
         num_train=counts["train"],
         num_test=counts["test"],
     )
@@ -100,41 +115,163 @@ def load(options: Options) -> ImageData:
     Raises:
         BadInput: as `describe`, or there are items that can't be used; see `FileOptions.on_bad`.
     """
-    import numpy as np
     import torch
 
+    from transferscope.data.grey_levels import GreyLevels
     from transferscope.data.load_list import clean_up
+    from transferscope.data.squares import Originals
 
     splits = _splits(options)
     about = describe(options)
+    labelling = _Labelling(options, splits, multi_label=about.multi_label)
     problems = Problems()
+    levels, originals = GreyLevels(options.grey_range), Originals(options.image_size_px, options.resize)
+    rows = {
+        "train": _drawn(len(splits["train"]), options.max_train_size, options.seed),
+        "test": _drawn(len(splits["test"]), options.max_test_size, options.seed),
+    }
+    reader = _Reader(options, levels, originals, splits["train"], rows["train"])
     made = {}
-    for name, maximum in (("train", options.max_train_size), ("test", options.max_test_size)):
-        rows = np.random.Generator(np.random.PCG64(options.seed)).permutation(len(splits[name]))[:maximum]
-        images = np.empty((len(rows), 3, options.image_size_px, options.image_size_px), dtype=np.uint8)
+    for name in SPLITS:
+        images = new_images(len(rows[name]), options.image_size_px)
         labels: list[Any] = []
         ids: list[str] = []
-        for row in rows.tolist():
+        for row in rows[name]:
+            where = f"{name}/{row}"
             try:
                 image, label = _item(splits[name], row)
-                images[len(ids)] = _pixels(image, options)
+                images[len(ids)] = reader.pixels(image)
             except Exception as error:  # the user's code may raise anything
-                problems.add("undecodable", f"{name}/{row}", f"{type(error).__name__}: {error}"[:200])
+                problems.add("undecodable", where, f"{type(error).__name__}: {error}"[:200])
                 continue
-            plain = _plain_label(label, about.num_classes, multi_label=about.multi_label)
-            if plain is None:
-                expected = _expected_label(label, about.num_classes, multi_label=about.multi_label)
-                problems.add("bad_label", f"{name}/{row}", f"{label!r}"[:60] + f", expected {expected}")
+            try:
+                labels.append(labelling.number(label, name, row))
+            except _BadLabel as bad:
+                problems.add(bad.kind, where, bad.reason)
                 continue
-            labels.append(plain)
-            ids.append(f"{name}/{row}")
+            ids.append(where)
         dtype = torch.float32 if about.multi_label else torch.int64
         made[name] = ImageSplit(
             images=torch.from_numpy(images[: len(ids)]),
             labels=torch.tensor(labels, dtype=dtype),
             ids=tuple(ids),
         )
-    return clean_up(ImageData(**made), options, Path(options.factory), problems, about.class_names)
+    data = ImageData(
+        **made,
+        shown=(*originals.notes(), *levels.notes()),
+        notes=(*originals.warnings(), *levels.warnings(), *labelling.notes()),
+    )
+    return clean_up(data, options, Path(options.factory), problems, about.class_names)
+
+
+def _drawn(count: int, maximum: int | None, seed: int) -> list[int]:
+    import numpy as np
+
+    return np.random.Generator(np.random.PCG64(seed)).permutation(count)[:maximum].tolist()
+
+
+Numbers = Callable[[int], Mapping[int, int | str] | None]
+"""From a row to the number of each of its data set's classes, or the name of a class that train lacks; None: the same
+numbers as in training."""
+
+
+def _numbering(
+    options: Options, splits: dict[str, Any]
+) -> tuple[tuple[str, ...], list[int], dict[str, Numbers]]:
+    """Names of the classes, which of the labels are kept, and how each split's numbers become the data set's.
+
+    Raises:
+        BadInput: the names of the splits can't be brought together.
+    """
+    stretches = {name: class_stretches(splits[name]) for name in SPLITS}
+    own = {name: all_names(of_split) for name, of_split in stretches.items()}
+    if own["train"] is None and options.class_names is None:
+        refuse_unnamed(own["train"], own["test"], f"factory {options.factory}")
+    by_name = own["train"] or options.class_names
+    shown = _class_names(options, splits["train"], own["train"])
+    if own["train"] is not None and len(shown) != len(own["train"]):
+        raise BadInput(
+            f"class_names: {len(shown)} names; the training data set has {len(own['train'])} classes: "
+            f"{listed(own['train'])}. Give a name for each, in this order."
+        )
+    if own["train"] is None and own["test"] is not None and None in numbers_by_name(own["test"], shown):
+        refuse_unnamed(None, own["test"], f"factory {options.factory}")
+    refuse_repeated(shown, f"factory {options.factory}")
+    return shown, kept_columns(shown, options), {name: _numbers(stretches[name], by_name) for name in SPLITS}
+
+
+def _numbers(stretches: list[Stretch], names: Sequence[str] | None) -> Numbers:
+    maps: dict[Names | None, Mapping[int, int | str] | None] = {None: None}
+    for _, _, known in stretches:
+        if known is not None and names is not None and known not in maps:
+            new = numbers_by_name([name for _, name in known], names)
+            numbered = zip(known, new, strict=True)
+            maps[known] = {number: name if to is None else to for (number, name), to in numbered}
+            if maps[known] == {number: number for number in range(len(names))}:
+                maps[known] = None
+    starts = [first for first, _, _ in stretches]
+    return lambda row: maps[stretches[bisect_right(starts, row) - 1][2]] if names is not None else None
+
+
+class _BadLabel(Exception):
+    """A label that can't be used."""
+
+    def __init__(self, kind: Kind, reason: str = "") -> None:
+        super().__init__(kind, reason)
+        self.kind: Kind = kind
+        self.reason = reason
+
+
+class _Labelling:
+    """From the labels that the data sets give to those of the training data's numbers."""
+
+    def __init__(self, options: Options, splits: dict[str, Any], *, multi_label: bool) -> None:
+        self.names, self._kept, self._numbers = _numbering(options, splits)
+        self._missing_is_absent = options.missing_labels == "absent"
+        self._multi_label = multi_label
+        self._num_missing = 0
+
+    @property
+    def kept_names(self) -> tuple[str, ...]:
+        """The names of the labels that are not left out."""
+        return tuple(self.names[column] for column in self._kept)
+
+    def number(self, label: Any, split: str, row: int) -> int | list[float]:
+        """The number of a class, or 0 and 1 for each label that is kept. Raises _BadLabel where it can't be used."""
+        if self._multi_label and any(map(is_missing, values := _values(label))):
+            if not self._missing_is_absent:
+                raise _BadLabel("missing_label")
+            self._num_missing += 1
+            label = [0 if is_missing(one) else one for one in values]
+        plain = _plain_label(label, len(self.names), multi_label=self._multi_label)
+        if plain is None:
+            expected = _expected_label(label, len(self.names), multi_label=self._multi_label)
+            raise _BadLabel("bad_label", f"{label!r}"[:60] + f", expected {expected}")
+        numbers = self._numbers[split](row)
+        if isinstance(plain, list):
+            ordered = plain if numbers is None else self._columns(plain, numbers)
+            return [ordered[column] for column in self._kept]
+        if numbers is None:
+            return plain
+        number = numbers.get(plain)
+        if number is None:
+            raise _BadLabel("bad_label", f"{plain}, which has no name among the data set's classes")
+        if isinstance(number, str):
+            raise _BadLabel("class_not_in_train", f"'{number}'")
+        return number
+
+    def notes(self) -> list[str]:
+        """What was done about missing labels."""
+        count = self._num_missing
+        return [f"{count:,} images have missing labels, which count as absent"] if count else []
+
+    def _columns(self, label: list[float], numbers: Mapping[int, int | str]) -> list[float]:
+        if sorted(one for one in numbers.values() if isinstance(one, int)) != list(range(len(self.names))):
+            raise _BadLabel("bad_label", "its data set has other labels than the training data set")
+        ordered = [0.0] * len(self.names)
+        for number, to in numbers.items():
+            ordered[int(to)] = label[number]
+        return ordered
 
 
 def changed_labels(options: Options, stored: Mapping[str, Mapping[str, Any]]) -> str:
@@ -152,21 +289,23 @@ def changed_labels(options: Options, stored: Mapping[str, Mapping[str, Any]]) ->
     """
     if options.data_version:
         return ""
-    about = _described(options)
+    about, splits = _described(options), _splits(options)
+    labelling = _Labelling(options, splits, multi_label=about.multi_label)
+    stated = None if options.classes is None else new_numbers(labelling.kept_names, options.classes)
     changed, count = "", 0
-    for name, split in _splits(options).items():
+    for name, split in splits.items():
         listed = _plain_list(getattr(split, "targets", None)) or _plain_list(getattr(split, "labels", None))
         for id_, label in stored[name].items():
             row = int(id_.partition("/")[2])
-            if (
-                listed is not None
-                and len(listed) == len(split)
-                and row < len(listed)
-                and listed[row] == label
-            ):
-                continue
             try:
-                now = _plain_label(_item(split, row)[1], about.num_classes, multi_label=about.multi_label)
+                given = (
+                    listed[row] if listed is not None and len(listed) == len(split) else _item(split, row)[1]
+                )
+                now: Any = labelling.number(given, name, row)
+                if stated is not None:
+                    now = _in_stated_order(now, stated)
+            except _BadLabel as bad:
+                now = f"{bad.kind} {bad.reason}"
             except Exception as error:  # the user's code may raise anything
                 now = f"{type(error).__name__}: {error}"
             if now != label:
@@ -176,10 +315,17 @@ def changed_labels(options: Options, stored: Mapping[str, Mapping[str, Any]]) ->
     return f"{count:,} {labels} from those of the stored results ({changed})" if count else ""
 
 
+def _in_stated_order(label: int | list[float], numbers: list[int]) -> int | list[float]:
+    if isinstance(label, int):
+        return numbers[label]
+    return [label[numbers.index(place)] for place in range(len(numbers))]
+
+
 def _splits(options: Options) -> dict[str, Any]:
     """The data sets by split."""
     module_name, _, attribute = options.factory.partition(":")
     try:
+        with_current_directory()
         if options.folder is not None and (place := str(options.folder.resolve())) not in sys.path:
             sys.path.insert(0, place)  # for good: the code may import more when it is called
             importlib.invalidate_caches()
@@ -243,10 +389,10 @@ def _first_label(options: Options, split: Any) -> Any:
     )
 
 
-def _class_names(options: Options, train: Any) -> tuple[str, ...]:
-    names = options.class_names or getattr(train, "classes", None)
+def _class_names(options: Options, train: Any, own: tuple[str, ...] | None) -> tuple[str, ...]:
+    names = options.class_names or own
     if names is not None:
-        return tuple(map(str, names))
+        return tuple(names)
     for attribute in ("targets", "labels"):
         largest = _largest(getattr(train, attribute, None))
         if largest is not None:
@@ -280,6 +426,13 @@ def _is_vector(label: Any) -> bool:
     return len(getattr(label, "shape", ())) == 1 or isinstance(label, list | tuple)
 
 
+def _values(label: Any) -> list[Any]:
+    """A vector of labels as a list."""
+    plain = label.tolist() if hasattr(label, "tolist") else label
+    plain = plain if isinstance(plain, list | tuple) else [plain]
+    return [one.item() if hasattr(one, "item") else one for one in plain]
+
+
 def _plain_label(label: Any, num_classes: int, *, multi_label: bool) -> int | list[float] | None:
     """A label as plain numbers, or None where it can't be."""
     plain = label.tolist() if hasattr(label, "tolist") else label
@@ -298,23 +451,60 @@ def _expected_label(label: Any, num_classes: int, *, multi_label: bool) -> str:
     return f"0 to {num_classes - 1}" + (", of the type int" if isinstance(plain, float | bool) else "")
 
 
-def _pixels(image: Any, options: Options) -> np.ndarray:
-    """(3, side, side) or (side, side), uint8."""
-    import numpy as np
-    from PIL import Image
+def new_images(count: int, side: int) -> np.ndarray:
+    """(count, 3, side, side) uint8, to be filled."""
+    from transferscope.data.spool import new_array
 
-    from transferscope.data.decode import square
+    return new_array((count, 3, side, side))
 
-    side = options.image_size_px
-    if not isinstance(image, Image.Image):
-        array = _as_uint8(np.asarray(image.detach().cpu() if hasattr(image, "detach") else image))
-        if array.shape[:2] == (side, side):
-            return array if array.ndim == 2 else array.transpose(2, 0, 1)
-        image = Image.fromarray(array if array.ndim == 2 or array.shape[2] == 3 else array[:, :, 0])
-    elif image.size == (side, side) and image.mode in ("L", "RGB"):
-        array = np.asarray(image)
-        return array if array.ndim == 2 else array.transpose(2, 0, 1)
-    return square(image, side, options.resize).transpose(2, 0, 1)
+
+class _Reader:
+    """Images to uint8 squares; grey values of more than 8 bits by the range of the training images."""
+
+    def __init__(self, options: Options, levels: Any, originals: Any, train: Any, rows: list[int]) -> None:
+        self._options, self._levels, self._originals = options, levels, originals
+        self._train, self._rows = train, rows
+        self._has_range = options.grey_range is not None
+
+    def pixels(self, image: Any) -> np.ndarray:
+        """(3, side, side) or (side, side), uint8."""
+        import numpy as np
+        from PIL import Image, ImageOps
+
+        from transferscope.data.grey_levels import grey_kind
+        from transferscope.data.squares import square, to_rgb
+
+        side = self._options.image_size_px
+        if not isinstance(image, Image.Image):
+            array = _as_uint8(np.asarray(image.detach().cpu() if hasattr(image, "detach") else image))
+            self._originals.sizes[array.shape[1], array.shape[0]] += 1
+            if array.shape[:2] == (side, side):
+                return array if array.ndim == 2 else array.transpose(2, 0, 1)
+            image = Image.fromarray(array if array.ndim == 2 or array.shape[2] == 3 else array[:, :, 0])
+        else:
+            self._originals.add(image)
+            image = ImageOps.exif_transpose(image)
+        if grey_kind(image) is not None and not self._has_range:
+            self._look_at_training_images()
+        rgb = to_rgb(image, self._levels)
+        pixels = np.asarray(rgb) if rgb.size == (side, side) else square(rgb, side, self._options.resize)
+        return pixels.transpose(2, 0, 1)
+
+    def _look_at_training_images(self) -> None:
+        """Once, when the first image of more than 8 bits comes."""
+        import numpy as np
+        from PIL import Image
+
+        from transferscope.data.grey_levels import grey_kind
+
+        self._has_range = True
+        for row in self._rows:
+            try:
+                image, _ = _item(self._train, row)
+                if isinstance(image, Image.Image) and (kind := grey_kind(image)) is not None:
+                    self._levels.look_at(np.asarray(image), kind)
+            except Exception:  # reading the image for itself will say what is wrong
+                continue
 
 
 def _as_uint8(array: np.ndarray) -> np.ndarray:
