@@ -11,9 +11,9 @@ from torch import nn
 from torch.nn import functional
 
 from transferscope.metrics.criticality import module_criticality
+from transferscope.metrics.guard import lent
 from transferscope.metrics.repeated_passes import RepeatedPasses
 from transferscope.metrics.rewinding import rewind_to
-from transferscope.metrics.states import borrowed
 
 N, BATCH, WIDTH, CLASSES = 64, 8, 6, 3
 ROUNDING = 1e-12
@@ -206,7 +206,7 @@ def test_several_states_and_sets_of_modules(network):
 def test_the_logger_says_where_passes_are_whole(network, caplog):
     model = made(network, 0)
     passes = RepeatedPasses(model, examples(0), BATCH)
-    with caplog.at_level(logging.WARNING), borrowed(model) as live:
+    with caplog.at_level(logging.WARNING), lent(model) as live:
         passes.stand_before([live["head.weight"], live["head.bias"]])
         passes.evaluate()
         assert passes.num_skipped == 0
@@ -219,7 +219,7 @@ def test_the_logger_says_where_passes_are_whole(network, caplog):
 def test_a_network_of_one_depth_is_shortened_without_a_word(caplog):
     model = nn.Sequential(nn.Linear(WIDTH, 8), nn.ReLU(), nn.Linear(8, CLASSES))
     passes = RepeatedPasses(model, examples(0), BATCH)
-    with caplog.at_level(logging.WARNING), borrowed(model) as live:
+    with caplog.at_level(logging.WARNING), lent(model) as live:
         passes.stand_before([live["2.weight"]])
         passes.evaluate()
         assert passes.num_skipped == 2

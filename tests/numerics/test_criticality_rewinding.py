@@ -14,9 +14,9 @@ from torch.nn import functional
 
 from transferscope.errors import BadInput
 from transferscope.metrics.evaluation import evaluate
+from transferscope.metrics.guard import lent
 from transferscope.metrics.repeated_passes import RepeatedPasses
 from transferscope.metrics.rewinding import drop_intervals, rewind, rewind_to
-from transferscope.metrics.states import borrowed
 
 TOLERANCE = 1e-12
 
@@ -92,7 +92,7 @@ def outcomes(multi_label, num=3):
     nets = [network(seed) for seed in range(num)]
     found = []
     for net in nets:
-        with borrowed(net):
+        with lent(net):
             found.append((evaluate(net, (x, labels), 25), net(x)))
     return found, labels
 

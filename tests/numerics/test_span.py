@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.optim.swa_utils import update_bn
 
+from transferscope.metrics.guard import lent
 from transferscope.metrics.span import differences_gram, span_of
-from transferscope.metrics.states import borrowed
 
 
 def network(seed):
@@ -28,7 +28,7 @@ def network(seed):
 def placed(states, factors, batch_norm="interpolate", calibration=None, **noise):
     """The state that the span writes."""
     model = network(99)
-    with borrowed(model) as live:
+    with lent(model) as live:
         span = span_of(model, live, states, batch_norm=batch_norm, calibration=calibration, batch_size=10)
         span.place(torch.tensor(factors, dtype=torch.float64), **noise)
         return copy.deepcopy(model.state_dict()), span.num_parameters

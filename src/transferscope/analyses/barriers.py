@@ -29,7 +29,7 @@ MAY_BE_EMPTY = ("barriers_basin", "barriers_averaging", "barriers_plane")
 """A study with one seed has pairs across targets alone; planes may be switched off."""
 
 ORDER = 5
-VERSION = 3
+VERSION = 4
 TITLE = "Barriers and basins"
 SHOWS = (
     "Test loss and metric of networks on the straight line between two instances, (1 - alpha) a + alpha b, and "

@@ -75,7 +75,8 @@ def _source_of_units(height: int, width: int, block_size: int, num_units: int, s
     row_in_block = np.arange(block_size).reshape(1, block_size, 1)
     source_run = ((order // across) * block_size + row_in_block) * across + order % across
     source_unit = source_run[..., None] * num_units + np.arange(num_units)
-    return torch.from_numpy(source_unit.reshape(-1))
+    with torch.inference_mode(False):  # kept for later calls, which may need gradients
+        return torch.from_numpy(source_unit.reshape(-1))
 
 
 def pixel_channel_shuffle(images: Tensor, *, seed: int) -> Tensor:

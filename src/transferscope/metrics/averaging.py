@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from transferscope.errors import BadInput
+from transferscope.metrics.guard import guarded, lent
 from transferscope.metrics.halving import in_batches
 from transferscope.metrics.intervals import Interval, percentile_ends, resampling_weights
 from transferscope.metrics.resampled_auc import resampled_auc
 from transferscope.metrics.scores import is_correct, is_multi_label, per_example_loss, score, unranked
 from transferscope.metrics.span import SpanBatchNorm, policy_problems, span_of
 from transferscope.metrics.state_dicts import State
-from transferscope.metrics.states import borrowed, device_of
+from transferscope.metrics.states import device_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,7 @@ class Compared:
     """Metric less the mean metric of the single networks: above 0 is better."""
 
 
+@guarded
 def averaged_logits(
     model: nn.Module,
     states: Sequence[State],
@@ -48,7 +50,7 @@ def averaged_logits(
     Source: Izmailov, Podoprikhin, Garipov, Vetrov, Wilson 2018; Wortsman et al. 2022 (uniform soup).
 
     Args:
-        model: the architecture; its own weights and modes are put back at the end, also after an exception.
+        model: the architecture; it is the same afterwards, also after an exception.
         states: at least one network or state dict.
         inputs: (n, ...).
         batch_norm: running statistics are averaged like the weights, or re-estimated on `calibration`.
@@ -72,16 +74,22 @@ def averaged_logits(
         problems.append("An average needs at least one network, got none.")
     if problems:
         raise BadInput(problems)
-    with borrowed(model) as live:
+    with lent(model) as live:
         span = span_of(
             model, live, states, batch_norm=batch_norm, calibration=calibration, batch_size=batch_size
         )
         span.place(torch.full((len(states),), 1 / len(states), dtype=torch.float64))
         device = device_of(model)
-        parts = in_batches(lambda rows: model(inputs[rows].to(device)).cpu(), len(inputs), batch_size)
+
+        def logits_of(rows: slice) -> Tensor:
+            # Copies: a network may write into its input, and return the same memory for each batch.
+            return model(inputs[rows].to(device, copy=True)).to("cpu", copy=True)
+
+        parts = in_batches(logits_of, len(inputs), batch_size)
         return torch.cat(list(parts))
 
 
+@guarded
 def ensemble_logits(logits: Sequence[Tensor], *, multi_label: bool) -> Tensor:
     """Logits of the mean of the networks' probabilities, in float64.
 
@@ -110,6 +118,7 @@ def ensemble_logits(logits: Sequence[Tensor], *, multi_label: bool) -> Tensor:
     return yes - no
 
 
+@guarded
 def compared_with_mean(
     candidates: Sequence[Tensor],
     singles: Sequence[Tensor],

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from transferscope.errors import BadInput
 from transferscope.metrics.evaluation import Data, check_data, evaluate
 from transferscope.metrics.forward_checks import check_forward
+from transferscope.metrics.guard import guarded, lent
 from transferscope.metrics.span import SpanBatchNorm, differences_gram, policy_problems, span_of
 from transferscope.metrics.state_dicts import State
-from transferscope.metrics.states import borrowed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +82,7 @@ class BasinTest:
         return self.condition_i and self.condition_ii and self.condition_iii
 
 
+@guarded
 def basin(
     model: nn.Module,
     states: Sequence[State],
@@ -114,7 +115,7 @@ def basin(
     that it doesn't fall outside.
 
     Args:
-        model: the architecture; its own weights and modes are put back at the end, also after an exception.
+        model: the architecture; it is the same afterwards, also after an exception.
         states: two (a segment) or more (a simplex) networks or state dicts.
         data: inputs (n, ...) and labels (n,) int64 or (n, k) float.
         delta: how far outside S, above 0, in the units of the weights' L2 norm.
@@ -150,7 +151,7 @@ def basin(
     _check(states, delta, epsilon, draws, points, batch_norm, calibration)
     check_data(data, batch_size)
     source = torch.Generator().manual_seed(0) if generator is None else generator
-    with borrowed(model) as live:
+    with lent(model) as live:
         span = span_of(
             model, live, states, batch_norm=batch_norm, calibration=calibration, batch_size=batch_size
         )
@@ -200,7 +201,13 @@ def _outside(
 ) -> Tensor:
     """(draws, 2) losses after leaving S by noise and along the ray."""
     starts, throughs = (_uniform(draws, len(squares), generator) for _ in range(2))
-    lengths = delta * torch.randn(draws, generator=generator, device=generator.device).double().abs().cpu()
+    lengths = (
+        delta
+        * torch.randn(draws, generator=generator, device=generator.device, dtype=torch.float32)
+        .double()
+        .abs()
+        .cpu()
+    )
     losses = []
     for start, through, length in zip(starts, throughs, lengths, strict=True):
         border = _exit(start, through)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from transferscope.errors import BadInput, did_you_mean
+from transferscope.metrics.guard import lent_for_reading
 from transferscope.metrics.hsic import gram
 from transferscope.metrics.states import device_of
 from transferscope.passes import PROBE, batch_axis, first_tensor
@@ -46,20 +47,11 @@ class LayerGrams:
 
     @contextmanager
     def hooked(self) -> Iterator[None]:
-        """Evaluation mode and hooks; both are undone at the end, also after an exception."""
-        modes = [(module, module.training) for module in self.model.modules()]
-        handles = []
-        try:
-            self.model.eval()
+        """Lends the network and hooks its layers; all is undone at the end, also after an exception."""
+        with lent_for_reading(self.model):
             for layer in self.layers:
-                hook = partial(self._record, layer)
-                handles.append(self.model.get_submodule(layer).register_forward_hook(hook))
+                self.model.get_submodule(layer).register_forward_hook(partial(self._record, layer))
             yield
-        finally:
-            for handle in handles:
-                handle.remove()
-            for module, training in modes:
-                module.training = training
 
     def of(self, inputs: Tensor) -> dict[str, Tensor | str]:
         """One forward pass: each layer's Gram (m, m) in float64, or why there is none.
@@ -68,12 +60,11 @@ class LayerGrams:
             inputs: (m, ...), with m > 2. The first call makes a pass over two of them, too.
         """
         self._num_samples = len(inputs)
-        with torch.no_grad():
-            if self._probed is None:
-                self._probe(inputs[:PROBE])
-            self._found = {}
-            # A copy: a network that changes its input in place would show other samples to the next one.
-            self.model(inputs.to(device_of(self.model), copy=True))
+        if self._probed is None:
+            self._probe(inputs[:PROBE])
+        self._found = {}
+        # A copy: a network that changes its input in place would show other samples to the next one.
+        self.model(inputs.to(device_of(self.model), copy=True))
         return {layer: self._found.get(layer, "not called") for layer in self.layers}
 
     def _probe(self, few: Tensor) -> None:
@@ -102,6 +93,13 @@ class LayerGrams:
         else:
             axis = batch_axis(features.shape, self._num_samples, probed.get(layer), PROBE)
             self._found[layer] = axis if isinstance(axis, str) else gram(features.movedim(axis, 0))
+
+
+def uncompiled(models: Mapping[str, nn.Module]) -> Mapping[str, nn.Module]:
+    """The networks inside those that `torch.compile` returned: they have the layers."""
+    if not isinstance(models, Mapping):
+        return models
+    return {name: getattr(model, "_orig_mod", model) for name, model in models.items()}
 
 
 def chosen_layers(

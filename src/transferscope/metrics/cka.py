@@ -13,13 +13,15 @@ from torch import Tensor, nn
 
 from transferscope.errors import BadInput, did_you_mean
 from transferscope.metrics.batches import Data, placed_batches
-from transferscope.metrics.capture import LayerGrams, chosen_layers
+from transferscope.metrics.capture import LayerGrams, chosen_layers, uncompiled
 from transferscope.metrics.cka_sums import SMALLEST_BATCH, CkaSums, problem_of, squared_norms
+from transferscope.metrics.guard import guarded
 from transferscope.metrics.hsic import centred, gram
 from transferscope.metrics.mutual_knn import DEFAULT_NEIGHBOURS
 from transferscope.metrics.samples import sample_problems
 
 
+@guarded
 def linear_cka(
     x: Tensor,
     y: Tensor,
@@ -70,6 +72,7 @@ def linear_cka(
     return float((centres[0] * centres[1]).sum() / (rest[0].sqrt() * rest[1].sqrt()))
 
 
+@guarded
 def cka(
     models: Mapping[str, nn.Module],
     data: Data,
@@ -139,6 +142,7 @@ def cka(
     """
     wanted = list(itertools.combinations(models, 2) if pairs is None else pairs)
     _check(models, wanted)
+    models = uncompiled(models)
     chosen = chosen_layers(models, layers)
     source = torch.Generator().manual_seed(0) if generator is None else generator
     captures = {name: LayerGrams(model, chosen[name]) for name, model in models.items()}

@@ -15,10 +15,11 @@ from transferscope.errors import BadInput
 from transferscope.metrics.evaluation import Data, Evaluation
 from transferscope.metrics.folding import TRIED_EXAMPLES, Folding
 from transferscope.metrics.forward_checks import check_forward
+from transferscope.metrics.guard import guarded, lent
 from transferscope.metrics.module_path import ModulePath, module_paths
 from transferscope.metrics.repeated_passes import RepeatedPasses, first_level
 from transferscope.metrics.state_dicts import State
-from transferscope.metrics.states import Modules, borrowed, device_of
+from transferscope.metrics.states import Modules, device_of
 
 LARGEST_SIGMA = 1.0
 """Noise beyond it doesn't count for mu: its definition has 0 <= sigma <= 1."""
@@ -70,6 +71,7 @@ class Criticality:
     """What the final network gives on each split."""
 
 
+@guarded
 def module_criticality(
     model: nn.Module,
     init: State,
@@ -107,7 +109,7 @@ def module_criticality(
     buffers stay final. Passes begin at the touched module where that changes nothing (`RepeatedPasses`).
 
     Args:
-        model: the architecture; its own weights and modes are put back at the end, also after an exception.
+        model: the architecture; it is the same afterwards, also after an exception.
         init, final: networks or state dicts; `init` needs the tensors of the modules alone.
         data: training inputs (n, ...) and labels (n,) int64 or (n, k) float; mu is of these.
         alphas: places in [0, 1], 0 = init; in any order.
@@ -156,8 +158,8 @@ def module_criticality(
         passes["test"] = RepeatedPasses(model, test, batch_size, shortened=shortened)
     source = torch.Generator().manual_seed(0) if generator is None else generator
     rows: list[dict[str, object]] = []
-    with borrowed(model) as live, ExitStack() as stack:
-        parts = module_paths(model, live, init, final, modules)
+    with lent(model) as live, ExitStack() as stack:
+        parts = module_paths(model, live, {"init": init}, final, modules)["init"]
         check_forward(model, data[0])
         if fold:
             # from here on, so that what is held was computed in the same way as what follows

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from transferscope.errors import BadInput
+from transferscope.metrics.guard import guarded
 from transferscope.metrics.state_dicts import (
     RUNNING_STATISTICS,
     State,
@@ -47,6 +48,7 @@ def l2_distance(
 ) -> pl.DataFrame: ...
 
 
+@guarded
 def l2_distance(
     a: State,
     b: State,
@@ -118,6 +120,7 @@ def l2_distance(
     return pl.DataFrame(rows, schema=schema)
 
 
+@guarded
 def mean_distance(states: Sequence[State]) -> float:
     """Mean of `l2_distance` over all pairs of the states, the head included.
 
@@ -140,6 +143,7 @@ def mean_distance(states: Sequence[State]) -> float:
     return math.fsum(l2_distance(a, b) for a, b in pairs) / len(pairs)
 
 
+@guarded
 def update_cosine(
     a: State,
     a_init: State,

@@ -10,9 +10,11 @@ import polars as pl
 from torch import Tensor
 
 from transferscope.errors import BadInput
+from transferscope.metrics.guard import guarded
 from transferscope.metrics.kappa import agreement
 
 
+@guarded
 def error_consistency(predictions: Mapping[str, Tensor], labels: Tensor) -> pl.DataFrame:
     """Cohen's kappa of the errors of all pairs of models, from one matrix product.
 

@@ -68,7 +68,8 @@ class EvaluatedBatch:
 def evaluated_batch(model: nn.Module, data: Data, rows: slice) -> EvaluatedBatch:
     """A part of `evaluate`."""
     inputs, labels = data
-    logits = model(inputs[rows].to(device_of(model)))
+    # A copy: a network may write into its input.
+    logits = model(inputs[rows].to(device_of(model), copy=True))
     if not isinstance(logits, Tensor):
         raise BadInput(
             f"Expected a network that gives logits (n, k), got a {type(logits).__name__}; wrap it to "
@@ -77,7 +78,7 @@ def evaluated_batch(model: nn.Module, data: Data, rows: slice) -> EvaluatedBatch
     target = labels[rows]
     losses = per_example_loss(logits, target).cpu()
     if is_multi_label(labels):
-        return EvaluatedBatch(losses=losses, correct=None, logits=logits.cpu())
+        return EvaluatedBatch(losses=losses, correct=None, logits=logits.to("cpu", copy=True))
     right = is_correct(logits, target).double().masked_fill(unranked(logits), math.nan)
     return EvaluatedBatch(losses=losses, correct=right.cpu(), logits=None)
 

@@ -59,12 +59,12 @@ class Folding:
                 module.__dict__.pop("forward", None)
 
     def _is_the_same(self, model: nn.Module, some: Tensor) -> bool:
-        before = model(some)
+        before = model(some.clone())
         with self.folded():
-            after = model(some)
+            after = model(some.clone())
             for pair in self._pairs:
                 _hide_from_others(*pair)
-            hidden = model(some)
+            hidden = model(some.clone())
         near = TOLERANCE * before.abs().max()
         return bool(torch.all((after - before).abs() <= near)) and torch.equal(after, hidden)
 
@@ -117,7 +117,7 @@ def _pairs(model: nn.Module, some: Tensor, within: Sequence[nn.Module]) -> list[
     wanted = [module for module in model.modules() if isinstance(module, (_ConvNd, _BatchNorm))]
     handles = [module.register_forward_hook(note) for module in wanted]
     try:
-        model(some)
+        model(some.clone())
     finally:
         for handle in handles:
             handle.remove()

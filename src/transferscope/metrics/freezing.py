@@ -12,11 +12,12 @@ import torch
 from transferscope.errors import BadInput
 from transferscope.metrics.evaluation import Evaluation
 from transferscope.metrics.forward_checks import check_forward
+from transferscope.metrics.guard import guarded, lent
 from transferscope.metrics.module_path import ModulePath, module_paths
 from transferscope.metrics.repeated_passes import RepeatedPasses
 from transferscope.metrics.rewinding import drop_intervals
 from transferscope.metrics.state_dicts import State
-from transferscope.metrics.states import Modules, borrowed
+from transferscope.metrics.states import Modules
 
 Order = Literal["bottom up", "greedy"]
 ORDERS: tuple[Order, ...] = ("bottom up", "greedy")
@@ -40,6 +41,7 @@ FREEZE_COLUMNS = {
 }
 
 
+@guarded
 def freezable(
     train: RepeatedPasses,
     test: RepeatedPasses,
@@ -92,8 +94,9 @@ def freezable(
     """
     if train.model is not test.model:
         raise BadInput("Expected one network on two sets of examples, got two networks.")
-    with borrowed(train.model) as live:
-        parts = {part.name: part for part in module_paths(train.model, live, init, final, modules)}
+    with lent(train.model) as live:
+        ways = module_paths(train.model, live, {"init": init}, final, modules)["init"]
+        parts = {part.name: part for part in ways}
         check_forward(train.model, train.data[0])
         names = list(parts) if candidates is None else [name for name in parts if name in candidates]
         unknown = set(candidates or ()) - parts.keys()

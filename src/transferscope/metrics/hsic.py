@@ -103,9 +103,9 @@ def permuted_hsic(grams: Tensor, num_permutations: int, debiased: bool, generato
     flat = unit.flatten(1).T.contiguous()
     # Grams are symmetric: the lower triangle holds all, each entry off the diagonal standing for two.
     row, column = torch.tril_indices(m, m, offset=-1 if debiased else 0, device=grams.device)
-    twice = torch.where(row == column, 1.0, 2.0)[:, None]
+    twice = torch.where(row == column, 1.0, 2.0).float()[:, None]
     kept = flat.index_select(0, row * m + column) * twice
-    cross = torch.zeros(num_permutations, num_layers, num_layers, device=grams.device)
+    cross = torch.zeros(num_permutations, num_layers, num_layers, dtype=torch.float32, device=grams.device)
     for found in cross:
         order = torch.randperm(m, generator=generator, device=generator.device).to(grams.device)
         matched = order[row] * m + order[column]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from transferscope.errors import BadInput
 from transferscope.metrics.evaluation import Data
+from transferscope.metrics.guard import guarded
 from transferscope.metrics.intervals import Interval, percentile_ends, resampling_weights
 from transferscope.metrics.path import BatchNormPolicy, Path, path_losses
 from transferscope.metrics.resampled_auc import resampled_auc
@@ -64,6 +65,7 @@ class BarrierInterval:
     definition: Definition
 
 
+@guarded
 def interpolate(
     model: nn.Module,
     a: State,
@@ -125,6 +127,7 @@ def path_table(path: Path) -> pl.DataFrame:
     )
 
 
+@guarded
 def barrier(curve: pl.DataFrame, *, definition: Definition = "line") -> Barrier:
     """Height of the barrier on a curve, over alpha in [0, 1].
 
@@ -167,6 +170,7 @@ def barrier(curve: pl.DataFrame, *, definition: Definition = "line") -> Barrier:
     )
 
 
+@guarded
 def barrier_interval(
     path: Path,
     *,
@@ -204,6 +208,7 @@ def barrier_interval(
     ]
 
 
+@guarded
 def barrier_intervals(
     path: Path,
     *,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from transferscope.errors import BadInput, did_you_mean
+from transferscope.metrics.guard import guarded
 from transferscope.metrics.kappa import (
     NUM_CELLS,
     Floats,
@@ -54,6 +55,7 @@ class _Decisions:
         return found.reshape(len(self.scopes), strata, NUM_CELLS)
 
 
+@guarded
 def mistakes(
     predictions: Mapping[str, Tensor],
     labels: Tensor,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from transferscope.metrics.guard import Lent
 from transferscope.metrics.state_dicts import State, is_continuous
 from transferscope.metrics.states import Modules, aligned, group_by_module
 
@@ -18,8 +19,8 @@ class ModulePath:
     """One module's tensors at both ends of its path."""
 
     name: str
-    live: Mapping[str, Tensor]
-    """The network's own tensors, written in place."""
+    live: Lent
+    """The network's own tensors."""
     init: Mapping[str, Tensor]
     final: Mapping[str, Tensor]
     parameters: tuple[str, ...]
@@ -53,37 +54,40 @@ class ModulePath:
 
     def place(self, alpha: float, sigma: float, noise: Mapping[str, Tensor]) -> None:
         """Sets the module to (1 - alpha) init + alpha final + sigma noise; integer buffers stay final."""
-        for name, end in self.final.items():
-            own = self.live[name]
-            if alpha == 1 or not is_continuous(own):
-                own.copy_(end)
-            else:
-                torch.lerp(self.init[name], end, alpha, out=own)
-            if sigma and name in noise:
-                own.add_(noise[name], alpha=sigma)
+        with self.live.writing():
+            for name, end in self.final.items():
+                own = self.live[name]
+                if alpha == 1 or not is_continuous(own):
+                    own.copy_(end)
+                else:
+                    torch.lerp(self.init[name], end, alpha, out=own)
+                if sigma and name in noise:
+                    own.add_(noise[name], alpha=sigma)
 
     def put_back(self) -> None:
         """Sets the whole module, buffers and all, to its initial tensors."""
-        for name, tensor in self.init.items():
-            self.live[name].copy_(tensor)
+        _write(self.live, self.init)
 
     def finish(self) -> None:
         """Sets the whole module to its final tensors."""
-        for name, tensor in self.final.items():
-            self.live[name].copy_(tensor)
+        _write(self.live, self.final)
 
 
 def module_paths(
-    model: nn.Module, live: Mapping[str, Tensor], init: State, final: State, modules: Modules | None
-) -> list[ModulePath]:
-    """Writes the final tensors into `live`, and gives each module's path, in the mapping's order.
+    model: nn.Module, live: Lent, inits: Mapping[str, State], final: State, modules: Modules | None
+) -> dict[str, list[ModulePath]]:
+    """Writes the final tensors into `live`, and returns each module's path from each of the initial states.
 
     Args:
         model: the architecture.
-        live: its own tensors, as `borrowed` lends them.
-        init, final: networks or state dicts; `init` needs the tensors of the modules alone.
+        live: its own tensors, not yet written.
+        inits: networks or state dicts by name; they need the tensors of the modules alone.
+        final: network or state dict.
         modules: module name -> prefixes of the names of its tensors; the top-level children with parameters
             by default.
+
+    Returns:
+        For each initial state the paths of the modules, in the mapping's order.
 
     Raises:
         BadInput: states that don't fit the model, a module without parameters, a tensor in two modules.
@@ -93,16 +97,26 @@ def module_paths(
     prefixes = {name: [name] for name in groups} if modules is None else modules
     members = group_by_module(list(live), prefixes)
     finals = aligned(final, live, "final")
-    inits = aligned(init, live, "init", names=[name for names in members.values() for name in names])
-    for name, tensor in finals.items():
-        live[name].copy_(tensor)
-    return [
-        ModulePath(
-            name=module,
-            live=live,
-            init={name: inits[name] for name in names},
-            final={name: finals[name] for name in names},
-            parameters=tuple(groups[module]),
-        )
-        for module, names in members.items()
-    ]
+    # All states are read before the first write, as some may share memory with the network.
+    wanted = [name for names in members.values() for name in names]
+    starts = {to: aligned(init, live, to, names=wanted) for to, init in inits.items()}
+    _write(live, finals)
+    return {
+        to: [
+            ModulePath(
+                name=module,
+                live=live,
+                init={name: start[name] for name in names},
+                final={name: finals[name] for name in names},
+                parameters=tuple(groups[module]),
+            )
+            for module, names in members.items()
+        ]
+        for to, start in starts.items()
+    }
+
+
+def _write(live: Lent, tensors: Mapping[str, Tensor]) -> None:
+    with live.writing():
+        for name, tensor in tensors.items():
+            live[name].copy_(tensor)

@@ -16,11 +16,11 @@ from transferscope.errors import BadInput, did_you_mean
 from transferscope.metrics.evaluation import Data, Evaluation, check_data, evaluate
 from transferscope.metrics.folding import TRIED_EXAMPLES, Folding
 from transferscope.metrics.forward_checks import check_forward
+from transferscope.metrics.guard import Lent, guarded, lent
 from transferscope.metrics.state_dicts import State, is_continuous
 from transferscope.metrics.states import (
     aligned,
     batch_norm_statistics,
-    borrowed,
     device_of,
     re_estimate_batch_norm,
 )
@@ -57,6 +57,7 @@ class Path:
         )
 
 
+@guarded
 def path_losses(
     model: nn.Module,
     a: State,
@@ -75,7 +76,8 @@ def path_losses(
     evaluation. Integer buffers are those of a, at alpha 1 those of b. What a network with BatchNorm gives on
     the way depends on its running statistics:
 
-    - "keep": those of the nearer end (a at 1/2), so that the path from b to a is the same one;
+    - "keep": those of the nearer end; at 1/2, where both are equally near, their mean. So the path from b to a
+      is the same one;
     - "interpolate": they move along the path like the weights;
     - "re-estimate": at every alpha, the ends included, the plain average over batches of `calibration`.
 
@@ -83,7 +85,7 @@ def path_losses(
     Jordan et al. 2023 (REPAIR).
 
     Args:
-        model: the architecture; its own weights and modes are put back at the end, also after an exception.
+        model: the architecture; it is the same afterwards, also after an exception.
         a, b: networks or state dicts of that architecture; `model` itself may be one.
         data: inputs (n, ...) and labels (n,) int64 or (n, k) float.
         alphas: places on the path; beyond [0, 1] it goes on straight.
@@ -121,6 +123,7 @@ def path_losses(
     )["a", "b"]
 
 
+@guarded
 def paths(
     model: nn.Module,
     states: Mapping[str, State],
@@ -158,7 +161,7 @@ def paths(
     _check(places, batch_norm, calibration, states, wanted)
     check_data(data, batch_size)
     found = {}
-    with borrowed(model) as live:
+    with lent(model) as live:
         line = _Line(
             model=model,
             live=live,
@@ -173,7 +176,8 @@ def paths(
             folding=Folding(model, data[0][:TRIED_EXAMPLES].to(device_of(model))) if fold else None,
         )
         some = line.ends[wanted[0][0]]
-        _load(live, some, some, 0, set())
+        with live.writing():
+            _load(live, some, some, 0, set())
         check_forward(model, data[0])
         for pair in wanted:
             points = [line.at(*pair, alpha) for alpha in places]
@@ -189,7 +193,7 @@ class _Line:
     """What all places of all paths share."""
 
     model: nn.Module
-    live: Mapping[str, Tensor]
+    live: Lent
     ends: Mapping[str, Mapping[str, Tensor]]
     data: Data
     statistics: set[str]
@@ -208,7 +212,8 @@ class _Line:
         if end in self.known:
             return self.known[end]
         kept = self.statistics if self.batch_norm == "keep" else set()
-        _load(self.live, self.ends[a], self.ends[b], alpha, kept)
+        with self.live.writing():
+            _load(self.live, self.ends[a], self.ends[b], alpha, kept)
         if self.batch_norm == "re-estimate" and self.statistics and self.calibration is not None:
             if end is not None:
                 self.stored[end] = self._evaluate()
@@ -244,7 +249,7 @@ def _path(
 
 
 def _load(
-    live: Mapping[str, Tensor],
+    live: Lent,
     a: Mapping[str, Tensor],
     b: Mapping[str, Tensor],
     alpha: float,
@@ -256,8 +261,8 @@ def _load(
             own.copy_(a[name])
         elif alpha == 1:
             own.copy_(b[name])
-        elif name in kept:
-            own.copy_(a[name] if alpha <= 0.5 else b[name])
+        elif name in kept and alpha != 0.5:
+            own.copy_(a[name] if alpha < 0.5 else b[name])
         else:
             torch.lerp(a[name], b[name], alpha, out=own)
 

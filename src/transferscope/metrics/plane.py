@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from transferscope.errors import BadInput
 from transferscope.metrics.evaluation import Data, Evaluation, check_data, evaluate
 from transferscope.metrics.forward_checks import check_forward
+from transferscope.metrics.guard import guarded, lent
 from transferscope.metrics.span import SpanBatchNorm, differences_gram, policy_problems, span_of
 from transferscope.metrics.state_dicts import State
-from transferscope.metrics.states import aligned, borrowed
+from transferscope.metrics.states import aligned
 
 ANCHORS = 3
 LINE = 1e-6
@@ -51,6 +52,7 @@ class Plane:
     """Examples behind each loss."""
 
 
+@guarded
 def plane(
     model: nn.Module,
     anchors: Sequence[State],
@@ -71,7 +73,7 @@ def plane(
     Vetrov, Wilson 2018, appendix, draw such planes).
 
     Args:
-        model: the architecture; its own weights and modes are put back at the end, also after an exception.
+        model: the architecture; it is the same afterwards, also after an exception.
         anchors: three networks or state dicts.
         data: inputs (n, ...) and labels (n,) int64 or (n, k) float.
         others: networks to mark by their orthogonal projection.
@@ -98,7 +100,7 @@ def plane(
     """
     _check(anchors, size, margin, batch_norm, calibration)
     check_data(data, batch_size)
-    with borrowed(model) as live:
+    with lent(model) as live:
         span = span_of(
             model, live, anchors, batch_norm=batch_norm, calibration=calibration, batch_size=batch_size
         )

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from transferscope.metrics.evaluation import Data, Evaluation, check_data, evaluated_batch, joined
+from transferscope.metrics.guard import lending
 from transferscope.metrics.halving import halved
 from transferscope.metrics.states import device_of
 from transferscope.metrics.unread import ReadError, ReadTensors, Unread, storage_of, unread
@@ -46,7 +47,7 @@ class RepeatedPasses:
 
     Where only later examples show it, a warning goes to the logger.
 
-    Use it inside `borrowed`, in evaluation mode and without gradients. Where the forward of a module within a child
+    Use it while the network is lent (see `guard.lent`). Where the forward of a module within a child
     is replaced, as by `Folding`, that holds from before `stand_before` to the last pass.
     """
 
@@ -76,6 +77,7 @@ class RepeatedPasses:
         self._key: frozenset[int] = frozenset()  # the tensors that change
         self._exact: dict[frozenset[int], bool] = {}
         self._compared: set[int] = set()  # numbers of skipped children with which a pass was compared
+        self._lent = -1  # number of the lending that all this is of: another one has other memory
 
     @property
     def num_skipped(self) -> int:
@@ -129,8 +131,11 @@ class RepeatedPasses:
         """Hold what doesn't depend on these tensors; from here on, only they change.
 
         Args:
-            tensors: parameters and buffers of the network, as `borrowed` lends them.
+            tensors: parameters and buffers of the network, as `guard.lent` lends them.
         """
+        if lending(self.model).number != self._lent:
+            self._forget()
+            self._exact, self._lent = {}, lending(self.model).number
         if self._calls is None:
             self._calls = self._record()
         self._key = frozenset(storage_of(tensor) for tensor in tensors)
@@ -149,8 +154,8 @@ class RepeatedPasses:
 
     def _record(self) -> list[nn.Module]:
         """The children in the order of their calls, up to the first one that can't be held."""
-        if any(own.is_inference() for own in _own_tensors(self.model)):
-            return []  # they count no versions
+        if lending(self.model).depends_on_mode:
+            return []  # it writes weights itself
         calls: list[tuple[nn.Module, bool]] = []
 
         def note(child: nn.Module, _: object, output: object) -> None:
@@ -183,7 +188,9 @@ class RepeatedPasses:
         try:
             for start in range(0, len(inputs), size):
                 with reader:
-                    outputs = _outputs(self._runner, skipped, inputs[start : start + size].to(device))
+                    outputs = _outputs(
+                        self._runner, skipped, inputs[start : start + size].to(device, copy=True)
+                    )
                 num_bytes += outputs[-1].numel() * outputs[-1].element_size()
                 if num_bytes > HELD_BYTES:
                     break
@@ -229,9 +236,11 @@ class RepeatedPasses:
         self._forget()
 
     def _some(self) -> Tensor:
-        return self.data[0][: min(TRIED_EXAMPLES, self._batch_size)].to(device_of(self.model))
+        return self.data[0][: min(TRIED_EXAMPLES, self._batch_size)].to(device_of(self.model), copy=True)
 
     def _is_fresh(self) -> bool:
+        if self._versions and lending(self.model).number != self._lent:
+            return False
         return all(own._version == version for own, version in self._versions)
 
     def _forget(self) -> None:

@@ -11,12 +11,13 @@ from torch import nn
 
 from transferscope.metrics.evaluation import Data, Evaluation
 from transferscope.metrics.forward_checks import check_forward
+from transferscope.metrics.guard import guarded, lent
 from transferscope.metrics.intervals import Interval, percentile_ends, resampling_weights
 from transferscope.metrics.module_path import module_paths
 from transferscope.metrics.repeated_passes import RepeatedPasses
 from transferscope.metrics.resampled_auc import resampled_auc
 from transferscope.metrics.state_dicts import State
-from transferscope.metrics.states import Modules, borrowed
+from transferscope.metrics.states import Modules
 
 REWIND_COLUMNS = {
     "to": pl.String,
@@ -32,6 +33,7 @@ REWIND_COLUMNS = {
 }
 
 
+@guarded
 def rewind(
     model: nn.Module,
     init: State,
@@ -51,7 +53,7 @@ def rewind(
     Neyshabur, Sedghi, Zhang 2020; or a fresh random draw. A module's buffers go back with its parameters.
 
     Args:
-        model: the architecture; its own weights and modes are put back at the end, also after an exception.
+        model: the architecture; it is the same afterwards, also after an exception.
         init, final: networks or state dicts; `init` needs the tensors of the modules alone.
         data: inputs (n, ...) and labels (n,) int64 or (n, k) float.
         modules: as for `module_criticality`; their order is the order from the bottom up.
@@ -83,6 +85,7 @@ def rewind(
     return rewind_to(passes, {"init": init}, final, generator=generator, **options).drop("to")
 
 
+@guarded
 def rewind_to(
     passes: RepeatedPasses,
     states: Mapping[str, State],
@@ -108,8 +111,8 @@ def rewind_to(
         BadInput: states or modules that don't fit.
     """
     found: dict[tuple[str, str], Evaluation] = {}
-    with borrowed(passes.model) as live:
-        ways = {to: module_paths(passes.model, live, state, final, modules) for to, state in states.items()}
+    with lent(passes.model) as live:
+        ways = module_paths(passes.model, live, states, final, modules)
         check_forward(passes.model, passes.data[0])
         reference = passes.evaluate()
         if cumulative:
@@ -148,6 +151,7 @@ def rewind_to(
     return pl.DataFrame(rows, schema=REWIND_COLUMNS)
 
 
+@guarded
 def drop_intervals(
     reference: Evaluation,
     others: Sequence[Evaluation],

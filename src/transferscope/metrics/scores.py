@@ -101,7 +101,7 @@ def auc_per_finding(logits: Tensor, labels: Tensor, weights: Tensor | None = Non
     # Ends of the run of equal logits around each place: what lies below `first` is smaller.
     first = torch.searchsorted(ranked, ranked, right=False)
     end = torch.searchsorted(ranked, ranked, right=True)
-    rows = torch.ones(1, len(labels)) if weights is None else weights
+    rows = torch.ones(1, len(labels), dtype=torch.float64) if weights is None else weights
     areas = []
     for finding in range(len(order)):
         weight = rows.to(logits.device, torch.float64)[:, order[finding]]

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from transferscope.metrics.guard import Lent
 from transferscope.metrics.state_dicts import State, is_continuous
 from transferscope.metrics.states import aligned, re_estimate_batch_norm
 
@@ -19,11 +20,11 @@ SPAN_POLICIES: tuple[SpanBatchNorm, ...] = ("interpolate", "re-estimate")
 
 @dataclass(frozen=True, kw_only=True)
 class Span:
-    """All sums of k states whose factors add up to 1, written into a borrowed network one at a time."""
+    """All sums of k states whose factors add up to 1, written into a lent network one at a time."""
 
     model: nn.Module
-    live: Mapping[str, Tensor]
-    """The network's own tensors, from `borrowed`."""
+    live: Lent
+    """The network's own tensors."""
     states: Sequence[Mapping[str, Tensor]]
     parameters: tuple[str, ...]
     """Names of the tensors that have a length: the parameters, the head's too, and no buffer."""
@@ -46,6 +47,17 @@ class Span:
             generator: of the noise.
         """
         mixed = [pair for pair in zip(self.states, factors.tolist(), strict=True) if pair[1]]
+        with self.live.writing():
+            self._write(mixed, noise_scale, generator)
+        if self.batch_norm == "re-estimate" and self.calibration is not None:
+            re_estimate_batch_norm(self.model, self.calibration, self.batch_size)
+
+    def _write(
+        self,
+        mixed: Sequence[tuple[Mapping[str, Tensor], float]],
+        noise_scale: float,
+        generator: torch.Generator | None,
+    ) -> None:
         for name, own in self.live.items():
             own.copy_(mixed[0][0][name])
             if is_continuous(own):
@@ -55,13 +67,11 @@ class Span:
             if noise_scale and generator is not None and name in self.parameters:
                 noise = torch.randn(own.shape, generator=generator, device=generator.device, dtype=own.dtype)
                 own.add_(noise.to(own.device), alpha=noise_scale)
-        if self.batch_norm == "re-estimate" and self.calibration is not None:
-            re_estimate_batch_norm(self.model, self.calibration, self.batch_size)
 
 
 def span_of(
     model: nn.Module,
-    live: Mapping[str, Tensor],
+    live: Lent,
     states: Sequence[State],
     *,
     batch_norm: SpanBatchNorm,
@@ -71,7 +81,7 @@ def span_of(
     """The span of the states.
 
     Args:
-        model, live: a borrowed network and its tensors.
+        model, live: a lent network and its tensors.
         states: networks or state dicts of its architecture.
         batch_norm: see `SpanBatchNorm`; without BatchNorm both are the same.
         calibration: (m, ...) training inputs for "re-estimate".

@@ -10,8 +10,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from transferscope.errors import BadInput
+from transferscope.metrics.guard import guarded
 
 
+@guarded
 def conv_singular_values(
     weight: Tensor,
     input_size: int | tuple[int, int],

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from transferscope.errors import BadInput, shortened
+from transferscope.metrics.guard import training_tensors
 
 State = Mapping[str, Tensor] | nn.Module
 """A network, its state dict, or a checkpoint with the state dict in an entry."""
@@ -154,6 +155,8 @@ def _tensors_in(content: Mapping[str, Any]) -> dict[str, Tensor]:
 def tensors_of(state: State, what: str = "the state dict") -> dict[str, Tensor]:
     """Parameters and persistent buffers by name, sharing their memory with the network.
 
+    Of a network that merges its adapters in `eval()`, copies of the weights as they are in training mode.
+
     Args:
         state: a network, its state dict, or a checkpoint.
         what: how messages call it.
@@ -163,9 +166,8 @@ def tensors_of(state: State, what: str = "the state dict") -> dict[str, Tensor]:
             quantized weights.
     """
     if isinstance(state, nn.Module):
-        content = state.state_dict()
-        check_plain(content, what)
-        tensors = _tensors_in(content)
+        check_plain(state.state_dict(), what)
+        tensors = training_tensors(state)
         if not tensors:
             raise BadInput(f"Expected a network with tensors, got a {type(state).__name__} without any.")
         return tensors

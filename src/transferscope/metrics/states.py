@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import TypeGuard
 
@@ -12,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from transferscope.errors import BadInput, did_you_mean
+from transferscope.metrics.guard import Lent
+from transferscope.metrics.private_memory import storage_of
 from transferscope.metrics.state_dicts import (
     RUNNING_STATISTICS,
     State,
@@ -87,53 +88,37 @@ def group_by_module(names: Sequence[str], modules: Modules | None) -> dict[str, 
     return groups
 
 
-def aligned(
-    state: State, live: Mapping[str, Tensor], what: str, *, names: Iterable[str] | None = None
-) -> dict[str, Tensor]:
+def aligned(state: State, live: Lent, what: str, *, names: Iterable[str] | None = None) -> dict[str, Tensor]:
     """The tensors ready to be copied into `live`: its names, shapes, device, dtype; no shared memory.
 
     Args:
         state: a network or a state dict.
-        live: the network's own tensors.
+        live: the network's own tensors, not yet written.
         what: how errors call the state.
         names: which entries are needed; all of `live` by default, and then no others may be there.
 
     Raises:
         BadInput: names or shapes don't match; integers for weights; tied weights that differ; see `tensors_of`.
     """
-    tensors = fill_tied(named_as(tensors_of(state, what), live), live)
+    if live.is_merged and not isinstance(state, nn.Module):
+        raise BadInput(
+            "Expected a network in training mode, as its weights depend on the mode (adapters merge in eval()): "
+            f"{what} doesn't tell in which mode it was read. Call model.train(), and read state dicts in training mode."
+        )
+    is_lent = state is live.model and live.depends_on_mode
+    tensors = live.as_given() if is_lent else tensors_of(state, what)
+    tensors = fill_tied(named_as(tensors, live), live)
     check_tied(tensors, live, what)
     check_numbers(tensors, live, what)
     wanted = dict(live) if names is None else {name: live[name] for name in names}
     given = tensors if names is None else {name: tensors[name] for name in wanted if name in tensors}
     check_match(given, wanted, what, "the model")
     ready = {}
+    written = {storage_of(own) for own in live.values()} - {0}
     for name, own in wanted.items():
         tensor = given[name].to(own.device, own.dtype)
-        shared = tensor.untyped_storage().data_ptr() == own.untyped_storage().data_ptr()
-        ready[name] = tensor.clone() if shared else tensor
+        ready[name] = tensor.clone() if storage_of(tensor) in written else tensor
     return ready
-
-
-@contextmanager
-def borrowed(model: nn.Module) -> Iterator[dict[str, Tensor]]:
-    """Lends a network's own tensors for writing in place, in evaluation mode and without gradients.
-
-    Weights, buffers and each module's training mode are put back at the end, also after an exception.
-    """
-    live = tensors_of(model)
-    saved = {name: tensor.clone() for name, tensor in live.items()}
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        with torch.no_grad():
-            model.eval()
-            yield live
-    finally:
-        with torch.no_grad():
-            for name, tensor in live.items():
-                tensor.copy_(saved[name])
-        for module, training in modes:
-            module.training = training
 
 
 def batch_norm_statistics(model: nn.Module) -> set[str]:
@@ -152,7 +137,7 @@ def re_estimate_batch_norm(model: nn.Module, inputs: Tensor, batch_size: int) ->
     Everything else stays in evaluation mode. Batches are of nearly equal size, so that none weighs too much.
 
     Args:
-        model: inside `borrowed`, which puts the old statistics back.
+        model: a network that is lent (see `guard.lent`).
         inputs: (n, ...), training inputs as a rule.
         batch_size: largest batch.
     """
@@ -165,7 +150,7 @@ def re_estimate_batch_norm(model: nn.Module, inputs: Tensor, batch_size: int) ->
             module.momentum = None  # PyTorch's way of saying: cumulative average
             module.train()
         for batch in inputs.tensor_split(-(-len(inputs) // batch_size)):
-            model(batch.to(device))
+            model(batch.to(device, copy=True))
     finally:
         for module, momentum in zip(norms, momenta, strict=True):
             module.momentum = momentum
