@@ -115,6 +115,35 @@ def test_a_down_sampling_belongs_to_the_block_that_it_feeds() -> None:
     assert modules[blocks[2]].prefixes == ("stages.1.downsample", blocks[2])
 
 
+class Around(nn.Module):
+    """A stack of blocks and a shortcut around it, which is defined before the stack and called after it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shortcut, self.stack = nn.Conv2d(5, 5, 1), nn.Sequential(Block(5), Block(5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.stack(x)
+        return y + self.shortcut(x)
+
+
+class Shortcuts(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.stages = nn.Conv2d(3, 5, 3), nn.Sequential(Around(), Around())
+        self.fc = nn.Linear(5, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(self.stages(self.first(x)).mean((2, 3)))
+
+
+def test_a_shortcut_stays_with_the_stack_that_it_goes_around() -> None:
+    model = Shortcuts()
+    seen = find_modules(model, num_classes=CLASSES, example=IMAGES)
+    assert seen["stages.1.stack.0"].prefixes == ("stages.1.shortcut", "stages.1.stack.0")
+    assert list(seen.items()) == list(find_modules(model, num_classes=CLASSES).items())
+
+
 class TwoHeads(nn.Module):
     """The logits are the mean of two classifiers, as in a distilled transformer; others have other endings."""
 
