@@ -8,8 +8,9 @@ import polars as pl
 from torch import Tensor, nn
 
 from transferscope.errors import BadInput
+from transferscope.metrics.guard import guarded
+from transferscope.metrics.passes import PROBE, batch_axis, trace
 from transferscope.models.modules import HEAD, Choice, Module, find_modules, is_under
-from transferscope.passes import PROBE, batch_axis, trace
 
 SCHEMA = {
     "module": pl.String,
@@ -24,6 +25,7 @@ SCHEMA = {
 }
 
 
+@guarded
 def modules(
     model: nn.Module, example: Tensor, *, num_classes: int | None = None, choice: Choice = "blocks"
 ) -> pl.DataFrame:

@@ -258,6 +258,7 @@ FUNCTIONS = {
         {"m": m, "a": a}, d[0], batch_size=12, permutations=4, layers=["stem", "mid", "head"]
     ).drop("influence_place"),
     "linear_cka": lambda m, a, b, d: transferscope.linear_cka(*LOGITS),
+    "modules": lambda m, a, b, d: transferscope.modules(m, d[0]),
     "l2_distance": lambda m, a, b, d: transferscope.l2_distance(a, b),
     "mean_distance": lambda m, a, b, d: distance.mean_distance([m, a, b]),
     "update_cosine": lambda m, a, b, d: distance.update_cosine(a, m, b, m),

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from transferscope.errors import BadInput
+from transferscope.metrics.passes import trace
 from transferscope.models.build import build, example_images, modules_of, network_from_text
 from transferscope.models.modules import HEAD, drawn_anew, find_modules
-from transferscope.passes import trace
 
 CLASSES = 4
 IMAGES = example_images(3, 16)

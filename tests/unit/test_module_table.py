@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 import transferscope as ts
-from transferscope import module_table, passes
+from transferscope import module_table
 from transferscope.errors import BadInput
+from transferscope.metrics import passes
 
 
 class Tokens(nn.Module):

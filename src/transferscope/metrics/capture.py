@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from transferscope.errors import BadInput, did_you_mean
 from transferscope.metrics.guard import lent_for_reading
 from transferscope.metrics.hsic import gram
+from transferscope.metrics.passes import PROBE, batch_axis, first_tensor
 from transferscope.metrics.states import device_of
-from transferscope.passes import PROBE, batch_axis, first_tensor
 
 
 class LayerGrams:

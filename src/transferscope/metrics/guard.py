@@ -206,9 +206,12 @@ def lending(model: nn.Module) -> Lent:
 
 @contextmanager
 def lent_for_reading(model: nn.Module) -> Iterator[None]:
-    """`lent` for passes that write no weights: parameters keep their memory unless the network itself writes them."""
+    """`lent` for passes that write no weights: parameters keep their memory unless the network itself writes them.
+
+    Those made in inference mode are replaced, as gradients don't flow through them.
+    """
     writes = overrides_modes(model) or any(getattr(module, "max_norm", None) for module in model.modules())
-    kept = set() if writes else {id(parameter) for parameter in model.parameters()}
+    kept = set() if writes else {id(each) for each in model.parameters() if not each.is_inference()}
     private = [tensor for tensor in tensors_in(model) if id(tensor) not in kept]
     with own_context(), _held([model]), private_memory(model, private, _thread.device):
         model.eval()

@@ -71,7 +71,7 @@ def private_memory(model: nn.Module, tensors: list[Tensor], default_device: torc
         default_device: where the network's forward creates tensors.
     """
     attributes = Attributes(model)
-    wanting_gradients = [(tensor, tensor.requires_grad) for tensor in tensors]
+    wanting_gradients = [(tensor, tensor.requires_grad) for tensor in chain(tensors, model.parameters())]
     memories: list[tuple[Tensor, Tensor]] = []
     replaced: dict[int, Tensor] = {}
     with ExitStack() as stack:
@@ -94,7 +94,7 @@ def private_memory(model: nn.Module, tensors: list[Tensor], default_device: torc
             for tensor, memory in memories:
                 tensor.data = memory
             for tensor, wants in wanting_gradients:
-                if tensor.requires_grad != wants:  # a `train` that freezes layers
+                if tensor.requires_grad != wants:  # by a `train` that freezes layers, or for a graph
                     tensor.requires_grad_(wants)
 
 

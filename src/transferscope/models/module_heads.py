@@ -9,8 +9,8 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
 from transferscope.errors import BadInput
+from transferscope.metrics.passes import Trace
 from transferscope.models.module_parts import has_tensors
-from transferscope.passes import Trace
 
 
 def head_paths(model: nn.Module, num_classes: int | None, seen: Trace | None = None) -> tuple[str, ...]:

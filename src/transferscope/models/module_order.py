@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from transferscope.metrics.passes import Trace, has_no_effect
 from transferscope.models.module_parts import Part
-from transferscope.passes import Trace, has_no_effect
 
 
 def in_order_of_calls(

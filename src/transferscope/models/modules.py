@@ -31,11 +31,11 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from transferscope.errors import BadInput
+from transferscope.metrics.passes import Trace, trace
 from transferscope.models.module_heads import head_paths
 from transferscope.models.module_order import in_order_of_calls
 from transferscope.models.module_parts import Part, parts_of
 from transferscope.models.module_patterns import named_places
-from transferscope.passes import Trace, trace
 
 STEM, HEAD, NORM = "stem", "head", "norm"
 """Names that mean the same in every network; the head is never transferred."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from transferscope.errors import BadInput, shortened
+from transferscope.metrics.guard import lent, lent_for_reading
 
 PROBE = 2
 """Samples of a pass that shows what a network is; fewer than any batch that is measured."""
@@ -54,12 +55,12 @@ def trace(model: nn.Module, inputs: Tensor) -> Trace:
     device = next(chain(model.parameters(), model.buffers()), inputs).device
     moved = inputs.to(device)
     try:
-        with unchanged(model):
+        with lent_for_reading(model):
             return _traced(model, moved, follow=True)
     except Exception:
         pass  # networks that write to their parameters, for instance: PyTorch can't follow these
     try:
-        with unchanged(model):
+        with lent_for_reading(model):
             return _traced(model, moved, follow=False)
     except Exception as error:
         raise BadInput(
@@ -78,31 +79,22 @@ def has_no_effect(model: nn.Module, inputs: Tensor, names: Collection[str]) -> b
         inputs: (n, ...).
         names: of parameters.
     """
-    parameters = dict(model.named_parameters(remove_duplicate=False))
-    chosen = [parameters[name] for name in names]
-    if not all(each.is_floating_point() or each.is_complex() for each in chosen):
+    try:
+        with lent(model) as live:
+            chosen = [model.get_parameter(name) for name in names]
+            if not all(each.is_floating_point() or each.is_complex() for each in chosen):
+                return False
+            moved = inputs.detach().to(chosen[0].device)
+            before = first_tensor(model(moved.clone()))
+            with live.writing():
+                for each in chosen:
+                    each.fill_(math.nan)
+            after = first_tensor(model(moved.clone()))
+    except Exception:  # it looks at its weights: then they have an effect
         return False
-    with torch.inference_mode(False), torch.no_grad():
-        saved = [each.clone() for each in chosen]
-        moved = inputs.to(chosen[0].device)
-        try:
-            before = _output(model, moved)
-            for each in chosen:
-                each.fill_(math.nan)
-            after = _output(model, moved)
-        except Exception:  # it looks at its weights: then they have an effect
-            return False
-        finally:
-            for each, values in zip(chosen, saved, strict=True):
-                each.copy_(values)
     if before is None or after is None or before.is_meta:
         return False
     return not bool(before.isnan().any() or after.isnan().any())
-
-
-def _output(model: nn.Module, inputs: Tensor) -> Tensor | None:
-    with unchanged(model):
-        return first_tensor(model(inputs.clone()))
 
 
 def refuse_lazy(model: nn.Module) -> None:
@@ -115,33 +107,6 @@ def refuse_lazy(model: nn.Module) -> None:
             f"{type(model).__name__} has lazy layers without weights: {', '.join(lazy[:5])}. Run it on a batch first; "
             "lazy layers take their shapes from it."
         )
-
-
-@contextmanager
-def unchanged(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode; at the end all attributes, buffers and modes, and PyTorch's generators, are as before."""
-    attributes = [(module, dict(module.__dict__), module.training) for module in model.modules()]
-    buffers = [(module, dict(module._buffers)) for module in model.modules()]
-    values = {id(buffer): buffer.clone() for buffer in model.buffers()}
-    required = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    devices = {tensor.device for tensor in chain(model.parameters(), model.buffers()) if tensor.is_cuda}
-    try:
-        with torch.random.fork_rng(devices=list(devices)):
-            model.eval()
-            yield
-    finally:
-        for module, saved, training in attributes:
-            module.__dict__.clear()
-            module.__dict__.update(saved)
-            module.training = training
-        for module, saved in buffers:
-            module._buffers.clear()
-            module._buffers.update(saved)
-        with torch.no_grad():
-            for buffer in model.buffers():
-                buffer.copy_(values[id(buffer)])
-        for parameter, requires_grad in required:
-            parameter.requires_grad_(requires_grad)
 
 
 def _traced(model: nn.Module, inputs: Tensor, *, follow: bool) -> Trace:
@@ -163,7 +128,6 @@ def _traced(model: nn.Module, inputs: Tensor, *, follow: bool) -> Trace:
             if path:
                 stack.callback(module.register_forward_pre_hook(partial(enter, path)).remove)
                 stack.callback(module.register_forward_hook(partial(leave, path)).remove)
-        stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.set_grad_enabled(follow))
         batch = inputs.detach().clone()
         if follow:
