@@ -17,6 +17,7 @@ from literal_cka import (
 )
 
 from transferscope.errors import BadInput
+from transferscope.metrics import feature_space
 from transferscope.metrics.cka import linear_cka
 from transferscope.metrics.hsic import centred, gram
 
@@ -101,3 +102,46 @@ def test_too_few_samples():
     with pytest.raises(BadInput, match="same samples"):
         linear_cka(torch.randn(5, 2), torch.randn(6, 2))
     assert math.isfinite(linear_cka(torch.randn(3, 2), torch.randn(3, 2), debiased=False))
+
+
+def one_sample_alone(n):
+    x = torch.zeros(n, 3)
+    x[7] = torch.tensor([1.0, -2.0, 3.0])
+    return x
+
+
+@pytest.mark.parametrize("debiased", [False, True])
+@pytest.mark.parametrize(
+    "kind", ["random", "offset", "few differ", "constant", "one sample", "nan", "inf", "complex"]
+)
+def test_many_samples_are_those_of_the_grams(debiased, kind, monkeypatch):
+    """In feature space and by Grams: the same number to 1e-10, and NaN for the same reasons."""
+    n = 60
+    x, y = (own.float() for own in features(3, n, 6, 4))
+    kinds = {
+        "offset": x + 1e4,
+        "few differ": one_sample_alone(n) + 1e-2 * x[:, :3],
+        "constant": torch.full((n, 3), 0.1),
+        "one sample": one_sample_alone(n),
+        "nan": x.index_fill(0, torch.tensor([5]), math.nan),
+        "inf": x.index_fill(0, torch.tensor([5]), math.inf),
+        "complex": torch.complex(x[:, :3].contiguous(), x[:, 3:].contiguous()),
+    }
+    x = kinds.get(kind, x)
+    by_grams = linear_cka(x, y, debiased=debiased)
+    monkeypatch.setattr(feature_space, "FEWEST_SAMPLES", 0)
+    assert linear_cka(x, y, debiased=debiased) == pytest.approx(by_grams, abs=TOLERANCE, nan_ok=True)
+    assert linear_cka(y, x, debiased=debiased) == pytest.approx(by_grams, abs=TOLERANCE, nan_ok=True)
+    is_nothing = kind in ("constant", "nan", "inf") or (kind == "one sample" and debiased)
+    assert math.isnan(by_grams) == is_nothing
+
+
+def test_a_hundred_thousand_samples_need_no_grams():
+    x = torch.randn(100_000, 16, generator=torch.Generator().manual_seed(0))
+    assert linear_cka(x, -2 * x + 1) == pytest.approx(1, abs=1e-6)  # 80 GB as Grams
+
+
+def test_complex_features_count_as_their_parts():
+    x, y = features(0, 30, 6, 4)
+    z = torch.complex(x[:, :3].contiguous(), x[:, 3:].contiguous())
+    assert linear_cka(z, y) == pytest.approx(linear_cka(x, y), abs=TOLERANCE)

@@ -306,3 +306,24 @@ def test_resamples_without_a_kappa_are_left_out():
     row = mistakes({"x": wrong, "y": wrong}, truth).row(0, named=True)
     assert row["kappa_low"] == pytest.approx(1.0)
     assert row["kappa_high"] == pytest.approx(1.0)
+
+
+def test_a_model_paired_with_itself():
+    """All of its mistakes are shared, and the strata are those of the other models."""
+    y = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1])
+    a = torch.tensor([0, 0, 0, 0, 0, 0, 1, 1])
+    table = mistakes({"a": a, "b": y, "c": 1 - y}, y, pairs=[("a", "a")], bootstrap=0)
+    assert table["n"].to_list() == [8, 4, 4]
+    assert table["both_wrong"].to_list() == [2, 0, 2]
+    assert (table["only_a"].sum(), table["only_b"].sum(), table["churn"].sum()) == (0, 0, 0)
+    assert table["kappa"][0] == 1.0
+
+
+def test_the_place_of_a_double_id_is_found_in_linear_time():
+    n = 30_000
+    y, ids = torch.zeros(n, dtype=torch.int64), [f"image {i}" for i in range(n)]
+    ids[-1] = ids[-2]
+    start = time.process_time()
+    with pytest.raises(BadInput, match=f"image {n - 2}' twice"):
+        mistakes({"a": y, "b": y}, y, ids={"a": ids, "b": ids})
+    assert time.process_time() - start < 2  # it took 14 s, and grew with the square

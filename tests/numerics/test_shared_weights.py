@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from transferscope.metrics.criticality import module_criticality
 from transferscope.metrics.distance import l2_distance
+from transferscope.metrics.guard import lent
 from transferscope.metrics.rewinding import rewind
+from transferscope.metrics.span import span_of
 from transferscope.models.modules import find_modules, prefixes_of
 
 CLASSES = 3
@@ -127,3 +129,52 @@ def test_what_is_shared_is_moved_with_the_first_module_alone() -> None:
     assert dict(at_init.select("module", "loss").iter_rows()) == pytest.approx(expected, rel=1e-12)
     counts = [sum(p.numel() for p in parts(final, name)) for name in OWN]
     assert maps.modules["num_parameters"].to_list() == counts
+
+
+class TiedButBias(nn.Module):
+    """The decoder has the encoder's matrix, and a bias of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enc, self.dec, self.head = nn.Linear(4, 4, bias=False), nn.Linear(4, 4), nn.Linear(4, CLASSES)
+        self.dec.weight = self.enc.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.dec(torch.tanh(self.enc(x))))
+
+
+def test_what_is_moved_and_counted_are_the_same_tensors() -> None:
+    """Without `modules`: the decoder is its bias alone, in its loss, distance and number of parameters."""
+    torch.manual_seed(0)
+    init, final = TiedButBias().double(), TiedButBias().double()
+    x, y = torch.randn(30, 4, dtype=torch.float64), torch.arange(30) % CLASSES
+    copy = TiedButBias().double()
+    copy.load_state_dict(final.state_dict())
+    copy.dec.bias.data.copy_(init.dec.bias.data)
+    expected = float(nn.functional.cross_entropy(copy(x), y).detach())
+    found = module_criticality(final, init, final, (x, y), alphas=[0, 1], sigmas=[0, 0.1], draws=1)
+    moved = found.cells.filter(module="dec", alpha=0.0, sigma=0.0)["loss"].item()
+    assert moved == pytest.approx(expected, rel=1e-12)
+    assert rewind(final, init, final, (x, y)).filter(module="dec")["loss"].item() == pytest.approx(
+        expected, rel=1e-12
+    )
+    row = found.modules.filter(module="dec").row(0, named=True)
+    assert (row["num_parameters"], row["distance"]) == (
+        4,
+        pytest.approx(float((final.dec.bias - init.dec.bias).detach().norm()), rel=1e-12),
+    )
+
+
+def test_noise_reaches_tied_weights_once() -> None:
+    """The standard deviation of the noise of a tied matrix is that of any other parameter."""
+    model = TiedButBias().double()
+    state = {name: torch.zeros_like(own) for name, own in model.state_dict().items()}
+    with lent(model) as live:
+        span = span_of(model, live, [state], batch_norm="interpolate", calibration=None, batch_size=8)
+        source = torch.Generator().manual_seed(0)
+        squares = []
+        for _ in range(50):
+            span.place(torch.ones(1, dtype=torch.float64), 0.5, source)
+            squares.append(model.enc.weight.square().mean())
+    # 800 draws: the standard error of the variance is 5 %
+    assert float(torch.stack(squares).mean()) == pytest.approx(0.25, rel=0.2)

@@ -148,3 +148,22 @@ def test_bits_are_moved_as_they_are_from_any_place_in_memory(dtype: torch.dtype,
 def test_a_block_size_may_be_a_whole_number_of_numpy() -> None:
     images = torch.arange(2 * 3 * 8 * 8).reshape(2, 3, 8, 8).float()
     assert torch.equal(block_shuffle(images, np.int64(4), seed=3), block_shuffle(images, 4, seed=3))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("block_size", [1, 2, 8])
+def test_gradients_flow_through_the_order(block_size):
+    images = torch.randn(2, 3, 8, 8, requires_grad=True)
+    shuffled = block_shuffle(images, block_size, seed=3)
+    assert torch.equal(shuffled.detach(), block_shuffle(images.detach(), block_size, seed=3))
+    weights = torch.randn(2, 3, 8, 8)
+    (shuffled * weights).sum().backward()
+    assert images.grad is not None
+    # a permutation: the gradient is the weights, moved back
+    assert torch.equal(block_shuffle(images.grad, block_size, seed=3), weights)
+
+
+@pytest.mark.parametrize("block_size", [1, 4])
+def test_conjugate_views(block_size):
+    images = torch.complex(torch.randn(1, 2, 8, 8), torch.randn(1, 2, 8, 8)).conj()
+    expected = block_shuffle(images.resolve_conj(), block_size, seed=0)
+    assert torch.equal(block_shuffle(images, block_size, seed=0), expected)

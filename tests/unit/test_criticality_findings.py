@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transferscope.analyses._criticality_findings import _sudden, _suddenness
+from transferscope.analyses._criticality_maps import path
 from transferscope.analyses.criticality import KEYS, TABLES
 from transferscope.execute.artifacts import DTYPES
 
@@ -94,3 +95,9 @@ def test_epochs_too_far_apart_are_not_measured():
 
 def test_a_drop_of_nan_is_no_rise():
     assert math.isnan(_suddenness(course({1: 0.1, 2: math.nan, 20: 0.5})))
+
+
+@pytest.mark.parametrize("drop", [math.nan, 0.3])
+def test_the_path_panel_is_drawn_where_no_drop_is_known(drop: float) -> None:
+    row = {"kind": "P-T", "module": "stem", "depth": 0, "epoch": 0, "test_drop": drop}
+    assert path(pl.DataFrame([row]), "target").name == "path-target"

@@ -87,7 +87,7 @@ def path(table: pl.DataFrame, target: str) -> Panel:
     order = module_order(table)
     means = table.group_by("kind", "module", "epoch", maintain_order=True).agg(pl.col("test_drop").mean())
     kinds = means["kind"].unique(maintain_order=True).to_list()
-    worst = max(0.1, *means["test_drop"].drop_nans().to_list())
+    worst = max([0.1, *means["test_drop"].drop_nans().to_list()])
     charts = []
     for kind in kinds:
         is_last = kind == kinds[-1]

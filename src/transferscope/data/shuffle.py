@@ -33,7 +33,7 @@ def block_shuffle(images: Tensor, block_size: int, *, seed: int) -> Tensor:
         seed: 0 to 2**32 - 1.
 
     Returns:
-        A new contiguous tensor of the shape, dtype and device of `images`.
+        A new contiguous tensor of the shape, dtype and device of `images`; gradients flow through it.
 
     Raises:
         BadInput: `images` has another number of axes, `block_size` does not divide it, or the seed is out of
@@ -53,7 +53,12 @@ def block_shuffle(images: Tensor, block_size: int, *, seed: int) -> Tensor:
     _check_block_size(block_size, height, width)
     # An image is a row of units, moved one by one: whole widths of a block, or where these are short, numbers of 4
     # bytes, as the processor gathers several of them at once. As plain bits: nothing is computed with them.
-    planes = images.contiguous().view(-1, height * width)
+    seed = _checked_seed(seed)
+    if images.requires_grad and torch.is_grad_enabled():  # moved as numbers: bits have no gradient
+        index = _source_of_units(height, width, block_size, block_size, seed).to(images.device)
+        return images.reshape(-1, height * width).index_select(1, index).view(images.shape)
+    # a conjugate view holds other bits than its numbers
+    planes = images.detach().resolve_conj().resolve_neg().contiguous().view(-1, height * width)
     num_units = 1
     block_bytes = block_size * images.element_size()
     if block_bytes < WIDE_BYTES and block_bytes % 4 == 0:
@@ -104,6 +109,7 @@ def pixel_channel_shuffle(images: Tensor, *, seed: int) -> Tensor:
             [[2, 1]]])
     """
     size = math.prod(_image_shape(images))
+    seed = _checked_seed(seed)
     index = torch.from_numpy(_permutation(size, seed)).to(images.device)
     return images.reshape(-1, size).index_select(1, index).view(images.shape)
 
@@ -123,6 +129,8 @@ def _image_shape(images: Tensor) -> tuple[int, int, int]:
         raise BadInput(
             f"images to shuffle must be a tensor, got a {type(images).__name__}. Of an array: torch.from_numpy(array)."
         )
+    if images.layout != torch.strided:
+        raise BadInput("images to shuffle must be a dense tensor; give images.to_dense().")
     if images.ndim not in (3, 4):
         raise BadInput(
             "images to shuffle must be (n, channels, height, width) or (channels, height, width); these have "
@@ -141,8 +149,14 @@ def _check_block_size(block_size: int, height: int, width: int) -> None:
         )
 
 
+def _checked_seed(seed: int) -> int:
+    if not isinstance(seed, Integral) or isinstance(seed, bool) or not 0 <= seed <= MAX_SEED:
+        raise BadInput(
+            f"the seed of a shuffle must be a whole number from 0 to {MAX_SEED}; this one is {seed!r}."
+        )
+    return int(seed)
+
+
 def _permutation(length: int, seed: int) -> np.ndarray:
-    if not 0 <= seed <= MAX_SEED:
-        raise BadInput(f"the seed of a shuffle must be from 0 to {MAX_SEED}; this one is {seed}.")
     # The legacy generator on purpose: it is what the authors used, and its stream is frozen for good.
     return np.random.RandomState(seed).permutation(length)

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from transferscope.errors import BadInput
+from transferscope.metrics.arguments import network, states_of, tensor, whole_number
+from transferscope.metrics.evaluation import called
 from transferscope.metrics.guard import guarded, lent
 from transferscope.metrics.halving import in_batches
 from transferscope.metrics.intervals import Interval, percentile_ends, resampling_weights
@@ -69,11 +71,15 @@ def averaged_logits(
     >>> averaged_logits(net, ends, torch.ones(1, 1))
     tensor([[1., 2.]])
     """
+    states = states_of(states)
+    tensor(inputs, "inputs")
+    whole_number(batch_size, "batch_size", least=1)
     problems = policy_problems(batch_norm, calibration)
     if not states:
         problems.append("An average needs at least one network, got none.")
     if problems:
         raise BadInput(problems)
+    network(model)
     with lent(model) as live:
         span = span_of(
             model, live, states, batch_norm=batch_norm, calibration=calibration, batch_size=batch_size
@@ -83,7 +89,7 @@ def averaged_logits(
 
         def logits_of(rows: slice) -> Tensor:
             # Copies: a network may write into its input, and return the same memory for each batch.
-            return model(inputs[rows].to(device, copy=True)).to("cpu", copy=True)
+            return called(model, inputs[rows].to(device, copy=True)).to("cpu", copy=True)
 
         parts = in_batches(logits_of, len(inputs), batch_size)
         return torch.cat(list(parts))
@@ -108,6 +114,7 @@ def ensemble_logits(logits: Sequence[Tensor], *, multi_label: bool) -> Tensor:
     >>> ensemble_logits(certain, multi_label=False).exp()
     tensor([[0.5000, 0.5000]], dtype=torch.float64)
     """
+    logits = _logits(logits, "logits")
     if not logits:
         raise BadInput("An ensemble needs at least one network, got none.")
     stacked = torch.stack([one.double() for one in logits])
@@ -153,9 +160,12 @@ def compared_with_mean(
     >>> found.metric, found.metric_gain.estimate, round(found.metric_gain.low, 3)
     (1.0, 0.5, 0.5)
     """
+    candidates, singles = _logits(candidates, "candidates"), _logits(singles, "singles")
     if not singles:
         raise BadInput("Expected at least one single network to compare with, got none.")
-    every = [*candidates, *singles]
+    every = _logits([*candidates, *singles], "logits")
+    tensor(labels, "labels")
+    draws = whole_number(draws, "draws", least=1)
     losses = torch.stack([per_example_loss(logits, labels).cpu() for logits in every])
     metrics = torch.tensor([score(logits, labels) for logits in every], dtype=torch.float64)
     correct = None if is_multi_label(labels) else _correct(every, labels)
@@ -179,6 +189,17 @@ def compared_with_mean(
         )
         for index in range(len(candidates))
     ]
+
+
+def _logits(networks: Sequence[Tensor], name: str) -> list[Tensor]:
+    """Logits of the same shape, one tensor a network."""
+    if isinstance(networks, Tensor):
+        raise BadInput(f"{name} is a list of tensors (n, k), one a network, got a Tensor; give list({name}).")
+    checked = [tensor(one, f"{name}[{place}]") for place, one in enumerate(networks)]
+    shapes = sorted({tuple(one.shape) for one in checked})
+    if len(shapes) > 1 or any(len(shape) != 2 for shape in shapes):
+        raise BadInput(f"Expected {name} (n, k) of the same examples and classes, got the shapes {shapes}.")
+    return checked
 
 
 def _correct(every: Sequence[Tensor], labels: Tensor) -> Tensor:

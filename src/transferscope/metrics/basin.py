@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from transferscope.errors import BadInput
+from transferscope.metrics.arguments import generator_of, network, real_number, states_of, whole_number
 from transferscope.metrics.evaluation import Data, check_data, evaluate
 from transferscope.metrics.forward_checks import check_forward
 from transferscope.metrics.guard import guarded, lent
@@ -148,9 +149,14 @@ def basin(
     >>> test.condition_i, test.condition_ii, test.condition_iii
     (True, True, False)
     """
+    states = states_of(states)
+    draws, points = whole_number(draws, "draws"), whole_number(points, "points")
+    delta = real_number(delta, "delta")
+    epsilon = None if epsilon is None else real_number(epsilon, "epsilon")
     _check(states, delta, epsilon, draws, points, batch_norm, calibration)
     check_data(data, batch_size)
-    source = torch.Generator().manual_seed(0) if generator is None else generator
+    source = generator_of(generator)
+    network(model)
     with lent(model) as live:
         span = span_of(
             model, live, states, batch_norm=batch_norm, calibration=calibration, batch_size=batch_size

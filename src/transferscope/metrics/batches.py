@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset, TensorDataset
 
 from transferscope.errors import BadInput
+from transferscope.metrics.arguments import tensor
 
 Batch = Tensor | Sequence[Tensor]
-Data = Tensor | tuple[Tensor, Tensor] | Iterable[Batch]
+Data = Tensor | tuple[Tensor, Tensor] | TensorDataset | Iterable[Batch]
 
 
 def placed_batches(
@@ -27,13 +29,9 @@ def placed_batches(
         generator: deals.
 
     Raises:
-        BadInput: too few samples.
+        BadInput: too few samples; data that are neither, or can be read in two ways.
     """
-    if isinstance(data, tuple) and len(data) == 2:
-        inputs, labels = data
-        # Two batches in a tuple look much the same; labels are as many as the inputs, with at most two axes.
-        if isinstance(inputs, Tensor) and isinstance(labels, Tensor) and len(labels) == len(inputs):
-            data = inputs if labels.ndim <= 2 else data
+    data = _inputs_of(data)
     if not isinstance(data, Tensor):
         start = 0
         for batch in _joined(data, smallest):
@@ -52,18 +50,63 @@ def placed_batches(
         yield part, data[part.to(data.device)]
 
 
+def _inputs_of(data: Data) -> Tensor | Iterable[Batch]:
+    """The inputs as one tensor, where the data are a tensor or tensors of the same samples; else the batches.
+
+    Raises:
+        BadInput: data of which it isn't clear what they are.
+    """
+    if isinstance(data, TensorDataset):
+        return tensor(data.tensors[0], "data")
+    if isinstance(data, Tensor):
+        if not data.ndim:
+            raise BadInput("Expected inputs (n, ...), got a tensor of shape ().")
+        return tensor(data, "data")
+    if isinstance(data, (Dataset, Mapping, str)) or not isinstance(data, Iterable):
+        raise BadInput(
+            f"Expected inputs as a tensor, or batches of tensors, got a {type(data).__name__}. Of a data set: "
+            "torch.utils.data.DataLoader(dataset, batch_size=128)."
+        )
+    if not isinstance(data, (tuple, list)) or len(data) < 2 or not all(isinstance(x, Tensor) for x in data):
+        return data
+    # Tensors of the same samples, as loaders give them, or batches of inputs: what differs tells which.
+    forms = {(tuple(own.shape[1:]), own.dtype) for own in data if isinstance(own, Tensor)}
+    lengths = {len(own) if own.ndim else 0 for own in data if isinstance(own, Tensor)}
+    if len(forms) > 1:
+        if len(lengths) > 1 or any(_may_be_inputs(own, data[0]) for own in data[1:]):
+            raise BadInput(
+                "Expected (inputs, labels) of the same samples, or batches of inputs of one shape and dtype, got "
+                f"shapes {[tuple(own.shape) for own in data if isinstance(own, Tensor)]}."
+            )
+        return data[0]
+    if len(data) == 2 and len(lengths) == 1:
+        raise BadInput(
+            "Two tensors of the same shape and dtype can be inputs and targets, or two batches. Give the inputs alone, "
+            "or torch.cat(batches)."
+        )
+    return data
+
+
+def _may_be_inputs(own: Batch, inputs: Batch) -> bool:
+    """Whether a tensor may be inputs of another size, and not labels, which have at most two axes."""
+    if not isinstance(own, Tensor) or not isinstance(inputs, Tensor):
+        return True
+    are_tokens = own.ndim == inputs.ndim == 2 and not inputs.is_floating_point()
+    return own.ndim > 2 or (are_tokens and own.dtype == inputs.dtype)
+
+
 def _joined(batches: Iterable[Batch], smallest: int) -> Iterator[Tensor]:
     """Batches as they come, those too small joined to a neighbour."""
     ready: list[Tensor] = []
     growing: list[Tensor] = []
     for batch in batches:
         inputs = batch[0] if isinstance(batch, (tuple, list)) and batch else batch
-        if not isinstance(inputs, Tensor):
+        if not isinstance(inputs, Tensor) or not inputs.ndim:
             raise BadInput(
                 f"Expected inputs as a tensor, or batches of tensors, got a batch with {type(inputs).__name__}. Of "
                 "arrays: torch.from_numpy(array)."
             )
-        growing.append(inputs)
+        growing.append(tensor(inputs, "a batch"))
         if sum(map(len, growing)) >= smallest:
             if ready:
                 yield torch.cat(ready)

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from transferscope.errors import BadInput, did_you_mean
+from transferscope.metrics.arguments import names, network
+from transferscope.metrics.evaluation import called
 from transferscope.metrics.guard import lent_for_reading
 from transferscope.metrics.hsic import gram
 from transferscope.metrics.passes import PROBE, batch_axis, first_tensor
@@ -64,7 +66,7 @@ class LayerGrams:
             self._probe(inputs[:PROBE])
         self._found = {}
         # A copy: a network that changes its input in place would show other samples to the next one.
-        self.model(inputs.to(device_of(self.model), copy=True))
+        called(self.model, inputs.to(device_of(self.model), copy=True))
         return {layer: self._found.get(layer, "not called") for layer in self.layers}
 
     def _probe(self, few: Tensor) -> None:
@@ -121,6 +123,12 @@ def chosen_layers(
     ]
     if problems:
         raise BadInput(problems)
+    for name, model in models.items():
+        network(model, f"models['{name}']")
+    if isinstance(layers, Mapping):
+        layers = {name: names(own, f"layers['{name}']") for name, own in layers.items()}
+    elif layers is not None:
+        layers = names(layers, "layers")
     chosen = {}
     for name, model in models.items():
         known = [module for module, _ in model.named_modules(remove_duplicate=False) if module]

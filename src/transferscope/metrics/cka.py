@@ -11,10 +11,12 @@ import polars as pl
 import torch
 from torch import Tensor, nn
 
-from transferscope.errors import BadInput, did_you_mean
+from transferscope.errors import BadInput
+from transferscope.metrics.arguments import generator_of, pairs_of, tensor, whole_number
 from transferscope.metrics.batches import Data, placed_batches
 from transferscope.metrics.capture import LayerGrams, chosen_layers, uncompiled
 from transferscope.metrics.cka_sums import SMALLEST_BATCH, CkaSums, problem_of, squared_norms
+from transferscope.metrics.feature_space import is_smaller_in_feature_space, products_of_features
 from transferscope.metrics.guard import guarded
 from transferscope.metrics.hsic import centred, gram
 from transferscope.metrics.mutual_knn import DEFAULT_NEIGHBOURS
@@ -33,10 +35,12 @@ def linear_cka(
 
     HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)) with K = X X^T, L = Y Y^T and X, Y centred over the samples
     (Kornblith, Norouzi, Lee, Hinton 2019). Debiased: HSIC is the unbiased estimator of Song, Smola, Gretton,
-    Bedo, Borgwardt 2012, equation 5; biased: tr(K H L H) / (n - 1)^2. All in float64.
+    Bedo, Borgwardt 2012, equation 5; biased: tr(K H L H) / (n - 1)^2. All in float64. Many samples of few features are
+    computed in feature space, without the n x n matrices.
 
     Args:
-        x: (n, ...) features; all axes but the first are flattened.
+        x: (n, ...) features; all axes but the first are flattened. A complex feature counts as two real ones, its
+            real and its imaginary part.
         y: (n, ...) features of the same samples in the same order; any other number of them.
         debiased: the biased estimator grows with the number of features over n: .86 for unrelated layers at
             n = 32.
@@ -56,20 +60,28 @@ def linear_cka(
     (1.0, 0.4035)
     """
     least = 4 if debiased else 2
+    x, y = (tensor(features, name, complex_allowed=True) for features, name in ((x, "x"), (y, "y")))
     if x.ndim == 0 or y.ndim == 0 or len(x) != len(y) or len(x) < least:
         raise BadInput(
             f"Expected features (n, ...) of the same samples with n >= {least}, got shapes {tuple(x.shape)} "
             f"and {tuple(y.shape)}."
         )
-    problems = [] if ids is None else sample_problems(dict(zip("xy", ids, strict=True)), len(x))
-    if problems:
-        raise BadInput(problems)
-    grams = torch.stack([gram(x), gram(y).to(x.device)])
-    centres = centred(grams, debiased)
-    size, rest = squared_norms(grams), squared_norms(centres)
+    if ids is not None:
+        if not isinstance(ids, (tuple, list)) or len(ids) != 2:
+            raise BadInput(f"ids are the names of the samples behind x and behind y, two lists, got {ids!r}.")
+        problems = sample_problems(dict(zip("xy", ids, strict=True)), len(x))
+        if problems:
+            raise BadInput(problems)
+    if is_smaller_in_feature_space(x, y):
+        product, size, rest = products_of_features(x, y.to(x.device), debiased)
+    else:
+        grams = torch.stack([gram(x), gram(y).to(x.device)])
+        centres = centred(grams, debiased)
+        size, rest = squared_norms(grams), squared_norms(centres)
+        product = (centres[0] * centres[1]).sum()
     if any(problem_of(float(size[side]), float(rest[side])) for side in (0, 1)):
         return math.nan
-    return float((centres[0] * centres[1]).sum() / (rest[0].sqrt() * rest[1].sqrt()))
+    return float(product / (rest[0].sqrt() * rest[1].sqrt()))
 
 
 @guarded
@@ -103,12 +115,13 @@ def cka(
     must exceed. Interval and null speak of other samples, not of other seeds.
 
     Args:
-        models: two or more networks by name; put into evaluation mode, and back.
-        data: inputs (n, ...), dealt into batches of equal size at random; or (inputs, labels) tensors, of
-            which the inputs count; or batches, as tensors or (inputs, ...) sequences, gone through once:
-            shuffled, as HSIC within batches of one class would be another number.
+        models: networks by name, two or more unless `pairs` says otherwise; put into evaluation mode, and back.
+        data: inputs (n, ...), dealt into batches of equal size at random; or (inputs, labels) tensors, as a tuple, a
+            list or a TensorDataset, of which the inputs count; or batches, as tensors or (inputs, ...) sequences, such
+            as a DataLoader, gone through once: shuffled, as HSIC within batches of one class would be another
+            number.
         layers: names of modules, the same for all models or by model; the top-level children by default.
-        pairs: the pairs of models wanted; all by default.
+        pairs: the pairs of models wanted; all by default. (name, name) compares the layers of one network.
         debiased: see `linear_cka`.
         batch_size: samples in one batch, at least 8; for tensors only. Smaller batches of an iterable are
             joined.
@@ -131,7 +144,8 @@ def cka(
         "batch axis unknown" (several axes may).
 
     Raises:
-        BadInput: fewer than two models, unknown models or layers (all are named), too few samples.
+        BadInput: fewer than two models, unknown models or layers (all are named), a layer named twice, too few
+            samples, data that can be read in two ways, options out of range.
 
     >>> import torch
     >>> x = torch.randn(64, 3, generator=torch.Generator().manual_seed(0))
@@ -140,11 +154,18 @@ def cka(
     >>> row["layer_x"], row["layer_y"], round(row["linear_cka"], 6), row["null"] < 0.2, row["status"]
     ('0', '0', 1.0, True, 'ok')
     """
-    wanted = list(itertools.combinations(models, 2) if pairs is None else pairs)
-    _check(models, wanted)
     models = uncompiled(models)
     chosen = chosen_layers(models, layers)
-    source = torch.Generator().manual_seed(0) if generator is None else generator
+    wanted = list(itertools.combinations(models, 2)) if pairs is None else pairs_of(pairs, models, "model")
+    if not wanted:
+        raise BadInput(
+            f"CKA compares at least two models, got {list(models)}. To compare the layers of one model: "
+            "pairs=[(name, name)]."
+        )
+    permutations = whole_number(permutations, "permutations", least=0)
+    neighbours = whole_number(neighbours, "neighbours", least=1)
+    batch_size = whole_number(batch_size, "batch_size", least=1)
+    source = generator_of(generator)
     captures = {name: LayerGrams(model, chosen[name]) for name, model in models.items()}
     keys = [(name, layer) for name in models for layer in chosen[name]]
     sums = CkaSums(
@@ -177,17 +198,3 @@ def _layer_grams(
             grams.append(found)
     device = grams[0].device
     return torch.stack([found.to(device) for found in grams])
-
-
-def _check(models: Mapping[str, nn.Module], pairs: Sequence[tuple[str, str]]) -> None:
-    problems = []
-    if len(models) < 2:
-        problems.append(f"CKA compares at least two models, got {list(models)}.")
-    elif not pairs:
-        problems.append("No pair of models is asked for; leave `pairs` out for all of them.")
-    asked = dict.fromkeys(name for pair in pairs for name in pair)
-    problems += [
-        f"There is no model '{name}'.{did_you_mean(name, models)}" for name in asked if name not in models
-    ]
-    if problems:
-        raise BadInput(problems)

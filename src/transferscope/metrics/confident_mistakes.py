@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from transferscope.errors import BadInput
+from transferscope.metrics.arguments import decision_problems, tensor, whole_number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +58,8 @@ def confident_mistakes(
     >>> [(one.who, one.index, one.first_label, round(one.second_confidence, 2)) for one in found]
     [('first', 1, 0, 0.91), ('first', 0, 0, 0.91)]
     """
+    first, second = (_logits(group, name) for group, name in ((first, "first"), (second, "second")))
+    labels, count = tensor(labels, "labels"), whole_number(count, "count", least=0)
     _check(first, second, labels)
     truth = labels.long().cpu().flatten()
     probabilities = [torch.stack([_probabilities(own, labels) for own in group]) for group in (first, second)]
@@ -118,8 +121,25 @@ def _strongest(strength: Tensor, where: Tensor, per_image: int, count: int) -> l
     return list(chosen.values())
 
 
+def _logits(group: Sequence[Tensor], name: str) -> list[Tensor]:
+    if isinstance(group, Tensor) or not isinstance(group, Sequence):
+        raise BadInput(
+            f"{name} is a list of logits (n, k), one tensor a model, got a {type(group).__name__}."
+        )
+    return [tensor(own, f"{name}[{place}]") for place, own in enumerate(group)]
+
+
 def _check(first: Sequence[Tensor], second: Sequence[Tensor], labels: Tensor) -> None:
     problems = []
+    if not labels.ndim:
+        raise BadInput("Expected labels (n,) of class indices or (n, k) of 0 and 1, got a single number.")
+    single = labels.ndim == 1
+    if labels.ndim not in (1, 2) or (single and labels.is_floating_point()):
+        problems.append(
+            f"Expected labels (n,) of class indices or (n, k) of 0 and 1, got {tuple(labels.shape)} {labels.dtype}."
+        )
+    else:
+        problems += decision_problems(labels, "labels")
     if not first or not second:
         problems.append(f"Both groups need a model, got {len(first)} and {len(second)}.")
     for own in (*first, *second):
@@ -130,5 +150,7 @@ def _check(first: Sequence[Tensor], second: Sequence[Tensor], labels: Tensor) ->
             )
         elif not own.isfinite().all():
             problems.append("Logits hold numbers that aren't finite.")
+        elif single and len(labels) and labels.max() >= own.shape[1]:
+            problems.append(f"Class indices must lie in 0..{own.shape[1] - 1}, got {int(labels.max())}.")
     if problems:
         raise BadInput(problems)

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from transferscope.errors import BadInput
+from transferscope.metrics.arguments import generator_of, real_number, real_numbers, whole_number
 from transferscope.metrics.evaluation import Data, Evaluation
 from transferscope.metrics.folding import TRIED_EXAMPLES, Folding
 from transferscope.metrics.forward_checks import check_forward
@@ -152,11 +153,15 @@ def module_criticality(
     >>> found.modules.select("module", "mu", "alpha").row(0)  # 0.5^2 * 4^2 / 0.1^2
     ('0', 400.0, 0.5)
     """
+    alphas, sigmas = real_numbers(alphas, "alphas"), real_numbers(sigmas, "sigmas")
+    relative_sigmas = real_numbers(relative_sigmas, "relative_sigmas")
+    tolerance = real_number(tolerance, "tolerance")
+    draws = whole_number(draws, "draws")
     _check_grids(alphas, sigmas, relative_sigmas, draws)
     passes = {"train": RepeatedPasses(model, data, batch_size, shortened=shortened)}
     if test is not None:
         passes["test"] = RepeatedPasses(model, test, batch_size, shortened=shortened)
-    source = torch.Generator().manual_seed(0) if generator is None else generator
+    source = generator_of(generator)
     rows: list[dict[str, object]] = []
     with lent(model) as live, ExitStack() as stack:
         parts = module_paths(model, live, {"init": init}, final, modules)["init"]
@@ -187,7 +192,7 @@ def module_criticality(
                 for scale, sigma, absolute in scales
                 for alpha in alphas
             ]
-    limit = reference["train"].loss + tolerance if epsilon is None else float(epsilon)
+    limit = reference["train"].loss + tolerance if epsilon is None else real_number(epsilon, "epsilon")
     cells = pl.DataFrame(rows, schema=CELL_COLUMNS)
     on_train = cells.filter(split="train")
     table = pl.DataFrame([_mu(on_train, part, limit) for part in parts], schema=MODULE_COLUMNS)

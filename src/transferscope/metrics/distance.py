@@ -8,10 +8,10 @@ from itertools import combinations
 from typing import Literal, overload
 
 import polars as pl
-import torch
 from torch import Tensor, nn
 
 from transferscope.errors import BadInput
+from transferscope.metrics.arguments import names, prefixes_of_modules, states_of
 from transferscope.metrics.guard import guarded
 from transferscope.metrics.state_dicts import (
     RUNNING_STATISTICS,
@@ -20,7 +20,7 @@ from transferscope.metrics.state_dicts import (
     tensors_of,
     weight_names,
 )
-from transferscope.metrics.states import Modules, check_match, group_by_module, is_under
+from transferscope.metrics.states import Modules, check_match, group_by_module, is_under, wide
 from transferscope.metrics.tensor_names import fill_tied, named_as, place_of, same_numbers
 
 
@@ -92,20 +92,21 @@ def l2_distance(
     >>> l2_distance({"w": torch.tensor([3.0, 0.0])}, {"w": torch.tensor([0.0, 4.0])})
     5.0
     """
+    exclude, modules = names(exclude, "exclude"), prefixes_of_modules(modules)
     if modules is not None and not by_module:
         raise BadInput("`modules` was given without by_module=True; add it to get one distance a module.")
     compared = _compared({"a": a, "b": b}, exclude, running_statistics)
     a_tensors, b_tensors = compared["a"], compared["b"]
     check_match(a_tensors, b_tensors, "a", "b")
-    names = _untied(a_tensors, b_tensors)
-    if not names:
+    compared = _untied(a_tensors, b_tensors)
+    if not compared:
         raise BadInput(f"No weights are left to compare after excluding {list(exclude)}.")
-    squares = {name: _squared_distance(a_tensors[name], b_tensors[name]) for name in names}
+    squares = {name: _squared_distance(a_tensors[name], b_tensors[name]) for name in compared}
     if not by_module:
         return math.sqrt(math.fsum(squares.values()))
     kept = None if modules is None else _without_excluded(modules, tensors_of(a), exclude)
     rows = []
-    for module, members in group_by_module(names, kept).items():
+    for module, members in group_by_module(compared, kept).items():
         distance = math.sqrt(math.fsum(squares[name] for name in members))
         norm = math.sqrt(math.fsum(_squared_norm(a_tensors[name]) for name in members))
         rows.append(
@@ -137,6 +138,7 @@ def mean_distance(states: Sequence[State]) -> float:
     >>> mean_distance([{"w": torch.tensor([0.0, 0.0])}, {"w": torch.tensor([3.0, 4.0])}])
     5.0
     """
+    states = states_of(states)
     pairs = list(combinations(states, 2))
     if not pairs:
         raise BadInput(f"A distance lies between at least two states, got {len(states)}.")
@@ -177,17 +179,18 @@ def update_cosine(
     >>> update_cosine(a, init, b, init).row(0)
     ('w', 0.6, 3.0, 5.0, 2)
     """
+    exclude, modules = names(exclude, "exclude"), prefixes_of_modules(modules)
     states = {"a": a, "a_init": a_init, "b": b, "b_init": b_init}
     tensors = _compared(states, exclude, running_statistics)
     for name in ("a_init", "b", "b_init"):
         check_match(tensors["a"], tensors[name], "a", name)
-    names = _untied(tensors["a"], tensors["b"])
-    if not names:
+    compared = _untied(tensors["a"], tensors["b"])
+    if not compared:
         raise BadInput(f"No weights are left to compare after excluding {list(exclude)}.")
-    products = {name: _products(*(tensors[state][name] for state in states)) for name in names}
+    products = {name: _products(*(tensors[state][name] for state in states)) for name in compared}
     kept = None if modules is None else _without_excluded(modules, tensors_of(a), exclude)
     rows = []
-    for module, members in group_by_module(names, kept).items():
+    for module, members in group_by_module(compared, kept).items():
         own_a, own_b, shared = (math.fsum(products[name][i] for name in members) for i in range(3))
         lengths = math.sqrt(own_a), math.sqrt(own_b)
         rows.append(
@@ -205,7 +208,7 @@ def update_cosine(
 
 def _products(a: Tensor, a_init: Tensor, b: Tensor, b_init: Tensor) -> tuple[float, float, float]:
     """Squared lengths of both updates, and their inner product (its real part)."""
-    update_a, update_b = _wide(a) - _wide(a_init).to(a.device), _wide(b) - _wide(b_init).to(b.device)
+    update_a, update_b = wide(a) - wide(a_init).to(a.device), wide(b) - wide(b_init).to(b.device)
     shared = (update_a.conj() * update_b.to(a.device)).sum()
     return _squared_norm(update_a), _squared_norm(update_b), float(shared.real)
 
@@ -266,12 +269,8 @@ def _untied(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> list[str]:
 
 
 def _squared_distance(a: Tensor, b: Tensor) -> float:
-    return _squared_norm(_wide(a) - _wide(b).to(a.device))
+    return _squared_norm(wide(a) - wide(b).to(a.device))
 
 
 def _squared_norm(tensor: Tensor) -> float:
-    return float(_wide(tensor).abs().square().sum())
-
-
-def _wide(tensor: Tensor) -> Tensor:
-    return tensor.to(torch.complex128 if tensor.is_complex() else torch.float64)
+    return float(wide(tensor).abs().square().sum())

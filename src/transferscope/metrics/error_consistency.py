@@ -12,6 +12,7 @@ from torch import Tensor
 from transferscope.errors import BadInput
 from transferscope.metrics.guard import guarded
 from transferscope.metrics.kappa import agreement
+from transferscope.metrics.samples import decision_tensors
 
 
 @guarded
@@ -32,13 +33,14 @@ def error_consistency(predictions: Mapping[str, Tensor], labels: Tensor) -> pl.D
         always wrong; kappa_min, kappa_max (what the two accuracies allow).
 
     Raises:
-        BadInput: fewer than two models, or shapes that don't go together.
+        BadInput: fewer than two models, shapes that don't go together, probabilities, or images without a label.
 
     >>> import torch
     >>> guesses = {"x": torch.tensor([0, 0, 1, 1]), "y": torch.tensor([0, 1, 1, 2])}
     >>> error_consistency(guesses, torch.tensor([0, 0, 0, 0])).row(0)
     ('x', 'y', 4, 2, 0, 1, 0.5, -0.5, 0.5)
     """
+    predictions, labels = decision_tensors(predictions, labels, multi_label=False)
     n = len(labels) if labels.ndim else 0
     shapes = {name: tuple(own.shape) for name, own in predictions.items()}
     if len(shapes) < 2 or not n or set(shapes.values()) != {(n,)} or labels.shape != (n,):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from transferscope.errors import BadInput
+from transferscope.metrics.arguments import bad_call, tensor, unlabelled_problems, whole_number
 from transferscope.metrics.halving import in_batches
 from transferscope.metrics.scores import is_correct, is_multi_label, per_example_loss, score, unranked
 from transferscope.metrics.states import device_of
@@ -69,7 +71,7 @@ def evaluated_batch(model: nn.Module, data: Data, rows: slice) -> EvaluatedBatch
     """A part of `evaluate`."""
     inputs, labels = data
     # A copy: a network may write into its input.
-    logits = model(inputs[rows].to(device_of(model), copy=True))
+    logits = called(model, inputs[rows].to(device_of(model), copy=True))
     if not isinstance(logits, Tensor):
         raise BadInput(
             f"Expected a network that gives logits (n, k), got a {type(logits).__name__}; wrap it to "
@@ -81,6 +83,21 @@ def evaluated_batch(model: nn.Module, data: Data, rows: slice) -> EvaluatedBatch
         return EvaluatedBatch(losses=losses, correct=None, logits=logits.to("cpu", copy=True))
     right = is_correct(logits, target).double().masked_fill(unranked(logits), math.nan)
     return EvaluatedBatch(losses=losses, correct=right.cpu(), logits=None)
+
+
+def called(model: nn.Module, inputs: Tensor) -> Any:
+    """What the network gives.
+
+    Raises:
+        BadInput: inputs that it can't take, where the reason is known.
+    """
+    try:
+        return model(inputs)
+    except (TypeError, RuntimeError) as error:
+        mistake = bad_call(model, inputs, error)
+        if mistake is None:
+            raise
+        raise mistake from error
 
 
 def joined(batches: Sequence[EvaluatedBatch], labels: Tensor) -> Evaluation:
@@ -96,7 +113,10 @@ def joined(batches: Sequence[EvaluatedBatch], labels: Tensor) -> Evaluation:
 
 
 def check_data(data: Data, batch_size: int) -> None:
-    """Raises BadInput unless inputs and labels are tensors, as many of both, at least one, and so is a batch."""
+    """Raises BadInput unless these are inputs and labels that go together, and a batch holds an example.
+
+    Class indices below 0 (images without a label), and labels of several findings outside [0, 1], are refused.
+    """
     pair = data if isinstance(data, (tuple, list)) else ()
     if len(pair) != 2 or not all(isinstance(part, Tensor) for part in pair):
         got = (
@@ -106,10 +126,21 @@ def check_data(data: Data, batch_size: int) -> None:
             f"Expected (inputs, labels), two tensors, got {got or f'a {type(data).__name__}'}. Of a loader: "
             "inputs, labels = map(torch.cat, zip(*loader)); of arrays: torch.from_numpy(array)."
         )
-    inputs, labels = data
+    inputs, labels = (tensor(values, name) for name, values in zip(("inputs", "labels"), data, strict=True))
+    if not inputs.ndim or not labels.ndim:
+        raise BadInput(
+            f"Expected inputs (n, ...) and labels (n,) or (n, k), got shapes {tuple(inputs.shape)} and "
+            f"{tuple(labels.shape)}."
+        )
     if not len(inputs) or len(inputs) != len(labels):
         raise BadInput(
             f"Expected as many inputs as labels, at least one, got {len(inputs)} and {len(labels)}."
         )
-    if batch_size < 1:
-        raise BadInput(f"A batch holds at least 1 example, got batch_size={batch_size}.")
+    problems = unlabelled_problems(labels, "labels") if labels.ndim == 1 else []
+    if is_multi_label(labels) and not ((labels >= 0) & (labels <= 1)).all():
+        problems.append(
+            "'labels' of several findings lie in [0, 1], got others; decide uncertain and missing labels first."
+        )
+    if problems:
+        raise BadInput(problems)
+    whole_number(batch_size, "batch_size", least=1)

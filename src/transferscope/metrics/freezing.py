@@ -10,6 +10,7 @@ import polars as pl
 import torch
 
 from transferscope.errors import BadInput
+from transferscope.metrics.arguments import names, real_number
 from transferscope.metrics.evaluation import Evaluation
 from transferscope.metrics.forward_checks import check_forward
 from transferscope.metrics.guard import guarded, lent
@@ -92,18 +93,22 @@ def freezable(
     >>> table.filter(chosen=True).select("order", "modules", "num_parameters", "test_drop").rows()
     [('bottom up', '0', 2, 0.0), ('greedy', '0', 2, 0.0)]
     """
+    if not all(isinstance(passes, RepeatedPasses) for passes in (train, test)):
+        raise BadInput("train and test are RepeatedPasses(model, (inputs, labels)) of one network.")
     if train.model is not test.model:
         raise BadInput("Expected one network on two sets of examples, got two networks.")
+    acceptable_drop = real_number(acceptable_drop, "acceptable_drop")
+    candidates = None if candidates is None else names(candidates, "candidates")
     with lent(train.model) as live:
         ways = module_paths(train.model, live, {"init": init}, final, modules)["init"]
         parts = {part.name: part for part in ways}
         check_forward(train.model, train.data[0])
-        names = list(parts) if candidates is None else [name for name in parts if name in candidates]
+        allowed = list(parts) if candidates is None else [name for name in parts if name in candidates]
         unknown = set(candidates or ()) - parts.keys()
         if unknown:
             raise BadInput(f"Unknown modules {sorted(unknown)}. Valid: {list(parts)}.")
         on_train, on_test = _Outcomes(train, parts), _Outcomes(test, parts)
-        chains = {order: _chain(names, order, acceptable_drop, on_train) for order in ORDERS}
+        chains = {order: _chain(allowed, order, acceptable_drop, on_train) for order in ORDERS}
         judged = [(order, members, on_test.of(members)) for order in ORDERS for members in chains[order]]
     total = sum(parameter.numel() for parameter in train.model.parameters())
     drops = drop_intervals(

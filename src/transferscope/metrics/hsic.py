@@ -28,7 +28,7 @@ def gram(features: Tensor) -> Tensor:
     the product, and constant features give exact zeros. Centring the Gram afterwards (`centred`) is the same as
     centring the features, which would be another pass over them.
     """
-    flat = features.detach().reshape(len(features), -1)
+    flat = flattened(features)
     m, p = flat.shape
     total = torch.zeros(m, m, dtype=torch.float64, device=flat.device)
     at_once = max(1, WIDENED_AT_ONCE.get(flat.device.type, WIDENED_ELSEWHERE) // m)
@@ -39,6 +39,12 @@ def gram(features: Tensor) -> Tensor:
         wide -= wide[:1].clone()
         total.addmm_(wide, wide.T)
     return total
+
+
+def flattened(features: Tensor) -> Tensor:
+    """(m, p) of (m, ...); of complex features the real and the imaginary parts, as 2 p features."""
+    own = features.detach()
+    return (torch.view_as_real(own) if own.is_complex() else own).reshape(len(own), -1)
 
 
 def centred(grams: Tensor, debiased: bool) -> Tensor:

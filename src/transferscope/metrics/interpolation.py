@@ -157,6 +157,7 @@ def barrier(curve: pl.DataFrame, *, definition: Definition = "line") -> Barrier:
     >>> round(height.loss, 3), round(height.metric, 3), height.alpha_at_loss
     (0.7, 0.25, 0.5)
     """
+    _check_curve(curve)
     alphas = _inside(curve["alpha"].to_list(), definition)
     inside = curve.filter(pl.col("alpha").is_between(0, 1))
     highest = []
@@ -289,6 +290,22 @@ def _heights(values: Tensor, alphas: Tensor, definition: Definition) -> Tensor:
     if definition == "mean":
         return values - (start + end) / 2
     return values - ((1 - alphas) * start + alphas * end)
+
+
+def _check_curve(curve: pl.DataFrame) -> None:
+    """Raises BadInput unless this is a table with the numbers of a curve."""
+    if not isinstance(curve, pl.DataFrame):
+        raise BadInput(
+            f"curve is a polars.DataFrame with the columns alpha, loss and metric, as `interpolate` gives, got a "
+            f"{type(curve).__name__}. Make one: polars.DataFrame(curve)."
+        )
+    wrong = [
+        name
+        for name in ("alpha", "loss", "metric")
+        if name not in curve.columns or not (curve[name].dtype.is_numeric() or curve[name].dtype == pl.Null)
+    ]
+    if wrong:
+        raise BadInput(f"curve lacks columns of numbers {wrong}; it has {curve.columns}.")
 
 
 def _inside(alphas: Sequence[float], definition: Definition) -> Tensor:

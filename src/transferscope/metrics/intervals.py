@@ -13,6 +13,7 @@ from scipy import stats
 from torch import Tensor
 
 from transferscope.errors import BadInput
+from transferscope.metrics.arguments import generator_of, real_number, whole_number
 
 ROUNDING = 1e-12
 """Differences below this, relative to the size of the numbers involved, come from the order of summation: that can
@@ -119,9 +120,10 @@ def bootstrap_interval(
 
 def resampling_weights(n: int, draws: int, generator: torch.Generator | None = None) -> Iterator[Tensor]:
     """Weights of `draws` resamples of n examples, in blocks: (some draws, n) float64, rows sum to 1."""
+    draws = whole_number(draws, "draws")
     if draws < 1:
         raise BadInput(f"A bootstrap needs at least 1 draw, got {draws}.")
-    source = torch.Generator().manual_seed(0) if generator is None else generator
+    source = generator_of(generator)
     block = max(1, WEIGHTS_AT_ONCE // n)
     for start in range(0, draws, block):
         count = min(block, draws - start)
@@ -139,5 +141,5 @@ def percentile_ends(replicates: Tensor, level: float, dim: int = 0) -> Tensor:
 
 def check_level(level: float) -> None:
     """Raises BadInput for a level outside (0, 1)."""
-    if not 0 < level < 1:
+    if not 0 < real_number(level, "level") < 1:
         raise BadInput(f"A level lies between 0 and 1, such as 0.95, got {level}.")

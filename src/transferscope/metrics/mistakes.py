@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from transferscope.errors import BadInput, did_you_mean
+from transferscope.errors import BadInput
+from transferscope.metrics.arguments import generator_of, pairs_of, whole_number
 from transferscope.metrics.guard import guarded
 from transferscope.metrics.kappa import (
     NUM_CELLS,
@@ -23,7 +24,7 @@ from transferscope.metrics.kappa import (
     percentile_ends,
     stratified_kappa,
 )
-from transferscope.metrics.samples import check_tensors, sample_problems
+from transferscope.metrics.samples import decision_tensors, sample_problems
 
 ALL = "all"
 MULTINOMIALS_AT_ONCE = 2**21
@@ -48,8 +49,9 @@ class _Decisions:
 
     def counts(self, a: str, b: str) -> Ints:
         """(scopes, strata, 4) of `error_cell`; the stratum is the number of other models that err."""
-        strata = len(self.wrong) - 1
-        stratum = self.num_wrong - self.wrong[a] - self.wrong[b]
+        pair = {a, b}
+        strata = len(self.wrong) - len(pair) + 1
+        stratum = self.num_wrong - sum(self.wrong[name].astype(np.int64) for name in pair)
         flat = (self.scope * strata + stratum) * NUM_CELLS + error_cell(self.wrong[a], self.wrong[b])
         found = np.bincount(flat.ravel(), minlength=len(self.scopes) * strata * NUM_CELLS)
         return found.reshape(len(self.scopes), strata, NUM_CELLS)
@@ -78,7 +80,8 @@ def mistakes(
         labels: the truth in the same form.
         ids: model name -> n names of the images behind its predictions; given, they must be the same ones in
             the same order for all models.
-        pairs: the pairs (a, b) wanted; all by default. All models count for the strata.
+        pairs: the pairs (a, b) wanted; all by default. All models count for the strata. A model may be paired with
+            itself.
         bootstrap: resamples of the images behind the interval of kappa; 0 for none. A class's interval
             resamples that class's images.
         generator: of the resamples; one with seed 0 by default.
@@ -95,7 +98,8 @@ def mistakes(
         decisions are always equal); churn in [0, 1].
 
     Raises:
-        BadInput: fewer than two models, unknown pairs, shapes or values that don't go together, other images.
+        BadInput: fewer than two models, unknown pairs, shapes or values that don't go together, images without a
+            label (an index below 0, such as -100), other images.
 
     >>> import torch
     >>> truth = torch.tensor([0, 0, 0, 0])
@@ -103,10 +107,10 @@ def mistakes(
     >>> table.filter(scope="all").select("both_wrong", "only_a", "only_b", "kappa", "same_wrong_label").row(0)
     (2, 0, 1, 0.5, 0.5)
     """
-    wanted = None if pairs is None else list(pairs)
-    _check(predictions, labels, ids, wanted)
-    if bootstrap < 0:
-        raise BadInput(f"bootstrap is a number of resamples, got {bootstrap}.")
+    predictions, labels = decision_tensors(predictions, labels)
+    wanted = None if pairs is None else pairs_of(pairs, predictions, "model")
+    _check(predictions, labels, ids)
+    bootstrap = whole_number(bootstrap, "bootstrap", least=0)
     decisions = _decisions(predictions, labels)
     rng = numpy_generator(generator)
     tables = []
@@ -147,8 +151,9 @@ def mistakes_by_difficulty(
     >>> table.select("a", "b", "others_wrong", "both_wrong", "only_a", "only_b").row(1)
     ('x', 'y', 1, 0, 1, 0)
     """
-    wanted = None if pairs is None else list(pairs)
-    _check(predictions, labels, None, wanted)
+    predictions, labels = decision_tensors(predictions, labels)
+    wanted = None if pairs is None else pairs_of(pairs, predictions, "model")
+    _check(predictions, labels, None)
     decisions = _decisions(predictions, labels)
     tables = []
     for a, b in itertools.combinations(predictions, 2) if wanted is None else wanted:
@@ -173,13 +178,13 @@ def mistakes_by_difficulty(
 
 def numpy_generator(generator: torch.Generator | None) -> np.random.Generator:
     """A generator of NumPy, seeded by one of torch; one with seed 0 by default."""
-    seeds = torch.Generator().manual_seed(0) if generator is None else generator
+    seeds = generator_of(generator)
     return np.random.default_rng(int(torch.randint(2**62, (1,), generator=seeds, device=seeds.device)))
 
 
 def _decisions(predictions: Mapping[str, Tensor], labels: Tensor) -> _Decisions:
-    predicted = {name: own.cpu().numpy() for name, own in predictions.items()}
-    truth = labels.cpu().numpy()
+    predicted = {name: _numpy(own) for name, own in predictions.items()}
+    truth = _numpy(labels)
     wrong = {name: own != truth for name, own in predicted.items()}
     if truth.ndim == 2:
         present, scope = np.arange(truth.shape[1]), np.broadcast_to(np.arange(truth.shape[1]), truth.shape)
@@ -192,6 +197,11 @@ def _decisions(predictions: Mapping[str, Tensor], labels: Tensor) -> _Decisions:
         scopes=[str(name) for name in present.tolist()],
         scope=scope.astype(np.int64),
     )
+
+
+def _numpy(decisions: Tensor) -> NDArray:
+    """Class indices; 0 and 1 of several findings as bool, of whatever dtype they are."""
+    return (decisions != 0 if decisions.ndim == 2 else decisions).cpu().numpy()
 
 
 def _kappa_ends(counts: Ints, draws: int, rng: np.random.Generator) -> Floats:
@@ -259,9 +269,7 @@ def _check(
     predictions: Mapping[str, Tensor],
     labels: Tensor,
     ids: Mapping[str, Sequence[object]] | None,
-    pairs: Sequence[tuple[str, str]] | None,
 ) -> None:
-    check_tensors(predictions, labels)
     problems = []
     if len(predictions) < 2:
         problems.append(f"Mistakes need at least two models, got {list(predictions)}.")
@@ -273,20 +281,9 @@ def _check(
                 f"Predictions of '{name}' have shape {tuple(predicted.shape)}, the labels "
                 f"{tuple(labels.shape)}; give predicted labels (logits.argmax(1), or logits > 0), not logits."
             )
-    for name, values in {"labels": labels, **predictions}.items():
-        if values.ndim == 1 and values.is_floating_point():
-            problems.append(f"'{name}' holds float numbers; give class indices of an integer type.")
-        if values.ndim == 2 and not ((values == 0) | (values == 1)).all():
-            problems.append(f"'{name}' holds other numbers than 0 and 1; give decisions such as logits > 0.")
-    if pairs is not None and not pairs:
-        problems.append("No pair of models is asked for; leave `pairs` out for all of them.")
-    asked = dict.fromkeys(name for pair in pairs or () for name in pair)
-    problems += [
-        f"There is no model '{name}'.{did_you_mean(name, predictions)}"
-        for name in asked
-        if name not in predictions
-    ]
-    if ids is not None:
+    if ids is not None and not isinstance(ids, Mapping):
+        problems += sample_problems(ids, len(labels))
+    elif ids is not None:
         problems += [f"ids lack the model '{name}'." for name in predictions if name not in ids]
         problems += sample_problems({name: ids[name] for name in predictions if name in ids}, len(labels))
     if problems:

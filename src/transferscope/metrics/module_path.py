@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
 
+from transferscope.metrics.arguments import prefixes_of_modules
 from transferscope.metrics.guard import Lent
 from transferscope.metrics.state_dicts import State, is_continuous
-from transferscope.metrics.states import Modules, aligned, group_by_module
+from transferscope.metrics.states import Modules, aligned, group_by_module, is_under, wide
+from transferscope.metrics.tensor_names import first_names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +33,7 @@ class ModulePath:
     def distance(self) -> float:
         """||final - init||_F over the parameters, in float64."""
         squares = (
-            (self.final[name].double() - self.init[name].double()).square().sum() for name in self.parameters
+            (wide(self.final[name]) - wide(self.init[name])).abs().square().sum() for name in self.parameters
         )
         return math.sqrt(math.fsum(float(square) for square in squares))
 
@@ -86,16 +89,22 @@ def module_paths(
         modules: module name -> prefixes of the names of its tensors; the top-level children with parameters
             by default.
 
+    A tensor under several names (tied weights) belongs to the first of the modules that has it.
+
     Returns:
         For each initial state the paths of the modules, in the mapping's order.
 
     Raises:
-        BadInput: states that don't fit the model, a module without parameters, a tensor in two modules.
+        BadInput: states that don't fit the model, a module without parameters of its own, a tensor in two modules.
     """
-    parameters = [name for name, _ in model.named_parameters() if name in live]
-    groups = group_by_module(parameters, modules)
+    modules = prefixes_of_modules(modules)
+    listed = live if modules is None else [n for n in live if is_under(n, chain(*modules.values()))]
+    # what is moved, counted and gets noise are the same tensors: a tied one belongs to the first module that has it
+    once = first_names(live, listed)
+    learned = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    groups = group_by_module([name for name in once if name in learned], modules)
     prefixes = {name: [name] for name in groups} if modules is None else modules
-    members = group_by_module(list(live), prefixes)
+    members = group_by_module(once, prefixes)
     finals = aligned(final, live, "final")
     # All states are read before the first write, as some may share memory with the network.
     wanted = [name for names in members.values() for name in names]

@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from transferscope.errors import BadInput
+from transferscope.metrics.arguments import tensor, whole_number
+
 DEFAULT_NEIGHBOURS = 10
 ENTRIES_AT_ONCE = 2**18
 """Distances held at a time: few steps for many small Grams, and no memory for many large ones."""
@@ -26,11 +29,17 @@ def mutual_knn(grams: Tensor, k: int = DEFAULT_NEIGHBOURS) -> Tensor:
         (P, P) float64 in [0, 1]; k / (m - 1) is chance. All NaN where there are no k + 1 samples; NaN for a
         layer whose Gram is.
 
+    Raises:
+        BadInput: not Grams, complex ones among them (take the real part), or k below 1.
+
     >>> x = torch.tensor([[0.0], [1.0], [3.0], [7.0]])
     >>> y = torch.tensor([[0.0], [-1.0], [9.0], [11.0]])
     >>> mutual_knn(torch.stack([x @ x.T, y @ y.T]), k=1)[0].tolist()
     [1.0, 0.75]
     """
+    grams, k = tensor(grams, "grams"), whole_number(k, "k", least=1)
+    if grams.ndim != 3 or grams.shape[1] != grams.shape[2] or not grams.is_floating_point():
+        raise BadInput(f"Expected float Grams (P, m, m), got shape {tuple(grams.shape)} {grams.dtype}.")
     num_layers, m, _ = grams.shape
     if not 0 < k < m:
         return torch.full((num_layers, num_layers), torch.nan, dtype=torch.float64)

@@ -12,7 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from transferscope.errors import BadInput, did_you_mean
+from transferscope.errors import BadInput
+from transferscope.metrics.arguments import network, pairs_of, real_numbers, tensor
 from transferscope.metrics.evaluation import Data, Evaluation, check_data, evaluate
 from transferscope.metrics.folding import TRIED_EXAMPLES, Folding
 from transferscope.metrics.forward_checks import check_forward
@@ -156,10 +157,14 @@ def paths(
     >>> {pair: round(path.losses[1, 0].item(), 4) for pair, path in found.items()}
     {('a', 'b'): 0.1269, ('a', 'c'): 0.0181, ('b', 'c'): 0.0181}
     """
-    places = tuple(float(alpha) for alpha in alphas)
-    wanted = list(itertools.combinations(states, 2) if pairs is None else pairs)
+    places = tuple(real_numbers(alphas, "alphas"))
+    if not isinstance(states, Mapping):
+        raise BadInput(f"Expected networks or state dicts by name, got a {type(states).__name__}.")
+    every = itertools.combinations(states, 2)
+    wanted = list(every) if pairs is None else pairs_of(pairs, states, "network")
     _check(places, batch_norm, calibration, states, wanted)
     check_data(data, batch_size)
+    network(model)
     found = {}
     with lent(model) as live:
         line = _Line(
@@ -274,17 +279,16 @@ def _check(
     states: Mapping[str, State],
     pairs: Sequence[tuple[str, str]],
 ) -> None:
-    asked = dict.fromkeys(itertools.chain(*pairs))
-    problems = [
-        f"There is no network '{name}'.{did_you_mean(name, states)}" for name in asked if name not in states
-    ]
+    problems = []
     if not pairs:
         problems.append(f"Paths lie between pairs of networks; got the networks {list(states)} and no pair.")
     if not alphas or not all(math.isfinite(alpha) for alpha in alphas):
         problems.append(f"Expected at least one finite alpha, got {list(alphas)}.")
     if batch_norm not in POLICIES:
         problems.append(f"Unknown policy for BatchNorm: {batch_norm!r}. Valid: {', '.join(POLICIES)}.")
-    if batch_norm == "re-estimate" and (calibration is None or not len(calibration)):
+    if calibration is not None:
+        tensor(calibration, "calibration")
+    if batch_norm == "re-estimate" and (calibration is None or not calibration.ndim or not len(calibration)):
         problems.append(
             "Re-estimating BatchNorm's statistics needs inputs; give training inputs as `calibration`."
         )

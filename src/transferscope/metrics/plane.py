@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from transferscope.errors import BadInput
+from transferscope.metrics.arguments import network, real_number, states_of, whole_number
 from transferscope.metrics.evaluation import Data, Evaluation, check_data, evaluate
 from transferscope.metrics.forward_checks import check_forward
 from transferscope.metrics.guard import guarded, lent
@@ -98,8 +99,11 @@ def plane(
     >>> [(point.x, point.y) for point in found.anchors], [(point.x, point.y) for point in found.grid]
     ([(0.0, 0.0), (3.0, 0.0), (1.0, 4.0)], [(-2.5, -2.0), (5.5, -2.0), (-2.5, 6.0), (5.5, 6.0)])
     """
+    anchors, others = states_of(anchors, "anchors"), states_of(others, "others")
+    size, margin = whole_number(size, "size"), real_number(margin, "margin")
     _check(anchors, size, margin, batch_norm, calibration)
     check_data(data, batch_size)
+    network(model)
     with lent(model) as live:
         span = span_of(
             model, live, anchors, batch_norm=batch_norm, calibration=calibration, batch_size=batch_size

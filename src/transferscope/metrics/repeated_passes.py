@@ -10,6 +10,7 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
+from transferscope.metrics.arguments import network
 from transferscope.metrics.evaluation import Data, Evaluation, check_data, evaluated_batch, joined
 from transferscope.metrics.guard import lending
 from transferscope.metrics.halving import halved
@@ -65,12 +66,13 @@ class RepeatedPasses:
             BadInput: data that don't go together.
         """
         check_data(data, batch_size)
-        self.model = model
+        self.model = network(model)
         self.data = data
         self._batch_size = batch_size
         self._children = first_level(model)
         # in order, as far as they can be held
-        self._calls: list[nn.Module] | None = None if shortened else []
+        can_be_replaced = not any(isinstance(part, torch.jit.ScriptModule) for part in model.modules())
+        self._calls: list[nn.Module] | None = None if shortened and can_be_replaced else []
         self._runner = _Shortened(model)
         self._read: set[int] = set()  # memory of all tensors that the held activations were computed from
         self._versions: list[tuple[Tensor, int]] = []  # of the network's tensors among them

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 
+import numpy as np
 from torch import Tensor
 
 from transferscope.errors import BadInput
+from transferscope.metrics.arguments import decision_problems, tensor
 
 
 def sample_problems(ids: Mapping[str, Sequence[object]], n: int) -> list[str]:
@@ -16,12 +19,28 @@ def sample_problems(ids: Mapping[str, Sequence[object]], n: int) -> list[str]:
         ids: name of a model, or of a set of features -> a name for each sample behind it.
         n: samples that there must be.
     """
-    known = [(name, list(own)) for name, own in ids.items()]
+    if not isinstance(ids, Mapping):
+        return [
+            f"ids are lists of names by model, got a {type(ids).__name__}; give {{name: ids for name in ...}}."
+        ]
+    text = [name for name, own in ids.items() if isinstance(own, str) or not isinstance(own, Iterable)]
+    if text:
+        return [
+            f"The ids of '{name}' are one {type(ids[name]).__name__}, not a list of names." for name in text
+        ]
+    # numbers of an array or a tensor would be compared as objects
+    known = [
+        (name, own.tolist() if isinstance(own, (Tensor, np.ndarray)) else list(own))
+        for name, own in ids.items()
+    ]
+    unhashable = [name for name, own in known if not all(isinstance(each, Hashable) for each in own)]
+    if unhashable:
+        return [f"The ids of '{name}' must be texts or numbers." for name in unhashable]
     problems = [f"'{name}' has {len(own)} ids for {n} samples." for name, own in known if len(own) != n]
     for name, own in known:
-        if len(set(own)) != len(own):
-            twice = next(sample for place, sample in enumerate(own) if sample in own[:place])
-            problems.append(f"'{name}' has the id {twice!r} twice; ids must tell the samples apart.")
+        twice = [sample for sample, count in Counter(own).items() if count > 1]
+        if twice:
+            problems.append(f"'{name}' has the id {twice[0]!r} twice; ids must tell the samples apart.")
     for name, own in known[1:]:
         first_name, first = known[0]
         if own == first or len(own) != len(first):
@@ -39,14 +58,26 @@ def sample_problems(ids: Mapping[str, Sequence[object]], n: int) -> list[str]:
     return problems
 
 
-def check_tensors(predictions: Mapping[str, Tensor], labels: Tensor) -> None:
-    """Raises BadInput unless predictions are tensors by name, and labels a tensor: lists and arrays are named."""
+def decision_tensors(
+    predictions: Mapping[str, Tensor], labels: Tensor, *, multi_label: bool = True
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Predictions and labels without gradients.
+
+    Raises:
+        BadInput: not tensors by name, or values that are no decisions (see `decision_problems`); all are named.
+    """
     if not isinstance(predictions, Mapping):
         raise BadInput(f"Expected predictions by the name of a model, got a {type(predictions).__name__}.")
-    problems = [
-        f"'{name}' is a {type(values).__name__}, not a tensor. Make one: torch.as_tensor(values)."
-        for name, values in {"labels": labels, **predictions}.items()
-        if not isinstance(values, Tensor)
-    ]
+    problems: list[str] = []
+    found: dict[str, Tensor] = {}
+    for name, values in [("labels", labels), *predictions.items()]:
+        try:
+            checked = tensor(values, name)
+        except BadInput as error:
+            problems += error.problems
+            continue
+        problems += decision_problems(checked, name, multi_label=multi_label)
+        found |= {} if values is labels else {name: checked}
     if problems:
         raise BadInput(problems)
+    return {name: found.get(name, labels.detach()) for name in predictions}, labels.detach()

@@ -9,9 +9,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from transferscope.metrics.arguments import tensor
 from transferscope.metrics.guard import Lent
 from transferscope.metrics.state_dicts import State, is_continuous
 from transferscope.metrics.states import aligned, re_estimate_batch_norm
+from transferscope.metrics.tensor_names import first_names
 
 SpanBatchNorm = Literal["interpolate", "re-estimate"]
 """Running statistics are mixed like the weights, or re-estimated on training inputs at every place."""
@@ -58,7 +60,8 @@ class Span:
         noise_scale: float,
         generator: torch.Generator | None,
     ) -> None:
-        for name, own in self.live.items():
+        for name in first_names(self.live):  # a tied tensor once, or its noise would be overwritten
+            own = self.live[name]
             own.copy_(mixed[0][0][name])
             if is_continuous(own):
                 own.mul_(mixed[0][1])
@@ -105,7 +108,9 @@ def differences_gram(states: Sequence[Mapping[str, Tensor]], names: Sequence[str
     """(k, k) float64 inner products of the states' differences from the first, over the tensors `names`."""
     total = torch.zeros(len(states), len(states), dtype=torch.float64)
     for name in names:
-        rows = torch.stack([state[name].double().flatten() for state in states])
+        # the length of a complex number is that of its real and imaginary part
+        parts = [torch.view_as_real(x) if (x := state[name]).is_complex() else x for state in states]
+        rows = torch.stack([own.double().flatten() for own in parts])
         rows -= rows[:1].clone()
         total += (rows @ rows.T).cpu()
     return total
@@ -116,6 +121,8 @@ def policy_problems(batch_norm: str, calibration: Tensor | None) -> list[str]:
     problems = []
     if batch_norm not in SPAN_POLICIES:
         problems.append(f"Unknown policy for BatchNorm: {batch_norm!r}. Valid: {', '.join(SPAN_POLICIES)}.")
-    if batch_norm == "re-estimate" and (calibration is None or not len(calibration)):
+    if calibration is not None:
+        tensor(calibration, "calibration")
+    if batch_norm == "re-estimate" and (calibration is None or not calibration.ndim or not len(calibration)):
         problems.append("Re-estimating BatchNorm's statistics needs training inputs as `calibration`.")
     return problems

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from transferscope.errors import BadInput, shortened
+from transferscope.metrics.arguments import check_filled, network
 from transferscope.metrics.guard import training_tensors
 
 State = Mapping[str, Tensor] | nn.Module
@@ -166,6 +167,7 @@ def tensors_of(state: State, what: str = "the state dict") -> dict[str, Tensor]:
             quantized weights.
     """
     if isinstance(state, nn.Module):
+        network(state, what)
         check_plain(state.state_dict(), what)
         tensors = training_tensors(state)
         if not tensors:
@@ -184,6 +186,7 @@ def tensors_of(state: State, what: str = "the state dict") -> dict[str, Tensor]:
             "checkpoint['state_dict']."
         )
     check_plain(found.content, what)
+    check_filled(found.tensors, what)
     if found.others:
         _LOG.warning("%s", taken_text(found, what, "Give the other itself: checkpoint['{entry}']."))
     return found.tensors

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from transferscope.errors import BadInput, did_you_mean
+from transferscope.metrics.arguments import prefixes_of_modules
 from transferscope.metrics.guard import Lent
 from transferscope.metrics.private_memory import storage_of
 from transferscope.metrics.state_dicts import (
@@ -24,6 +25,11 @@ from transferscope.metrics.tensor_names import check_tied, fill_tied, named_as
 
 Modules = Mapping[str, Sequence[str]]
 """Module name -> prefixes of the names of its tensors."""
+
+
+def wide(tensor: Tensor) -> Tensor:
+    """The tensor in float64, or complex128."""
+    return tensor.to(torch.complex128 if tensor.is_complex() else torch.float64)
 
 
 def is_under(name: str, prefixes: Iterable[str]) -> bool:
@@ -64,6 +70,7 @@ def group_by_module(names: Sequence[str], modules: Modules | None) -> dict[str, 
     Raises:
         BadInput: a module without a tensor, or a tensor in two modules.
     """
+    modules = prefixes_of_modules(modules)
     if modules is None:
         groups: dict[str, list[str]] = {}
         for name in names:

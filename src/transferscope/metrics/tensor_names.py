@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -122,6 +122,23 @@ def tied_names(own: Mapping[str, Tensor]) -> list[list[str]]:
     for name, tensor in own.items():
         places.setdefault(place_of(tensor), []).append(name)
     return [names for names in places.values() if len(names) > 1]
+
+
+def first_names(tensors: Mapping[str, Tensor], names: Iterable[str] | None = None) -> list[str]:
+    """The names without those that are a further name of the same tensor, as tied weights have.
+
+    Args:
+        tensors: a network's own tensors.
+        names: which of them count; all by default.
+
+    >>> weight = torch.ones(2)
+    >>> first_names({"enc.weight": weight, "dec.weight": weight, "dec.bias": torch.ones(2)})
+    ['enc.weight', 'dec.bias']
+    """
+    firsts: dict[tuple[object, ...], str] = {}
+    for name in tensors if names is None else names:
+        firsts.setdefault(place_of(tensors[name]), name)
+    return list(firsts.values())
 
 
 def fill_tied(given: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
