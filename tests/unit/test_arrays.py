@@ -172,6 +172,14 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
         ({"test_images": IMAGES[:4].repeat(2, 1).repeat(2, 2)}, "8 px wide and test_images 16 px"),
         ({"train_labels": np.array(list("abcabc"))}, "train_labels is <U1 .*Number the classes"),
         ({"train_labels": np.arange(6) / 2}, "train_labels is float64"),
+        ({"train_images": IMAGES[:, :3, :, :]}, "unless both ends may be the channels"),
+        (
+            {
+                "train_labels": np.array([[0], [1], [2], [0], [1], [np.nan]]),
+                "test_labels": np.array([[0], [1], [2], [2]]),
+            },
+            r"1 image\(s\) with a label that can't be: train/5 \(nan, expected 0 to 2\)",
+        ),
         ({"train_labels": np.zeros((6, 1, 1), dtype=int)}, "train_labels is int64 of the shape"),
         ({"test_labels": FINDINGS[:4]}, "expected the same kind of label in both"),
         ({"test_labels": np.array([0, 1, 2, 3])}, r"test/3 \(3, expected 0 to 2\)"),
@@ -210,3 +218,16 @@ def test_findings_that_cannot_be_used(tmp_path: Path, change: dict[str, np.ndarr
 def test_all_problems_are_listed(tmp_path: Path) -> None:
     options = save(tmp_path, {**GOOD, "train_images": IMAGES / 255, "test_images": IMAGES[:4, :, :5]})
     assert len(problems(options).splitlines()) == 2
+
+
+def test_the_axis_of_the_channels_must_be_clear(tmp_path: Path) -> None:
+    options = save(tmp_path, {**GOOD, "train_images": IMAGES[:, :3]}).model_copy(update={"image_size_px": 8})
+    with pytest.raises(BadInput, match="unless both ends may be the channels"):
+        arrays.describe(options)
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_values_of_0_and_1_are_not_shown_as_black_images(tmp_path: Path, split: str) -> None:
+    name = f"{split}_images"
+    with pytest.raises(BadInput, match=f"all {split} images are black: no value is above 1"):
+        arrays.load(save(tmp_path, {**GOOD, name: (GOOD[name] > 127).astype(np.uint8)}))

@@ -210,3 +210,10 @@ def test_a_list_without_the_columns(root: Path) -> None:
 def test_a_finding_that_is_always_there(root: Path) -> None:
     write_lists(root, [line(path_of(p, v), {"Edema": "1.0"}) for p in range(20) for v in (1, 2)])
     assert "all train images have the same label for Cardiomegaly, Edema, Consol" in problems(root)
+
+
+def test_images_of_more_than_8_bits_are_refused(root: Path) -> None:
+    pixels = np.random.Generator(np.random.PCG64(0)).integers(0, 4096, (30, 24)).astype(np.uint16)
+    Image.fromarray(pixels).save(root / path_of(0), format="PNG")
+    with pytest.raises(BadInput, match="it has more than 8 bits"):
+        chexpert.load(Options(root=root, image_size_px=16, train_size=20, test_size=20, on_bad="stop"))

@@ -35,7 +35,7 @@ def test_a_majority_class_is_the_baseline_and_named() -> None:
 
 def test_a_class_without_test_images_and_classes_of_one_image_are_named() -> None:
     notes = facts(("cat", "dog", "owl"), [4, 1, 1], [150, 150, 0]).notes()
-    assert "1 of 3 classes have no test image: owl." in notes[0]
+    assert "owl has no test images: the test accuracy is that of the other 2 of 3 classes." in notes[0]
     assert "2 of 3 classes have a single training image: dog, owl." in notes[1]
 
 
@@ -60,6 +60,12 @@ def test_few_test_images_are_named_with_what_that_means() -> None:
     low, high = binomtest(16, 20).proportion_ci(method="wilson")
     assert "only 20 test images" in note
     assert f"from {low:.2f} to {high:.2f}" in note
+
+
+def test_few_test_images_of_several_labels_speak_of_the_auc() -> None:
+    (note,) = facts(("a", "b"), [50, 50], [10, 10], multi_label=True).notes()
+    assert "mean AUC" in note
+    assert "accuracy" not in note
 
 
 def test_labels_of_several() -> None:

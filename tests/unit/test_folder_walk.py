@@ -103,6 +103,20 @@ def test_a_class_without_test_images_is_named(root: Path) -> None:
     assert any(expected in note for note in load(options(root)).notes)
 
 
+@pytest.mark.parametrize(("other", "is_said"), [("Cat", True), ("cat ", True), ("cats", False)])
+def test_classes_that_differ_in_case_or_blanks_alone_are_named(root: Path, other: str, is_said: bool) -> None:
+    write(root / "train" / other / "0.png", 50)
+    said = [note for note in describe(options(root)).notes if "differ only in upper and lower case" in note]
+    assert bool(said) == is_said
+
+
+def test_a_table_of_labels_leads_to_python(tmp_path: Path) -> None:
+    write(tmp_path / "images" / "0.png", 0)
+    (tmp_path / "labels.csv").write_text("file,label\n0.png,cat\n")
+    with pytest.raises(BadInput, match=r"A table of labels \(labels.csv\) is not read: .* `python`"):
+        describe(options(tmp_path))
+
+
 def test_names_are_the_same_in_every_unicode_form(root: Path) -> None:
     composed, decomposed = "caf\u00e9", unicodedata.normalize("NFD", "caf\u00e9")
     (root / "train" / "dog").rename(root / "train" / composed)

@@ -253,3 +253,15 @@ def test_what_is_cut_off_is_said(tmp_path: Path, size: tuple[int, int], resize: 
     if size == (400, 40) and resize == "crop":
         assert "the middle is kept; 90 % of an image is cut off on average" in data.shown[0]
     assert any("cut off" in note for note in data.notes) == (size == (400, 40) and resize == "crop")
+
+
+def test_black_images_and_further_pictures_are_said(tmp_path: Path) -> None:
+    for number, (split, name) in enumerate((s, n) for s in ("train", "test") for n in ("cat", "dog")):
+        (tmp_path / split / name).mkdir(parents=True)
+        first, second = (
+            Image.fromarray(rng(seed).integers(0, 2, (SIDE, SIDE), dtype=np.uint8)) for seed in (number, 9)
+        )
+        first.save(tmp_path / split / name / "0.png", save_all=number == 0, append_images=[second])
+    data = load(imagefolder.Options(root=tmp_path, image_size_px=SIDE))
+    assert any("all images are black: no value is above 1" in note for note in data.notes)
+    assert any("1 of 4 files hold several pictures, of which one is shown" in line for line in data.shown)

@@ -340,3 +340,74 @@ def test_labels_that_changed_out_of_sight_are_found(write: Any, is_listed: bool)
     assert "1 label differs" in changed
     assert "train/2 was 1 and is 0" in changed
     assert python.changed_labels(options.model_copy(update={"data_version": "2"}), stored) == ""
+
+
+RELABELLED = """
+class Numbers:
+    classes = ['a', 'b']
+    def __init__(self, labels, is_listed):
+        self.targets, self.is_listed = labels, is_listed
+    def __len__(self):
+        return 3
+    def __getitem__(self, i):
+        return pixels(1, i)[0], self.targets[i] if self.is_listed else 1 - self.targets[i]
+"""
+
+
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_the_labels_of_the_items_are_taken_and_not_those_that_are_listed(write: Any, is_listed: bool) -> None:
+    code = (
+        f"def make(split):\n    return Numbers([0, 1, 1] if split == 'train' else [1, 0, 1], {is_listed})\n"
+    )
+    options = Options.model_validate({**write(RELABELLED + code), "keep_duplicates": True})
+    data = python.load(options)
+    stored = {
+        split: dict(zip(getattr(data, split).ids, getattr(data, split).labels.tolist(), strict=True))
+        for split in ("train", "test")
+    }
+    assert stored["train"] == dict(
+        zip(["train/0", "train/1", "train/2"], [0, 1, 1] if is_listed else [1, 0, 0], strict=True)
+    )
+    assert (
+        any("6 labels differ from those that the data set lists" in note for note in data.notes) != is_listed
+    )
+    assert python.changed_labels(options, stored) == ""
+
+
+@pytest.mark.parametrize("mode", ["LA", "La", "PA", "RGBA"])
+def test_transparent_pil_images_become_white_where_they_are_transparent(write: Any, mode: str) -> None:
+    code = f"""
+def picture(i):
+    grey = Image.fromarray(pixels(1, i)[0][..., 0])
+    alpha = Image.fromarray(np.array([0, 255], dtype=np.uint8)[pixels(1, i)[0][..., 1] % 2])
+    if {mode!r} == 'PA':
+        palette = grey.convert('P').convert('PA')
+        palette.putalpha(alpha)
+        return palette
+    both = Image.merge('LA', (grey, alpha))
+    return both if {mode!r} == 'LA' else both.convert({mode!r})
+
+class Pictures:
+    targets = [0, 1, 1]
+    def __init__(self, first):
+        self.first = first
+    def __len__(self):
+        return 3
+    def __getitem__(self, i):
+        return picture(self.first + i), self.targets[i]
+
+def make(split):
+    return Pictures(0 if split == 'train' else 10)
+"""
+    data = python.load(Options.model_validate(write(code)))
+    for name, image in zip(data.test.ids, data.test.images.numpy(), strict=True):
+        drawn = expected_pixels(("/0",), 1, 10 + int(name[-1]))[0]
+        expected = np.where(drawn[1] % 2, drawn[0], 255)
+        assert np.array_equal(image, np.stack([expected] * 3))
+
+
+@pytest.mark.parametrize("shape", ["(3, 16, 3)", "(1, 16, 1)"])
+def test_arrays_of_which_either_end_may_be_the_channels(write: Any, shape: str) -> None:
+    code = f"def make(split):\n    return Noise(0, lambda x: np.zeros({shape}, np.uint8), [0, 1])\n"
+    with pytest.raises(BadInput, match="the first or the last may be the channels"):
+        python.load(Options.model_validate({**write(code), "class_names": ("a", "b")}))

@@ -20,13 +20,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
-from transferscope.data.class_order import in_stated_order, labels_in_stated_order
+from transferscope.data.class_order import in_stated_order, labels_in_stated_order, similar_names
 from transferscope.errors import BadInput, is_text, shortened
 from transferscope.options import DatasetOptions, load_plugin
 
@@ -157,7 +157,7 @@ def _described(options: Any, assume: bool) -> Description:
     wrong = _wrong_names(description.class_names)
     if wrong:
         raise BadInput(f"the data set {options.dataset}: {wrong}")
-    return description
+    return replace(description, notes=(*description.notes, *similar_names(description.class_names)))
 
 
 def _wrong_names(names: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from transferscope.data.decode import Decoder, one_if_large, open_image
+from transferscope.data.grey_levels import grey_kind
 
 PIXEL_MEAN = 128
 """What the released code takes for the mean of all pixels; the square is filled with it."""
@@ -102,6 +103,8 @@ def _decode(path: str, size_px: int) -> np.ndarray:
         # As `square_decoder`: at a fraction of the size, where that is still twice what is needed.
         file.draft("L", (2 * size_px, 2 * size_px))
         with one_if_large(file):
+            if grey_kind(file) is not None:
+                raise ValueError("it has more than 8 bits; CheXpert's images have 8")
             grey = file.convert("L")
     short = min(grey.size)
     if short > size_px:

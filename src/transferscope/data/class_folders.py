@@ -21,6 +21,8 @@ from transferscope.options import FileOptions, Frozen, later_option
 _ONLY_READ = f"only {', '.join(EXTENSIONS)} are read"
 TEST_NAMES = ("test", "val", "valid", "validation", "testing", "eval")
 """What folders of test images are usually called."""
+TABLES = (".csv", ".parquet", ".tsv", ".xls", ".xlsx")
+"""Suffixes of files that may hold labels."""
 Classes = dict[str, list[Entry]]
 """The images of each class, both sorted by name; labels are set later."""
 
@@ -126,7 +128,7 @@ def list_folders(options: FolderOptions, test_folder: str) -> Listing:
         train=_choose(train, tuple(train), options.max_train_size, options.seed),
         test=_choose(test, tuple(train), options.max_test_size, options.seed),
         problems=problems,
-        notes=tuple(_notes(options, names, tuple(train), found, folder.num_linked)),
+        notes=tuple(_notes(options, names, tuple(train), found, folder)),
     )
 
 
@@ -146,6 +148,12 @@ def _refuse_missing_folders(root: Path, names: dict[str, str], expected: str) ->
         how = (
             " `splits: {train: ..., test: ...}` names other folders. Where the folders are the classes, "
             "`test_share: 0.2` takes a fifth of each for testing."
+        )
+    tables = sorted(path.name for path in root.iterdir() if path.suffix.lower() in TABLES)
+    if tables:
+        how += (
+            f" A table of labels ({tables[0]}) is not read: a few lines of Python do it, as the data set `python`; see "
+            "docs/data.md."
         )
     raise BadInput(
         f"{root} has no folder named {' and none named '.join(missing)}; its folders: "
@@ -247,7 +255,7 @@ def _classes(
 
 
 def _notes(
-    options: FolderOptions, names: dict[str, str], classes: Sequence[str], found: Walk, num_linked: int
+    options: FolderOptions, names: dict[str, str], classes: Sequence[str], found: Walk, folder: ImageFolder
 ) -> list[str]:
     """What of the folders was read in a way that one should know, and what was not read."""
     notes = []
@@ -260,8 +268,12 @@ def _notes(
         notes.append(
             f"{found.num_deep:,} images are in folders within the folder of a class, and count as images of the class"
         )
-    if num_linked:
-        notes.append(f"{num_linked:,} images are reached by links that lead out of {options.root}")
+    if folder.num_linked:
+        more = " ..." if folder.num_linked > len(folder.linked) else ""
+        notes.append(
+            f"{folder.num_linked:,} images are reached by links that lead out of {options.root}: "
+            f"{', '.join(folder.linked)}{more}"
+        )
     masks = suspected_masks(found.images)
     if masks:
         notes.append(

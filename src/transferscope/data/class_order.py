@@ -49,6 +49,26 @@ def refuse_repeated(names: Iterable[object], where: object) -> None:
         )
 
 
+def similar_names(names: Sequence[str]) -> list[str]:
+    """A line where names of classes differ only in upper and lower case or in blanks; letters alone may.
+
+    >>> similar_names(["Cat", "cat ", "dog", "a", "A"])
+    ["'Cat', 'cat ' are two classes, and differ only in upper and lower case or in blanks. Are they the same class?"]
+    """
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        if len(name.strip()) > 1:
+            alike.setdefault("".join(normalize("NFKC", name).casefold().split()), []).append(f"'{name}'")
+    groups = [group for group in alike.values() if len(group) > 1]
+    if not groups:
+        return []
+    numbers = "two classes" if [len(group) for group in groups] == [2] else "classes of their own"
+    return [
+        f"{'; '.join(map(listed, groups[:MAX_SHOWN]))} are {numbers}, and differ only in upper and lower case or in "
+        "blanks. Are they the same class?"
+    ]
+
+
 def listed(names: Sequence[object]) -> str:
     """The first names, and how many more there are."""
     shown = ", ".join(shortened(name) for name in names[:MAX_SHOWN])

@@ -191,7 +191,9 @@ class SquareDecoder:
             with one_if_large(file):
                 self.originals.add(file, opened)
                 ImageOps.exif_transpose(file, in_place=True)  # in place: no copy of the many that are upright
-                return square(to_rgb(file, self.levels), size_px, self.originals.resize)
+                pixels = square(to_rgb(file, self.levels), size_px, self.originals.resize)
+        self.originals.add_square(pixels)
+        return pixels
 
     def notes(self) -> list[str]:
         """What the images were like, and what became of it."""

@@ -9,6 +9,7 @@ from statistics import NormalDist
 import numpy as np
 
 from transferscope.data.base import Description
+from transferscope.data.image_list import without_test_images
 
 SPLITS = ("train", "test")
 FEW_TEST_IMAGES = 200
@@ -95,10 +96,14 @@ def class_notes(about: Description, train: SplitFacts, test: SplitFacts) -> list
         notes += _quantities(names, train)
     if 0 < test.num_images < FEW_TEST_IMAGES:
         low, high = wilson_interval(0.8, test.num_images)
+        interval = (
+            "the mean AUC would be another one on other test images"
+            if about.multi_label
+            else f"the 95 % interval of an accuracy of 0.80 over other test images reaches from {low:.2f} to {high:.2f}"
+        )
         notes.append(
-            f"There are only {test.num_images} test images: the 95 % interval of an accuracy of 0.80 over other test "
-            f"images reaches from {low:.2f} to {high:.2f}. Intervals over seeds don't contain this, nor does advice "
-            "that is called clear."
+            f"There are only {test.num_images} test images: {interval}. Intervals over seeds don't contain this, nor "
+            "does advice that is called clear."
         )
     return notes
 
@@ -125,11 +130,7 @@ def wilson_interval(share: float, n: int, level: float = 0.95) -> tuple[float, f
 
 def _without_test_images(names: Sequence[str], test: SplitFacts) -> list[str]:
     absent = [name for name, count in zip(names, test.counts, strict=True) if not count]
-    if not absent:
-        return []
-    return [
-        f"{len(absent)} of {len(names)} classes have no test image: {_named(absent)}. The accuracy is over the others."
-    ]
+    return without_test_images(names, absent)
 
 
 def _majority(names: Sequence[str], test: SplitFacts) -> list[str]:

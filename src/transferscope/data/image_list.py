@@ -22,6 +22,9 @@ SMALL_BYTES = 32 * 2**20
 MAX_HEADS = 256
 """Of large data sets the first bytes of no more images than this are looked at before they are decoded."""
 
+MAX_LINKED = 3
+"""Files behind links out of the root that are named."""
+
 Label = int | tuple[int, ...]
 """The number of a class, or 0 and 1 for each finding."""
 
@@ -96,6 +99,8 @@ class ImageFolder:
     def __init__(self, root: Path, problems: Problems, *, follow_links: bool = False) -> None:
         self.num_linked = 0
         """Files found so far that links lead to, out of the root."""
+        self.linked: list[str] = []
+        """The first of them."""
         self._follow_links = follow_links
         self._root = os.fspath(root)
         self._real_root = os.path.realpath(root)
@@ -124,6 +129,8 @@ class ImageFolder:
                 self._problems.add("outside", relative, "a link")
                 return None
             self.num_linked += 1
+            if len(self.linked) < MAX_LINKED:
+                self.linked.append(relative)
         if not stat.S_ISREG(state.st_mode):
             self._problems.add("missing", relative, "not a file")
             return None
@@ -203,7 +210,11 @@ def absent_notes(class_names: Sequence[str], labels: Mapping[str, Sequence[Label
     """A line where classes have no test images; none for several labels an image."""
     if not labels["test"] or not isinstance(labels["test"][0], int):
         return []
-    absent = _absent(class_names, labels["test"])
+    return without_test_images(class_names, _absent(class_names, labels["test"]))
+
+
+def without_test_images(class_names: Sequence[str], absent: Sequence[str]) -> list[str]:
+    """A line that names the classes without test images; empty if there are none."""
     if not absent:
         return []
     are = "has" if len(absent) == 1 else "have"

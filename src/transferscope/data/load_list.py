@@ -14,6 +14,7 @@ from transferscope.data.decode import Decoder, Failure, SquareDecoder, decode_in
 from transferscope.data.image_list import Entry, Label, Listing, absent_notes, check_labels
 from transferscope.data.problems import Problems
 from transferscope.data.spool import new_array
+from transferscope.errors import BadInput
 from transferscope.options import FileOptions
 
 MAX_PAIRS = 3
@@ -125,6 +126,12 @@ def clean_up(
         class_names: as in the description.
     """
     splits = {"train": data.train, "test": data.test}
+    for name, split in splits.items():
+        if len(split) and split.images.max() <= 1:
+            raise BadInput(
+                f"{where}: all {name} images are black: no value is above {int(split.images.max())}, of 0 to 255. "
+                "Where 1 stands for white, multiply by 255 (uint8), or give floats from 0 to 1 where they can be."
+            )
     digests: dict[str, Digests] = {
         name: [pixel_digest(image) for image in split.images.numpy()] for name, split in splits.items()
     }

@@ -85,6 +85,9 @@ class Originals:
     """Width and height, upright."""
     num_turned: int = 0
     num_transparent: int = 0
+    num_animated: int = 0
+    largest_value: int = 0
+    """Of all pixels that the network is shown."""
     _lock: Any = field(default_factory=Lock)
 
     def add(self, image: Image.Image, size: tuple[int, int] | None = None) -> None:
@@ -95,6 +98,14 @@ class Originals:
             self.sizes[(height, width) if orientation in (5, 6, 7, 8) else (width, height)] += 1
             self.num_turned += orientation in range(2, 9)
             self.num_transparent += image.has_transparency_data
+            # the second picture of MPO files is a preview, or another view of the same
+            self.num_animated += image.format != "MPO" and getattr(image, "is_animated", False)
+
+    def add_square(self, pixels: np.ndarray) -> None:
+        """Note what is shown of an image."""
+        largest = int(pixels.max())
+        with self._lock:
+            self.largest_value = max(self.largest_value, largest)
 
     def cut_share(self) -> float:
         """The share of an image that is cut off, on average over the images: 0 unless `resize` crops."""
@@ -125,11 +136,23 @@ class Originals:
             lines.append(
                 f"{self.num_transparent:,} of {total:,} images have transparent pixels, shown as white"
             )
-        return lines
+        if self.num_animated:
+            lines.append(
+                f"{self.num_animated:,} of {total:,} files hold several pictures, of which one is shown"
+            )
+        return [*lines, *self._black()]
 
     def warnings(self) -> list[str]:
         """Those of `notes` that a run says too."""
-        return self.notes()[:1] if self.cut_share() > MUCH_CUT else []
+        return [*(self.notes()[:1] if self.cut_share() > MUCH_CUT else []), *self._black()]
+
+    def _black(self) -> list[str]:
+        if not self.sizes or self.largest_value > 1:
+            return []
+        return [
+            f"all images are black: no value is above {self.largest_value}, of 0 to 255. Where 1 stands for white, "
+            "multiply by 255 before you save the images"
+        ]
 
     def _sizes(self) -> str:
         (width, height), number = self.sizes.most_common(1)[0]

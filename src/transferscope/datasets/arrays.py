@@ -127,6 +127,7 @@ def _channels_first(pixels: np.ndarray, rows: np.ndarray, originals: Originals) 
         else:
             rgb = np.broadcast_to(images[row], (3, height, width)).transpose(1, 2, 0)
             chosen[place] = square(Image.fromarray(rgb), side, originals.resize).transpose(2, 0, 1)
+    originals.add_square(chosen)
     return torch.from_numpy(chosen)
 
 
@@ -151,7 +152,9 @@ def _check(options: Options) -> Checked:
     labels = {split: read_array(path, f"{name}_labels") for split, name in arrays.items()}
     notes, reading = [], ""
     if _is_column_of_classes(labels):
-        labels = {split: column[:, 0].astype(np.int64) for split, column in labels.items()}
+        labels = {
+            split: column[:, 0] for split, column in labels.items()
+        }  # perhaps floats: NaN is refused below
         notes, reading = (
             ["the labels are a column of the shape (n, 1), and taken as numbers of classes"],
             "column-labels",
@@ -180,7 +183,7 @@ def _check(options: Options) -> Checked:
         usable = {split: list(map(tuple, labels[split][rows[split]])) for split in SPLITS}
         names, labels = _without_labels(without_constant(names, usable, options, problems), names, labels)
     problems.settle(options.on_bad, path)
-    chosen = {split: labels[split][rows[split]] for split in SPLITS}
+    chosen = {split: labels[split][rows[split]].astype(np.int64) for split in SPLITS}
     plain = {split: list(map(tuple, one)) if multi_label else one.tolist() for split, one in chosen.items()}
     check_labels(names, plain, path, problems)
     description = Description(
@@ -198,12 +201,12 @@ def _check(options: Options) -> Checked:
 
 
 def _is_column_of_classes(labels: dict[str, np.ndarray]) -> bool:
-    """True for labels of the shape (n, 1) that are whole numbers, and not all of them 0 and 1."""
+    """True for labels of the shape (n, 1) that are whole numbers or NaN, and not all of them 0 and 1."""
     if any(one.ndim != 2 or one.shape[1] != 1 for one in labels.values()):
         return False
     values = np.concatenate([one[:, 0].astype(np.float64) for one in labels.values()])
-    whole = np.isfinite(values).all() and (values == np.rint(values)).all()
-    return bool(whole and not np.isin(values, (0, 1)).all())
+    values = values[~np.isnan(values)]
+    return bool((values == np.rint(values)).all() and not np.isin(values, (0, 1)).all())
 
 
 def _without_labels(
@@ -276,7 +279,8 @@ def _header_problems(split: str, headers: dict[str, Header], *, any_size: bool) 
     if not _are_images(images.shape, any_size=any_size):
         problems.append(
             f"{split}_images has the shape {images.shape}; expected {IMAGE_SHAPES}, square and of at "
-            f"least {MIN_SIDE_PX} px. `image_size_px: 32` with `resize: crop`, pad or stretch makes squares of others."
+            f"least {MIN_SIDE_PX} px. `image_size_px: 32` with `resize: crop`, pad or stretch makes squares of others, "
+            "unless both ends may be the channels."
         )
     if labels.dtype.kind not in {1: "biu", 2: "biuf"}.get(len(labels.shape), ""):
         problems.append(
@@ -294,6 +298,8 @@ def _header_problems(split: str, headers: dict[str, Header], *, any_size: bool) 
 def _are_images(shape: tuple[int, ...], *, any_size: bool) -> bool:
     if len(shape) == 3:
         side = shape[1:]
+    elif len(shape) == 4 and shape[1] in CHANNELS and shape[3] in CHANNELS:
+        return False  # either may be the channels
     elif len(shape) == 4 and shape[3] in CHANNELS:
         side = shape[1:3]
     elif len(shape) == 4 and shape[1] in CHANNELS:

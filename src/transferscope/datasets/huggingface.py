@@ -290,7 +290,12 @@ def _column(
     if len(fitting) == 1 or usual in fitting:
         return usual if usual in fitting else fitting[0]
     columns = ", ".join(f"{name} ({type(feature).__name__})" for name, feature in features.items())
-    raise BadInput(f"{len(fitting)} columns fit {option}: give its name. There are: {columns}.")
+    of_bytes = (
+        " Columns of bytes become images by the library's cast_column(NAME, datasets.Image()); then save_to_disk."
+        if option == "image_column"
+        else ""
+    )
+    raise BadInput(f"{len(fitting)} columns fit {option}: give its name. There are: {columns}.{of_bytes}")
 
 
 def _content(key: str, splits: dict[str, Any], inside: tuple[str, ...]) -> IO[bytes]:

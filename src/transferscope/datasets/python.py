@@ -132,8 +132,10 @@ def load(options: Options) -> ImageData:
     }
     reader = _Reader(options, levels, originals, splits["train"], rows["train"])
     made = {}
+    num_relabelled = 0
     for name in SPLITS:
         images = new_images(len(rows[name]), options.image_size_px)
+        listed_labels = None if about.multi_label else _listed_labels(splits[name])
         labels: list[Any] = []
         ids: list[str] = []
         for row in rows[name]:
@@ -142,7 +144,7 @@ def load(options: Options) -> ImageData:
                 image, label = _item(splits[name], row)
                 images[len(ids)] = reader.pixels(image)
             except Exception as error:  # the user's code may raise anything
-                problems.add("undecodable", where, f"{type(error).__name__}: {error}"[:200])
+                problems.add("undecodable", where, f"{type(error).__name__}: {error}"[:300])
                 continue
             try:
                 labels.append(labelling.number(label, name, row))
@@ -150,6 +152,8 @@ def load(options: Options) -> ImageData:
                 problems.add(bad.kind, where, bad.reason)
                 continue
             ids.append(where)
+            given = None if listed_labels is None else listed_labels[row]
+            num_relabelled += isinstance(given, int) and given != _plain(label)
         dtype = torch.float32 if about.multi_label else torch.int64
         made[name] = ImageSplit(
             images=torch.from_numpy(images[: len(ids)]),
@@ -159,9 +163,18 @@ def load(options: Options) -> ImageData:
     data = ImageData(
         **made,
         shown=(*originals.notes(), *levels.notes()),
-        notes=(*originals.warnings(), *levels.warnings(), *labelling.notes()),
+        notes=(*originals.warnings(), *levels.warnings(), *labelling.notes(), *_relabelled(num_relabelled)),
     )
     return clean_up(data, options, Path(options.factory), problems, about.class_names)
+
+
+def _relabelled(count: int) -> list[str]:
+    if not count:
+        return []
+    return [
+        f"{count:,} labels differ from those that the data set lists in `targets` or `labels`, as a target_transform "
+        "makes them: those of the items are taken. Check that the names of the classes fit them"
+    ]
 
 
 def _drawn(count: int, maximum: int | None, seed: int) -> list[int]:
@@ -294,25 +307,40 @@ def changed_labels(options: Options, stored: Mapping[str, Mapping[str, Any]]) ->
     stated = None if options.classes is None else new_numbers(labelling.kept_names, options.classes)
     changed, count = "", 0
     for name, split in splits.items():
-        listed = _plain_list(getattr(split, "targets", None)) or _plain_list(getattr(split, "labels", None))
+        listed = _listed_labels(split)
         for id_, label in stored[name].items():
             row = int(id_.partition("/")[2])
-            try:
-                given = (
-                    listed[row] if listed is not None and len(listed) == len(split) else _item(split, row)[1]
+            now: Any = None
+            if listed is not None:
+                now = _label_now(lambda listed=listed, row=row: listed[row], labelling, name, row, stated)
+            if now != label:  # the items' labels may differ from the list, as by a target_transform
+                now = _label_now(
+                    lambda split=split, row=row: _item(split, row)[1], labelling, name, row, stated
                 )
-                now: Any = labelling.number(given, name, row)
-                if stated is not None:
-                    now = _in_stated_order(now, stated)
-            except _BadLabel as bad:
-                now = f"{bad.kind} {bad.reason}"
-            except Exception as error:  # the user's code may raise anything
-                now = f"{type(error).__name__}: {error}"
             if now != label:
                 changed = changed or f"{id_} was {label} and is {now}"
                 count += 1
     labels = "label differs" if count == 1 else "labels differ"
     return f"{count:,} {labels} from those of the stored results ({changed})" if count else ""
+
+
+def _label_now(
+    read: Callable[[], Any], labelling: _Labelling, split: str, row: int, stated: list[int] | None
+) -> Any:
+    """A label as it would be stored, or in words why there is none."""
+    try:
+        now = labelling.number(read(), split, row)
+        return now if stated is None else _in_stated_order(now, stated)
+    except _BadLabel as bad:
+        return f"{bad.kind} {bad.reason}"
+    except Exception as error:  # the user's code may raise anything
+        return f"{type(error).__name__}: {error}"
+
+
+def _listed_labels(split: Any) -> list[Any] | None:
+    """The labels that a data set lists beside its items, one for each; None if it doesn't."""
+    listed = _plain_list(getattr(split, "targets", None)) or _plain_list(getattr(split, "labels", None))
+    return listed if listed is not None and len(listed) == len(split) else None
 
 
 def _in_stated_order(label: int | list[float], numbers: list[int]) -> int | list[float]:
@@ -405,12 +433,16 @@ def _class_names(options: Options, train: Any, own: tuple[str, ...] | None) -> t
     )
 
 
+def _plain(label: Any) -> Any:
+    return label.item() if getattr(label, "shape", None) == () else label
+
+
 def _plain_list(labels: Any) -> list[Any] | None:
     """A data set's list of labels as plain values; None if it has none."""
     plain = labels.tolist() if hasattr(labels, "tolist") else labels
     if not isinstance(plain, list | tuple) or not plain:
         return None
-    return [one.item() if getattr(one, "shape", None) == () else one for one in plain]
+    return [_plain(one) for one in plain]
 
 
 def _largest(labels: Any) -> int | None:
@@ -478,6 +510,7 @@ class _Reader:
         if not isinstance(image, Image.Image):
             array = _as_uint8(np.asarray(image.detach().cpu() if hasattr(image, "detach") else image))
             self._originals.sizes[array.shape[1], array.shape[0]] += 1
+            self._originals.add_square(array)
             if array.shape[:2] == (side, side):
                 return array if array.ndim == 2 else array.transpose(2, 0, 1)
             image = Image.fromarray(array if array.ndim == 2 or array.shape[2] == 3 else array[:, :, 0])
@@ -488,6 +521,7 @@ class _Reader:
             self._look_at_training_images()
         rgb = to_rgb(image, self._levels)
         pixels = np.asarray(rgb) if rgb.size == (side, side) else square(rgb, side, self._options.resize)
+        self._originals.add_square(pixels)
         return pixels.transpose(2, 0, 1)
 
     def _look_at_training_images(self) -> None:
@@ -519,6 +553,10 @@ def _as_uint8(array: np.ndarray) -> np.ndarray:
                 "what goes to 255"
             )
         array = np.rint(array.astype(np.float64) * 255).astype(np.uint8)
+    if array.ndim == 3 and array.shape[0] in (1, 3) and array.shape[2] in (1, 3):
+        raise ValueError(
+            f"the shape {array.shape}, of which the first or the last may be the channels; {SHAPE_HINT}"
+        )
     if array.ndim == 3 and array.shape[2] not in (1, 3) and array.shape[0] in (1, 3):
         array = array.transpose(1, 2, 0)
     if array.dtype != np.uint8 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3))):
