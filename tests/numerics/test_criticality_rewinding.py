@@ -61,6 +61,14 @@ def test_rewinding(cumulative):
         assert (row["final_metric"], row["n"]) == (pytest.approx(final_accuracy), len(y))
 
 
+def test_modules_lie_below_a_wrapper():
+    plain = rewind(network(2), network(0), network(1), examples(), draws=0)
+    wrapped = [torch.nn.Sequential(torch.nn.Sequential(network(seed))) for seed in (2, 0, 1)]
+    table = rewind(*wrapped, examples(), draws=0)
+    assert table["module"].to_list() == [f"0.0.{name}" for name in plain["module"]]
+    assert table.drop("module").equals(plain.drop("module"))
+
+
 def test_given_modules_and_an_init_without_the_head():
     init = {n: t for n, t in network(0).state_dict().items() if not n.startswith("head")}
     modules = {"body": ["stem", "norm"]}

@@ -84,6 +84,18 @@ def test_table_by_module():
     assert grouped["distance"][0] == pytest.approx(l2_distance(a, b, exclude=["3"]), rel=TOLERANCE)
 
 
+def test_modules_lie_below_a_wrapper():
+    a, b = network(0), network(1)
+    plain = l2_distance(a, b, by_module=True)
+    for prefix in ("module.", "module._orig_mod."):
+        states = [{prefix + name: tensor for name, tensor in net.state_dict().items()} for net in (a, b)]
+        table = l2_distance(*states, by_module=True, exclude=[f"{prefix}3", f"{prefix}1"])
+        assert table["module"].to_list() == [f"{prefix}0"]
+        table = l2_distance(*states, by_module=True)
+        assert table["module"].to_list() == [prefix + name for name in plain["module"]]
+        assert table["distance"].equals(plain["distance"])
+
+
 def test_module_of_zero_norm_has_no_relative_distance():
     table = l2_distance({"w": torch.zeros(2)}, {"w": torch.ones(2)}, by_module=True)
     assert math.isnan(table["relative"][0])

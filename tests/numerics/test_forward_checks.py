@@ -81,13 +81,16 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
         lambda: Net(lambda logits: (logits.softmax(1) + (3 * logits).softmax(1)) / 2),
         "gives probabilities",
     ),
+    "percentages": (lambda: Net(lambda logits: 100 * logits.softmax(1)), "gives probabilities"),
     "sigmoid": (lambda: Net(torch.sigmoid), "ends in a sigmoid"),
+    "log of a sigmoid": (lambda: Net(F.logsigmoid), "ends in a sigmoid"),
     "sigmoid, reshaped": (lambda: Net(lambda logits: logits.sigmoid().reshape(-1, 3)), "ends in a sigmoid"),
     "dropout that stays on": (lambda: Net(lambda logits: F.dropout(logits, 0.1, training=True)), "is random"),
     "noise": (lambda: Net(lambda logits: logits + 0.01 * torch.randn_like(logits)), "is random"),
     "no running statistics": (lambda: Net(norm=nn.BatchNorm1d(8, track_running_stats=False)), "depend on the"),
     "training mode": (lambda: Net(norm=Kept(8)), "depend on the"),
     "attention": (AcrossBatch, "depend on the"),
+    "largest of the batch": (lambda: Net(lambda logits: logits / logits.abs().amax()), "depend on the"),
 }  # fmt: skip
 
 
@@ -113,6 +116,12 @@ def test_half_precision_is_no_reason(caplog: pytest.LogCaptureFixture) -> None:
     assert not caplog.records
     with pytest.raises(BadInput, match="gives probabilities"):
         check_forward(made(REFUSED["softmax"][0]).bfloat16(), INPUTS.bfloat16())
+
+
+def test_sigmoids_without_a_graph_are_noted(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        check_forward(made(lambda: Net(lambda logits: logits.sigmoid().detach())), INPUTS)
+    assert "lie in [0, 1]" in caplog.text
 
 
 def test_a_small_dependence_on_the_batch_is_noted(caplog: pytest.LogCaptureFixture) -> None:

@@ -235,6 +235,7 @@ def write_formats(folder: Path) -> None:
         "w.ckpt.index": bytes(40),
         "index.json": b'{"metadata": {}, "weight_map": {"fc.weight": "model-00001-of-00002.safetensors"}}',
         "adapter_model.safetensors": b"\x10\x00\x00\x00\x00\x00\x00\x00{}",
+        "model-00002-of-00003.safetensors": b"\x10\x00\x00\x00\x00\x00\x00\x00{}",
         "net.pkl": pickle.dumps(network()),
     }.items():
         (folder / name).write_bytes(content)
@@ -260,6 +261,7 @@ REMEDIES = {
     "w.ckpt.index": "TensorFlow",
     "index.json": "index of a sharded checkpoint.*save_model",
     "adapter_model.safetensors": "adapter of PEFT.*merge_and_unload",
+    "model-00002-of-00003.safetensors": "one of 3 files.*from_pretrained",
     "net.pkl": "was not loaded|is neither",
     "adapter": "adapter of PEFT.*merge_and_unload",
     "shards": "sharded checkpoint.*from_pretrained",
@@ -289,3 +291,12 @@ def test_networks_in_memory_are_saved_first() -> None:
         "init",
     ]
     assert "save_file(state_dict" in caught.value.problems[2]
+
+
+def test_layers_without_effect_may_be_missing() -> None:
+    model = network()
+    given = {name: tensor + 1 for name, tensor in model.state_dict().items() if not name.startswith("fc.")}
+    with pytest.raises(BadInput, match=r"2 missing: fc\.bias"):
+        match_state(given, model, (), None, "x.pt")
+    state = match_state(given, model, (), None, "x.pt", optional=("fc",))
+    assert state["fc.weight"].equal(model.fc.weight)

@@ -155,6 +155,7 @@ def _try_network(the_plan: Plan, store: Store) -> None:
     import torch
 
     from transferscope.execute.jobs import run_task
+    from transferscope.execute.notes import collected_notes
     from transferscope.models.instances import given_states
     from transferscope.models.trial import try_network
     from transferscope.runs import GivenRun
@@ -169,7 +170,8 @@ def _try_network(the_plan: Plan, store: Store) -> None:
         try:
             if isinstance(task.payload, GivenRun):
                 about = describe(task.payload.data)
-                state, _ = given_states(task.payload, about)
+                with collected_notes():  # the task logs them again
+                    state, _ = given_states(task.payload, about)
                 shape = (about.num_classes, about.channels, about.image_size_px)
                 try_network(task.payload.network, *shape, state=state)
             else:

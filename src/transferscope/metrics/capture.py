@@ -107,7 +107,7 @@ def uncompiled(models: Mapping[str, nn.Module]) -> Mapping[str, nn.Module]:
 def chosen_layers(
     models: Mapping[str, nn.Module], layers: Sequence[str] | Mapping[str, Sequence[str]] | None
 ) -> dict[str, list[str]]:
-    """The layers of each model: as given, or the top-level children.
+    """The layers of each model: as given, or the top-level children, below one that wraps the whole network.
 
     Raises:
         BadInput: a model without layers, or layers that a model lacks; all are named.
@@ -133,7 +133,7 @@ def chosen_layers(
     for name, model in models.items():
         known = [module for module, _ in model.named_modules(remove_duplicate=False) if module]
         if layers is None:
-            chosen[name] = [child for child, _ in model.named_children()]
+            chosen[name] = _first_level(model)
         elif isinstance(layers, Mapping):
             chosen[name] = list(layers.get(name, []))
         else:
@@ -154,3 +154,14 @@ def chosen_layers(
     if problems:
         raise BadInput(problems)
     return chosen
+
+
+def _first_level(model: nn.Module) -> list[str]:
+    """The modules of the first level that has several."""
+    names = [name for name, _ in model.named_children()]
+    while len(names) == 1:
+        below = [name for name, _ in model.get_submodule(names[0]).named_children()]
+        if not set(below) - {"parametrizations"}:
+            break
+        names = [f"{names[0]}.{name}" for name in below]
+    return names

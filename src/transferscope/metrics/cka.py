@@ -120,7 +120,8 @@ def cka(
             list or a TensorDataset, of which the inputs count; or batches, as tensors or (inputs, ...) sequences, such
             as a DataLoader, gone through once: shuffled, as HSIC within batches of one class would be another
             number.
-        layers: names of modules, the same for all models or by model; the top-level children by default.
+        layers: names of modules, the same for all models or by model; by default the top-level children,
+            below one that wraps the whole network.
         pairs: the pairs of models wanted; all by default. (name, name) compares the layers of one network.
         debiased: see `linear_cka`.
         batch_size: samples in one batch, at least 8; for tensors only. Smaller batches of an iterable are

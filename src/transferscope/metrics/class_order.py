@@ -11,7 +11,9 @@ from torch import Tensor
 
 STANDARD_ERRORS = 2.5
 LEAST_GAIN = 0.05
-"""Gain in balanced accuracy below which another order is not worth a word."""
+"""Gain in balanced accuracy below which another order is not worth a word,"""
+LEAST_GAIN_MOVED = 0.5
+"""unless the classes that change their place gain so much: of many classes, two that are swapped."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +31,7 @@ def better_class_order(logits: Tensor, labels: Tensor) -> ClassOrder | None:
 
     The assignment maximizes sum_i C[i, order[i]] (`scipy.optimize.linear_sum_assignment`), where C[i, j] is the share
     of the examples of class j for which output i is largest. It is better if the gain in balanced accuracy is at least
-    0.05 and 2.5 standard errors; for that each half of the examples of a class is judged by the assignment that fits
+    0.05, or on average 0.5 in the classes that change their place, and 2.5 standard errors; for that each half of the examples of a class is judged by the assignment that fits
     the other half, so that chance is no gain.
 
     Args:
@@ -54,9 +56,10 @@ def better_class_order(logits: Tensor, labels: Tensor) -> ClassOrder | None:
     weights = 1 / (counts[labels].double() * (counts > 0).sum())
     gains = weights * (right.double() - (guessed == labels).double())
     gain, error = float(gains.sum()), math.sqrt(float(gains.square().sum()))
-    if gain < max(LEAST_GAIN, STANDARD_ERRORS * error):
-        return None
     best = _assignment(guessed, labels, num_classes)
+    moved = float((best != torch.arange(num_classes))[counts > 0].double().mean())
+    if gain < max(min(LEAST_GAIN, LEAST_GAIN_MOVED * moved), STANDARD_ERRORS * error) or not moved:
+        return None
     return ClassOrder(order=tuple(best.tolist()), accuracy=float(right.double().mean()))
 
 

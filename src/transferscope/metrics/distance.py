@@ -74,8 +74,8 @@ def l2_distance(
     Args:
         a, b: networks, state dicts or checkpoints with a state dict, of the same architecture.
         by_module: a table with one row a module instead of one number.
-        modules: module name -> prefixes of the names of its tensors; the first dotted component by default.
-            Tensors of no module are left out of the table. Only with `by_module`.
+        modules: module name -> prefixes of the names of its tensors; by default the top-level modules, below one
+            that wraps the whole network. Tensors of no module are left out of the table. Only with `by_module`.
         exclude: prefixes of names to leave out, such as the head's; these may also differ in shape.
         running_statistics: whether BatchNorm's running mean and variance count; they are no weights.
 
@@ -106,7 +106,7 @@ def l2_distance(
         return math.sqrt(math.fsum(squares.values()))
     kept = None if modules is None else _without_excluded(modules, tensors_of(a), exclude)
     rows = []
-    for module, members in group_by_module(compared, kept).items():
+    for module, members in group_by_module(compared, kept, tensors_of(a)).items():
         distance = math.sqrt(math.fsum(squares[name] for name in members))
         norm = math.sqrt(math.fsum(_squared_norm(a_tensors[name]) for name in members))
         rows.append(
@@ -190,7 +190,7 @@ def update_cosine(
     products = {name: _products(*(tensors[state][name] for state in states)) for name in compared}
     kept = None if modules is None else _without_excluded(modules, tensors_of(a), exclude)
     rows = []
-    for module, members in group_by_module(compared, kept).items():
+    for module, members in group_by_module(compared, kept, tensors_of(a)).items():
         own_a, own_b, shared = (math.fsum(products[name][i] for name in members) for i in range(3))
         lengths = math.sqrt(own_a), math.sqrt(own_b)
         rows.append(

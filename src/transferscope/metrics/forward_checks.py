@@ -28,6 +28,8 @@ NOTED_BATCH = 1e-3
 """From here on the difference is noted: rounding of float32 is below 1e-5."""
 SUM_OF_PROBABILITIES = 2e-3
 """How far the probabilities of an input may be from 1 in sum, in half precision too."""
+SAME_SUM = 1e-4
+"""How far other sums may lie apart, relative to how far the outputs of one class do."""
 FEWEST_INPUTS = 3
 """Different outputs below which their sums say nothing."""
 PASSES_ON = (
@@ -49,7 +51,7 @@ PASSES_ON = (
 def check_forward(model: nn.Module, inputs: Tensor) -> None:
     """Raises BadInput where a network's outputs are no logits of each input alone.
 
-    Three passes over at most 8 of the inputs. Nothing of it is random, and no gradient is kept.
+    Four passes over at most 8 of the inputs. Nothing of it is random, and no gradient is kept.
 
     Args:
         model: in evaluation mode.
@@ -95,23 +97,40 @@ def _first_pass(model: nn.Module, inputs: Tensor) -> Tensor:
 
 
 def _check_logits(model: nn.Module, inputs: Tensor, outputs: Tensor) -> None:
-    if outputs.amin() < 0 or outputs.amax() > 1:
+    low, high = float(outputs.amin()), float(outputs.amax())
+    if low < 0 < high:
         return
-    last = _last_operation(model, inputs)
-    add_up = bool(((outputs.double().sum(1) - 1).abs() <= SUM_OF_PROBABILITIES).all())
+    last = _last_operation(model, inputs) if high <= 1 else ""
     # a mean of softmaxes doesn't end in one; few inputs may have logits that add up to 1 by chance
-    if last.startswith("Softmax") or (add_up and len(outputs.unique(dim=0)) >= FEWEST_INPUTS):
+    if (last.startswith("Softmax") and high <= 1) or (low >= 0 and _has_one_sum(outputs)):
         raise BadInput(
-            "The network gives probabilities: its outputs lie in [0, 1] and add up to 1 for each input. Expected "
-            "logits, as cross entropy takes them: losses would be those of softmax(softmax). Leave out the softmax at "
-            "the end, or wrap the network and give log(p) instead: p.clamp_min(1e-12).log()."
+            "The network gives probabilities: its outputs are at least 0 and add up to the same number for each input. "
+            "Expected logits, as cross entropy takes them: losses would be those of softmax(softmax). Leave out the "
+            "softmax at the end, or wrap the network and give log(p) instead: p.clamp_min(1e-12).log()."
         )
-    if last.startswith(("Sigmoid", "Hardsigmoid")):
+    if last.startswith(("Sigmoid", "Hardsigmoid", "LogSigmoid")):
         raise BadInput(
-            "The network gives probabilities: it ends in a sigmoid. Expected logits, as binary cross entropy with "
-            "logits takes them: losses would be those of sigmoid(sigmoid). Leave out the sigmoid at the end, or wrap "
-            "the network and give torch.logit(p, eps=1e-7) instead."
+            f"The network gives {'log-' * last.startswith('Log')}probabilities: it ends in a sigmoid. Expected logits, "
+            "as binary cross entropy with logits takes them: losses would be those of sigmoid(sigmoid). Leave out the "
+            "sigmoid at the end, or wrap the network and give torch.logit(p, eps=1e-7) instead."
         )
+    if low >= 0 and high <= 1:
+        logger.warning(
+            "all outputs that were looked at lie in [0, 1] (%.2g to %.2g). If they are probabilities, losses are "
+            "wrong: give logits, as torch.logit(p, eps=1e-7) for sigmoids",
+            low,
+            high,
+        )
+
+
+def _has_one_sum(outputs: Tensor) -> bool:
+    """True for different outputs that add up to 1, or to another number that hardly varies (percentages)."""
+    wide = outputs.double()
+    sums = wide.sum(1)
+    varying = float((wide.amax(0) - wide.amin(0)).amax())
+    same = float(sums.amax() - sums.amin()) <= SAME_SUM * varying
+    is_one = bool(((sums - 1).abs() <= SUM_OF_PROBABILITIES).all()) and float(wide.amax()) <= 1
+    return (is_one or (same and wide.shape[1] > 1)) and len(outputs.unique(dim=0)) >= FEWEST_INPUTS
 
 
 def _last_operation(model: nn.Module, inputs: Tensor) -> str:
@@ -139,12 +158,16 @@ def _check_repeated(first: Tensor, second: Tensor) -> None:
 
 
 def _check_alone(model: nn.Module, inputs: Tensor, outputs: Tensor) -> None:
-    """The first half of the inputs again, in a batch of the same size with other inputs."""
+    """Each half of the inputs again, in a batch of the same size with the other half's place taken by itself."""
     half = len(inputs) // 2
     if not half:
         return
-    others = inputs[:half].flip(0).repeat(2, *[1] * (inputs.ndim - 1))[: len(inputs) - half]
-    difference = _relative(outputs[:half], model(torch.cat([inputs[:half], others]))[:half])
+    differences = []
+    for rows in (slice(0, half), slice(half, 2 * half)):
+        others = inputs[rows].flip(0).repeat(2, *[1] * (inputs.ndim - 1))[: len(inputs) - half]
+        again = model(torch.cat([inputs[rows], others]))[:half]
+        differences.append(_relative(outputs[rows], again))
+    difference = max(differences)
     if difference > SAME_BATCH:
         raise BadInput(
             "The outputs of an input depend on the other inputs in its batch: with others they differ by "

@@ -87,7 +87,7 @@ def module_paths(
         inits: networks or state dicts by name; they need the tensors of the modules alone.
         final: network or state dict.
         modules: module name -> prefixes of the names of its tensors; the top-level children with parameters
-            by default.
+            by default, below one that wraps the whole network.
 
     A tensor under several names (tied weights) belongs to the first of the modules that has it.
 

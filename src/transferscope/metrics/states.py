@@ -21,7 +21,7 @@ from transferscope.metrics.state_dicts import (
     shorten,
     tensors_of,
 )
-from transferscope.metrics.tensor_names import check_tied, fill_tied, named_as
+from transferscope.metrics.tensor_names import COUNTERS, check_tied, fill_tied, named_as
 
 Modules = Mapping[str, Sequence[str]]
 """Module name -> prefixes of the names of its tensors."""
@@ -64,17 +64,29 @@ def check_match(a: Mapping[str, Tensor], b: Mapping[str, Tensor], a_name: str, b
         raise BadInput(problems)
 
 
-def group_by_module(names: Sequence[str], modules: Modules | None) -> dict[str, list[str]]:
-    """The names of each module, modules in the mapping's order; by the first dotted component by default.
+def group_by_module(
+    names: Sequence[str], modules: Modules | None, left_out: Iterable[str] = ()
+) -> dict[str, list[str]]:
+    """The names of each module, modules in the mapping's order; those of the first level with several by default.
+
+    Args:
+        names: of tensors.
+        modules: module name -> prefixes; by default a module is the first dotted component of the names, below what
+            wraps the whole network, such as `module.` of DistributedDataParallel.
+        left_out: further names of the network, which also show whether one module wraps all.
 
     Raises:
         BadInput: a module without a tensor, or a tensor in two modules.
+
+    >>> list(group_by_module(["module.a.weight", "module.a.bias", "module.b.weight"], None))
+    ['module.a', 'module.b']
     """
     modules = prefixes_of_modules(modules)
     if modules is None:
         groups: dict[str, list[str]] = {}
+        wrapper = _single_wrapper({*names, *left_out} - {*COUNTERS})
         for name in names:
-            groups.setdefault(name.partition(".")[0], []).append(name)
+            groups.setdefault(wrapper + name.removeprefix(wrapper).partition(".")[0], []).append(name)
         return groups
     groups = {module: [n for n in names if is_under(n, prefixes)] for module, prefixes in modules.items()}
     tops = {name.rpartition(".")[0] or name for name in names}
@@ -93,6 +105,18 @@ def group_by_module(names: Sequence[str], modules: Modules | None) -> dict[str, 
     if problems:
         raise BadInput(problems)
     return groups
+
+
+def _single_wrapper(names: Iterable[str]) -> str:
+    """What stands in front of all names, down to the first level with several modules; empty or with a dot at its end."""
+    wrapper, rest = "", set(names)
+    while len(children := {name.partition(".")[0] for name in rest}) == 1:
+        child = children.pop() + "."
+        rest = {name.removeprefix(child) for name in rest}
+        if not any("." in name and not name.startswith("parametrizations.") for name in rest):
+            break  # a layer, of which only tensors are left
+        wrapper += child
+    return wrapper
 
 
 def aligned(state: State, live: Lent, what: str, *, names: Iterable[str] | None = None) -> dict[str, Tensor]:

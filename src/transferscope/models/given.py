@@ -75,6 +75,7 @@ def match_state(
     key_map: Mapping[str, str | None] | None,
     where: str,
     setting: str = "source.weights",
+    optional: Sequence[str] = (),
 ) -> dict[str, Tensor]:
     """The given tensors under the network's own names; the head stays the network's.
 
@@ -85,6 +86,7 @@ def match_state(
         key_map: regular expression -> replacement, applied to each name in order; None drops the name.
         where: how messages call the weights.
         setting: where a study says what they are.
+        optional: prefixes of tensors that may be missing, as the logits don't depend on them.
 
     Raises:
         BadInput: what doesn't fit outside the head, all at once; adapters that are not merged; quantized weights;
@@ -97,7 +99,8 @@ def match_state(
         state = fill_tied(resampled_by_timm(state, model, where), own)
     body = {name for name in own if not is_under(name, head)}
     counters = {name for name in body if name.endswith("num_batches_tracked")}
-    missing = {name: tuple(own[name].shape) for name in sorted(body - state.keys() - counters)}
+    needed = {name for name in body - counters if not is_under(name, optional)}
+    missing = {name: tuple(own[name].shape) for name in sorted(needed - state.keys())}
     unexpected = {
         name: tuple(state[name].shape)
         for name in sorted(state.keys() - own.keys())

@@ -11,7 +11,7 @@ from transferscope.models.build import modules_of
 from transferscope.models.given import match_state
 from transferscope.models.hub import published_file
 from transferscope.models.init import random_init
-from transferscope.models.modules import drawn_anew, is_under
+from transferscope.models.modules import HEAD, drawn_anew, is_under
 from transferscope.models.untrained import FRESH_DRAWS, untrained_modules
 from transferscope.models.weight_files import read_state_dict
 from transferscope.options import NetworkOptions
@@ -54,8 +54,9 @@ def instance_state(
     given = read_state_dict(file, weights.entry, setting)
     fresh = [random_init(options, num_classes, channels, seed, image_size_px) for seed in range(FRESH_DRAWS)]
     where = f"{file} ({name}, of {num_classes} classes)"
-    state = match_state(given, fresh[0], (), weights.key_map, where, setting)
     modules = modules_of(options, fresh[0], num_classes, channels, image_size_px)
+    unused = modules[HEAD].without_effect
+    state = match_state(given, fresh[0], (), weights.key_map, where, setting, unused)
     untrained = untrained_modules(state, modules, fresh)
     if untrained and not weights.allow_untrained:
         raise BadInput(

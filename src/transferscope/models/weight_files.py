@@ -16,7 +16,7 @@ from torch import Tensor
 from transferscope.data.safetensors_header import check_header
 from transferscope.errors import BadInput, shortened
 from transferscope.metrics.state_dicts import SeveralStateDicts, check_plain, find_state_dict, taken_text
-from transferscope.models.weight_formats import adapter_file_problem, folder_problem, format_problem
+from transferscope.models.weight_formats import folder_problem, format_problem, partial_file_problem
 from transferscope.models.weight_limits import check_archive, check_file, check_tensors, is_archive
 
 START_BYTES = 32
@@ -133,7 +133,7 @@ def _read(path: Path) -> Any:
     if not start:
         raise BadInput(f"{path} is empty. Save or copy it again.")
     zipped = is_archive(path)
-    problem = format_problem(path, start, is_archive=zipped) or adapter_file_problem(path)
+    problem = format_problem(path, start, is_archive=zipped) or partial_file_problem(path)
     if problem is not None:
         raise BadInput(problem)
     if start[8:9] == b"{" and not zipped:

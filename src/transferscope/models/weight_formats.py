@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from pathlib import Path
 
@@ -61,6 +62,9 @@ JOIN = (
     f"{SAVE}."
 )
 
+SHARD = re.compile(r"-\d{5}-of-(\d{5})\.(?:safetensors|bin|pt|pth)$")
+"""How transformers names the files of a sharded checkpoint."""
+
 
 def folder_problem(folder: Path) -> str:
     """What a folder holds instead of being a file of weights, and which file to give."""
@@ -88,8 +92,10 @@ def folder_problem(folder: Path) -> str:
     return f"{folder} is a folder.{inside or ' Give a file of weights.'}"
 
 
-def adapter_file_problem(path: Path) -> str | None:
-    """What is wrong with the file of an adapter; None for others."""
+def partial_file_problem(path: Path) -> str | None:
+    """What is wrong with an adapter's file, or with one of several files of a network; None for others."""
+    if (shard := SHARD.search(path.name)) and int(shard[1]) > 1:
+        return f"{path} is one of {int(shard[1])} files of a sharded checkpoint, and weights are read from one. {JOIN}"
     if path.name in ("adapter_model.safetensors", "adapter_model.bin"):
         return f"{path} is an adapter of PEFT, which is no network by itself. {MERGE}"
     return None
