@@ -31,8 +31,8 @@ def better_class_order(logits: Tensor, labels: Tensor) -> ClassOrder | None:
 
     The assignment maximizes sum_i C[i, order[i]] (`scipy.optimize.linear_sum_assignment`), where C[i, j] is the share
     of the examples of class j for which output i is largest. It is better if the gain in balanced accuracy is at least
-    0.05, or on average 0.5 in the classes that change their place, and 2.5 standard errors; for that each half of the examples of a class is judged by the assignment that fits
-    the other half, so that chance is no gain.
+    0.05, or on average 0.5 in the classes that change their place, and 2.5 standard errors; for that each half of the
+    examples of a class is judged by the assignment that fits the other half, so that chance is no gain.
 
     Args:
         logits: (n, k).
