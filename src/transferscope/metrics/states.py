@@ -108,7 +108,7 @@ def group_by_module(
 
 
 def _single_wrapper(names: Iterable[str]) -> str:
-    """What stands in front of all names, above the first level with several modules: empty, or with a dot at its end."""
+    """What stands in front of all names, above the first level with several modules: empty or ending in a dot."""
     wrapper, rest = "", set(names)
     while len(children := {name.partition(".")[0] for name in rest}) == 1:
         child = children.pop() + "."
