@@ -30,6 +30,8 @@ SUM_OF_PROBABILITIES = 2e-3
 """How far the probabilities of an input may be from 1 in sum, in half precision too."""
 SAME_SUM = 1e-4
 """How far other sums may lie apart, relative to how far the outputs of one class do."""
+NOTED_RANGE = 0.5
+"""Range of outputs inside [0, 1] that is noted; those of a new network hardly vary."""
 FEWEST_INPUTS = 3
 """Different outputs below which their sums say nothing."""
 PASSES_ON = (
@@ -114,7 +116,7 @@ def _check_logits(model: nn.Module, inputs: Tensor, outputs: Tensor) -> None:
             "as binary cross entropy with logits takes them: losses would be those of sigmoid(sigmoid). Leave out the "
             "sigmoid at the end, or wrap the network and give torch.logit(p, eps=1e-7) instead."
         )
-    if low >= 0 and high <= 1:
+    if low >= 0 and high <= 1 and high - low > NOTED_RANGE:
         logger.warning(
             "all outputs that were looked at lie in [0, 1] (%.2g to %.2g). If they are probabilities, losses are "
             "wrong: give logits, as torch.logit(p, eps=1e-7) for sigmoids",
