@@ -13,11 +13,11 @@ from typing import Any, Literal
 
 import polars as pl
 from safetensors.torch import load_file
-from scipy import stats
 from torch import Tensor
 
 from transferscope.analysis import Column
 from transferscope.checksums import Damaged, Folder
+from transferscope.data.facts import split_facts, wilson_interval
 from transferscope.errors import BadInput, shortened
 from transferscope.execute.artifacts import read_data, read_description
 from transferscope.fingerprint import sha256_of
@@ -63,6 +63,8 @@ class CheckedNetwork:
     train_value: float
     baseline: float
     """Of naming the commonest class for each image; 0.5 for the mean AUC."""
+    commonest: str = ""
+    """Name of that class; empty for the mean AUC."""
     expected: float | None = None
     remarks: tuple[Remark, ...] = ()
 
@@ -166,12 +168,13 @@ def judged(
         draws = resampled_scores({name: logits}, labels, draws=DRAWS)[name]
         value = score(logits, labels)
         interval = percentile_interval(value, draws, n)
-        low, high, baseline = interval.low, interval.high, 0.5
+        low, high, baseline, commonest = interval.low, interval.high, 0.5, ""
     else:
         num_right = int(is_correct(logits, labels).sum())
-        value, baseline = num_right / n, int(labels.bincount().max()) / n
-        wilson = stats.binomtest(num_right, n).proportion_ci(0.95, method="wilson")
-        low, high = float(wilson.low), float(wilson.high)
+        value = num_right / n
+        facts = split_facts(labels.numpy(), len(class_names))
+        baseline, commonest = facts.share(facts.commonest), class_names[facts.commonest]
+        low, high = wilson_interval(value, n)
     network = CheckedNetwork(
         name=name,
         kind="",
@@ -182,6 +185,7 @@ def judged(
         num_images=n,
         train_value=math.nan,
         baseline=baseline,
+        commonest=commonest,
         expected=expected,
     )
     return replace(network, remarks=_remarks(network, logits, labels, class_names))
@@ -245,7 +249,9 @@ def lines_of(networks: Sequence[CheckedNetwork]) -> list[str]:
     first = networks[0]
     widest = max(len(network.name) for network in networks)
     lines = [f"warning: {warning}" for warning in warnings_of(networks)]
-    chance = "chance 0.5" if first.metric == "mean AUC" else f"commonest class {first.baseline:.3f}"
+    chance = (
+        "chance 0.5" if first.metric == "mean AUC" else f"always '{first.commonest}' {first.baseline:.3f}"
+    )
     lines.append(f"your networks, {first.metric} on {first.num_images:,} test images ({chance}):")
     for network in networks:
         expected = "" if network.expected is None else f", expected {network.expected:.3f}"
@@ -262,7 +268,7 @@ def caption_of(networks: Sequence[CheckedNetwork]) -> str:
     baseline = (
         "An order of the images by chance has a mean AUC of 0.5."
         if first.metric == "mean AUC"
-        else f"Naming the commonest class each time has an accuracy of {first.baseline:.3f}."
+        else f"Always answering '{first.commonest}' has an accuracy of {first.baseline:.3f}."
     )
     return (
         f"{first.num_images:,} test images. {baseline} If a number differs from the one you know, check the "

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 import tiny
 from command_line import Call
@@ -230,6 +231,34 @@ def test_report_draws_again_what_is_there(call: Call, drawn: TinyRun, folder: Pa
     assert done.code == 0
     assert {path: path.read_bytes() for path in kept} == before
     assert "0 tasks succeeded" in done.out
+
+
+def test_the_report_has_its_data_and_can_leave_the_images_out(
+    call: Call, drawn: TinyRun, folder: Path
+) -> None:
+    shutil.copytree(drawn.out, folder / "copy")
+    report = folder / "copy" / "report.html"
+    with_images = report.read_text()
+    assert "data:image/png" in with_images
+    assert "digits: 50 training images and 60 test images of 10 classes. Majority baseline" in with_images
+    metrics = pl.read_parquet(folder / "copy" / "tables" / "test_metrics.parquet")
+    assert set(metrics["n_test"]) == {60}
+    assert ((metrics["low"] < metrics["value"]) & (metrics["value"] < metrics["high"])).all()
+    counts = pl.read_parquet(folder / "copy" / "tables" / "data_classes.parquet").filter(data="digits")[
+        "test_images"
+    ]
+    assert metrics["baseline"].to_list() == pytest.approx([counts.max() / 60] * len(metrics))
+    assert call("report", "copy", "--no-images").code == 0
+    without = report.read_text()
+    assert "data:image/png" not in without
+    assert "Pictures of test images were left out" in without
+    for path in (folder / "copy" / "tables").glob("*.parquet"):
+        frame = pl.read_parquet(path)
+        assert all(
+            frame[name].null_count() == frame.height
+            for name in frame.columns
+            if frame[name].dtype == pl.Binary
+        )
 
 
 def test_figures_and_tables_for_a_paper(call: Call, drawn: TinyRun, folder: Path) -> None:

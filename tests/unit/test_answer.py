@@ -366,6 +366,27 @@ def test_a_basin_is_spoken_of_only_where_its_claim_holds(verdict: Verdict, seeds
     assert ("basin" in made.paragraphs[0]) == bool(words)
 
 
+@pytest.mark.parametrize(
+    ("height", "words"),
+    [
+        (0.001, "No barrier was found there."),
+        (0.3, "That is a barrier."),
+        (0.02, "can't be told from these seeds"),
+    ],
+)
+def test_pairs_across_targets_have_a_sentence_of_their_own(height: float, words: str) -> None:
+    within, between = barriers({"P-T & P-T": 0.5}), barriers({"P-T & P-T": height})
+    table = between["barriers"]["barriers"].with_columns(target_b=pl.lit("far"))
+    both = pl.concat([within["barriers"]["barriers"], table])
+    (_, across, _) = on_page({"barriers": {"barriers": both}}).paragraphs
+    assert across.startswith(
+        "Whether a barrier lies between networks of different targets: On the test images of near, "
+    )
+    assert "between a network fine-tuned on near and one fine-tuned on far" in across
+    assert words in across
+    assert "different targets" not in text_of(within)
+
+
 def test_a_path_without_its_middle_and_without_p_t() -> None:
     assert "Averaging" not in text_of(barriers({"P-T & P-T": 0.0}, midpoint=None))
     assert "Nothing was measured" in text_of(barriers({"RI-T & RI-T": 0.4}))

@@ -45,7 +45,7 @@ def test_a_good_network_has_its_accuracy_with_its_interval_and_no_remark() -> No
         ((centre - half) / (1 + z**2 / n), (centre + half) / (1 + z**2 / n)), abs=1e-6
     )
     assert not network.remarks
-    assert lines_of([network])[0] == "your networks, accuracy on 200 test images (commonest class 0.250):"
+    assert lines_of([network])[0] == "your networks, accuracy on 200 test images (always 'ant' 0.250):"
     assert "expected 0.820" in lines_of([network])[1]
 
 

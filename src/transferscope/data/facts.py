@@ -36,6 +36,11 @@ class SplitFacts:
         """Share of the images that are of a class, or have a label; NaN without images."""
         return self.counts[number] / self.num_images if self.num_images else float("nan")
 
+    @property
+    def commonest(self) -> int:
+        """Number of the class with most images, the first of several."""
+        return max(range(len(self.counts)), key=self.counts.__getitem__)
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataFacts:
@@ -49,8 +54,7 @@ class DataFacts:
     @property
     def commonest(self) -> int:
         """Number of the class with most test images."""
-        counts = self.splits["test"].counts
-        return max(range(len(counts)), key=counts.__getitem__)
+        return self.splits["test"].commonest
 
     @property
     def baseline(self) -> float:
@@ -134,7 +138,7 @@ def _without_test_images(names: Sequence[str], test: SplitFacts) -> list[str]:
 
 
 def _majority(names: Sequence[str], test: SplitFacts) -> list[str]:
-    largest = max(range(len(names)), key=test.counts.__getitem__)
+    largest = test.commonest
     share = test.share(largest)
     if not share > max(UNEVEN_SHARE, 1.5 / len(names)):
         return []
