@@ -260,7 +260,7 @@ def test_a_network_that_cannot_be_run_is_refused() -> None:
         find_modules(Backwards(), num_classes=CLASSES, example=example_images(5, 8))
     lazy = nn.Sequential(nn.Flatten(), nn.LazyLinear(CLASSES))
     with pytest.raises(
-        BadInput, match=r"lazy layers without weights: 1.weight, 1.bias. Run it on a batch first"
+        BadInput, match=r"lazy layers without weights: 1.weight, 1.bias. Run the network on a batch first"
     ):
         find_modules(lazy, example=IMAGES)
 
@@ -290,3 +290,27 @@ def test_calls_are_counted() -> None:
     seen = trace(nn.Sequential(conv, nn.ReLU(), conv, nn.Flatten(), nn.Linear(3 * 256, 2)), IMAGES)
     assert seen.calls == {"0": 2, "1": 1, "3": 1, "4": 1}
     assert seen.last_layers == ("4",)
+
+
+class HardMixture(nn.Module):
+    """Each sample goes through the expert that the gate chooses: no gradient reaches the gate."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Linear(2, 2)
+        self.gate = nn.Linear(2, 2, bias=False)
+        self.experts = nn.ModuleList(nn.Linear(2, 2) for _ in range(2))
+        self.head = nn.Linear(2, 3)
+        for layer in (self.stem, self.gate):
+            nn.init.eye_(layer.weight)
+
+    def forward(self, x):
+        x = self.stem(x)
+        chosen = self.gate(x).argmax(1, keepdim=True)
+        return self.head(torch.where(chosen == 0, self.experts[0](x), self.experts[1](x)))
+
+
+def test_a_gate_that_chooses_has_an_effect():
+    x = torch.tensor([[2.0, 1.0], [3.0, 1.0]])
+    found = find_modules(HardMixture(), num_classes=3, choice="blocks", example=x)
+    assert "gate" in found

@@ -15,6 +15,7 @@ from transferscope.metrics.evaluation import called
 from transferscope.metrics.guard import lent_for_reading
 from transferscope.metrics.hsic import gram
 from transferscope.metrics.passes import PROBE, batch_axis, first_tensor
+from transferscope.metrics.private_memory import Registered
 from transferscope.metrics.states import device_of
 
 
@@ -53,6 +54,7 @@ class LayerGrams:
         with lent_for_reading(self.model):
             for layer in self.layers:
                 self.model.get_submodule(layer).register_forward_hook(partial(self._record, layer))
+            self._registered = Registered(self.model)
             yield
 
     def of(self, inputs: Tensor) -> dict[str, Tensor | str]:
@@ -65,6 +67,7 @@ class LayerGrams:
         if self._probed is None:
             self._probe(inputs[:PROBE])
         self._found = {}
+        self._registered.reset()  # the hooked layers, if a pass has replaced them
         # A copy: a network that changes its input in place would show other samples to the next one.
         called(self.model, inputs.to(device_of(self.model), copy=True))
         return {layer: self._found.get(layer, "not called") for layer in self.layers}

@@ -67,7 +67,9 @@ def l2_distance(
     A tensor that stands under several names (tied weights) counts once, under its first name, where sharing can
     be seen: in one of the two states both names share memory, and in the other they share it too or hold equal
     numbers. It is no distance of functions: a network with its channels permuted computes the same and lies far
-    away.
+    away. With `weight_norm` or `spectral_norm`, the stored tensors are compared (the magnitude g and the direction v
+    of weight norm, the weight before its division by the spectral norm), not the weight that the layer computes from
+    them. Two networks that differ only in the length of v, which has no effect, have a distance above 0.
 
     Source: Neyshabur, Sedghi, Zhang 2020, on distance in parameter space.
 

@@ -22,9 +22,11 @@ from torch.nn.utils import parametrize
 from transferscope.errors import BadInput
 from transferscope.metrics.private_memory import (
     Attributes,
+    Registered,
     entries,
     members,
     private_memory,
+    refuse_lazy,
     same,
     tensors_in,
 )
@@ -110,6 +112,7 @@ class Lent(Mapping[str, Tensor]):
         else:
             model.eval()
         self._live, self._dead = entries(model)
+        self._registered = Registered(model)
         self._unwritten = {name: self._live[name].clone() for name in self._dead}
 
     def __getitem__(self, name: str) -> Tensor:
@@ -135,6 +138,8 @@ class Lent(Mapping[str, Tensor]):
     def writing(self) -> Iterator[None]:
         """Weights are written as in training mode; the network is in evaluation mode before and afterwards.
 
+        Layers and tensors that the network has replaced in a pass are the former ones again, as these are written.
+
         Raises:
             BadInput: an entry that writing doesn't reach was to change.
         """
@@ -143,6 +148,8 @@ class Lent(Mapping[str, Tensor]):
             for tensor, memory, values in self._saved:
                 tensor.data = memory
                 memory.copy_(values)
+        else:
+            self._registered.reset()
         yield
         wrong = [name for name, value in self._unwritten.items() if not same(value, self._live[name])]
         if wrong:
@@ -242,7 +249,14 @@ def training_tensors(model: nn.Module) -> dict[str, Tensor]:
 
 @contextmanager
 def _held(networks: Iterable[nn.Module]) -> Iterator[None]:
-    """Keeps other threads from networks that share a module or a tensor with these, all of them at once."""
+    """Keeps other threads from networks that share a module or a tensor with these, all of them at once.
+
+    Raises:
+        BadInput: a network has lazy layers without weights.
+    """
+    networks = list(networks)
+    for network in networks:
+        refuse_lazy(network)
     thread = threading.get_ident()
     ids = {id(own) for net in networks for own in chain(net.modules(), net.parameters(), net.buffers())}
     taken: list[int] = []

@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
 from transferscope.errors import BadInput, shortened
 from transferscope.metrics.guard import lent, lent_for_reading
+from transferscope.metrics.private_memory import refuse_lazy
 
 PROBE = 2
 """Samples of a pass that shows what a network is; fewer than any batch that is measured."""
@@ -72,7 +72,8 @@ def trace(model: nn.Module, inputs: Tensor) -> Trace:
 def has_no_effect(model: nn.Module, inputs: Tensor, names: Collection[str]) -> bool:
     """True if the network's output for these inputs is the same whatever some of its parameters are.
 
-    They are NaN during a second pass: what depends on them is then NaN, too.
+    They are NaN during a pass: what depends on them is then NaN, too. In another one they have the opposite sign, as
+    a gate may choose the same layer for NaN.
 
     Args:
         model: any network that `trace` could run; left as it was.
@@ -88,25 +89,23 @@ def has_no_effect(model: nn.Module, inputs: Tensor, names: Collection[str]) -> b
             before = first_tensor(model(moved.clone()))
             with live.writing():
                 for each in chosen:
+                    each.neg_()
+            negated = first_tensor(model(moved.clone()))
+            with live.writing():
+                for each in chosen:
                     each.fill_(math.nan)
             after = first_tensor(model(moved.clone()))
     except Exception:  # it looks at its weights: then they have an effect
         return False
-    if before is None or after is None or before.is_meta:
+    if (
+        before is None
+        or negated is None
+        or after is None
+        or before.is_meta
+        or not torch.equal(before, negated)
+    ):
         return False
     return not bool(before.isnan().any() or after.isnan().any())
-
-
-def refuse_lazy(model: nn.Module) -> None:
-    """Raises BadInput for a network with lazy layers that have no weights yet."""
-    lazy = [
-        name for name, tensor in chain(model.named_parameters(), model.named_buffers()) if is_lazy(tensor)
-    ]
-    if lazy:
-        raise BadInput(
-            f"{type(model).__name__} has lazy layers without weights: {', '.join(lazy[:5])}. Run it on a batch first; "
-            "lazy layers take their shapes from it."
-        )
 
 
 def _traced(model: nn.Module, inputs: Tensor, *, follow: bool) -> Trace:

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.autograd.grad_mode import _unsafe_preserve_version_counter
 from torch.nn.parameter import is_lazy
 
+from transferscope.errors import BadInput
+
 
 def entries(model: nn.Module) -> tuple[dict[str, Tensor], list[str]]:
     """The tensors of the state dict, as the network's own where they are; and names of those that are copies.
@@ -50,6 +52,22 @@ def tensors_in(model: nn.Module) -> Iterator[Tensor]:
             if isinstance(tensor, Tensor) and not is_lazy(tensor) and id(tensor) not in seen:
                 seen.add(id(tensor))
                 yield tensor
+
+
+def refuse_lazy(model: nn.Module) -> None:
+    """Raises BadInput for a network with lazy layers that have no weights yet."""
+    named = chain(model.named_parameters(), model.named_buffers())
+    refuse_lazy_tensors(dict(named), f"The network {type(model).__name__}")
+
+
+def refuse_lazy_tensors(tensors: Mapping[str, object], what: str) -> None:
+    """Raises BadInput if one of the tensors is that of a lazy layer without weights."""
+    lazy = [name for name, tensor in tensors.items() if is_lazy(tensor)]
+    if lazy:
+        raise BadInput(
+            f"{what} has lazy layers without weights: {', '.join(lazy[:5])}. Run the network on a batch first; lazy "
+            "layers take their shapes from it."
+        )
 
 
 def same(a: Tensor, b: Tensor) -> bool:
@@ -123,6 +141,25 @@ class Attributes:
                     container.update(kept)
             if module.training != training:  # a ScriptModule keeps it elsewhere
                 module.training = training
+
+
+class Registered:
+    """The parameters, buffers and submodules of a network, by their places."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._kept = [
+            (registry, dict(registry))
+            for module in model.modules()
+            for registry in (module._parameters, module._buffers, module._modules)
+            if isinstance(registry, dict)  # a ScriptModule's is none, and can't change
+        ]
+
+    def reset(self) -> None:
+        """Set those that a pass has replaced to what they were."""
+        for registry, kept in self._kept:
+            if list(registry) != list(kept) or any(registry[name] is not kept[name] for name in kept):
+                registry.clear()
+                registry.update(kept)
 
 
 def _contents(module: nn.Module) -> list[tuple[Any, Any]]:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from transferscope.errors import BadInput, shortened
 from transferscope.metrics.arguments import check_filled, network
 from transferscope.metrics.guard import training_tensors
+from transferscope.metrics.private_memory import refuse_lazy_tensors
 
 State = Mapping[str, Tensor] | nn.Module
 """A network, its state dict, or a checkpoint with the state dict in an entry."""
@@ -146,6 +147,7 @@ def _candidates(
 
 
 def _tensors_in(content: Mapping[str, Any]) -> dict[str, Tensor]:
+    refuse_lazy_tensors(content, "The state dict")
     return {
         name: value.detach()
         for name, value in content.items()
