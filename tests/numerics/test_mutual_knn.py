@@ -58,6 +58,17 @@ def test_ties_count_by_chance(seed, k):
     assert mutual_knn(grams_of(x, y), k)[0, 1].item() == pytest.approx(np.mean(expected), abs=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_rounding_breaks_no_tie(dtype):
+    """Points of a grid, rotated and scaled: many equal distances, which rounding makes unequal."""
+    generator = torch.Generator().manual_seed(0)
+    grids = torch.randint(3, (2, 30, 4), generator=generator).double()
+    rotation = torch.linalg.qr(torch.randn(4, 4, generator=generator, dtype=torch.float64)).Q
+    turned = [(own @ rotation / 3 - 0.1).to(dtype) for own in grids]
+    expected, found = mutual_knn(grams_of(*grids), 5), mutual_knn(grams_of(*turned), 5)
+    assert torch.allclose(found, expected, rtol=0, atol=1e-6)
+
+
 def test_rotation_scale_and_offset_change_nothing():
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(50, 6, generator=generator, dtype=torch.float64)

@@ -69,6 +69,12 @@ def test_where_seeds_agree_nothing_but_the_best_will_do() -> None:
     assert row["standard_error"] == pytest.approx(0, abs=1e-12)
 
 
+def test_equal_means_are_equal_in_any_order_of_the_seeds() -> None:
+    """0.1 + 0.2 + 0.3 is more than 0.3 + 0.2 + 0.1 in floating point; the earlier epoch is the best."""
+    row = choice(rows({0: [0.05] * 3, 1: [0.3, 0.2, 0.1], 2: [0.1, 0.2, 0.3], 4: [0.1, 0.1, 0.1]}))
+    assert row["best_epoch"] == 1
+
+
 def test_one_seed_recommends_nothing() -> None:
     row = choice(rows({0: [0.5], 1: [0.6], 2: [0.7], 4: [0.7]}))
     assert (row["best_epoch"], row["recommended_epoch"]) == (2, None)

@@ -299,6 +299,38 @@ WRONG: dict[str, dict[str, list[Any]]] = {
     },
 }
 
+# what messages may say in place of the argument's name: its parts, or the field's word for it
+WORDS = {
+    "alphas": ("alpha",),
+    "anchors": ("networks",),
+    "batch_norm": ("BatchNorm",),
+    "block_size": ("blocks of",),
+    "candidates": ("modules", "logits"),
+    "count": ("image",),
+    "curve": ("column", "table"),
+    "data": ("inputs", "labels", "batches", "samples", "tensors"),
+    "definition": ("defined",),
+    "draws": ("draw",),
+    "exclude": ("excluding",),
+    "first": ("groups", "Logits"),
+    "second": ("groups", "Logits"),
+    "grams": ("Grams",),
+    "ids": ("samples",),
+    "labels": ("Class indices",),
+    "logits": ("An ensemble", "Logits"),
+    "models": ("networks", "Model '"),
+    "modules": ("Module '",),
+    "pairs": ("There is no", "pair"),
+    "predictions": ("Predictions of '", "'a'", "'b'"),
+    "sigmas": ("noise scales",),
+    "singles": ("single network", "logits"),
+    "size": ("A grid",),
+    "states": ("networks", "at least one network", "state 0", "state 1", "of b", "for b"),
+    "test": ("inputs", "labels", "networks"),
+    "x": ("features",),
+    "y": ("features",),
+}
+
 
 def test_the_table_holds_every_function_of_the_library() -> None:
     studies = {"compare", "compare_studies", "load_study", "open_run", "run", "modules"}
@@ -315,8 +347,9 @@ def test_a_wrong_argument_is_refused(function: str) -> None:
         for place, value in enumerate(values):
             try:
                 call(**right | {argument: value})
-            except BadInput:
-                continue
+            except BadInput as error:
+                if not any(word in str(error) for word in (argument, *WORDS.get(argument, ()))):
+                    failed.append(f"{argument}, {place}: not named in {str(error)[:90]}")
             except Exception as error:
                 failed.append(f"{argument}, {place}: {type(error).__name__} {str(error)[:90]}")
             else:

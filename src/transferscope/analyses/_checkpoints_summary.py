@@ -107,14 +107,15 @@ def _choice(metrics: Mapping[int, Mapping[int, float]]) -> Row:
 
     seeds = list(metrics)
     epochs = list(metrics[seeds[0]])
-    means = {epoch: sum(metrics[seed][epoch] for seed in seeds) / len(seeds) for epoch in epochs}
+    # exact sums: in another order, rounding would make equal means unequal
+    means = {epoch: math.fsum(metrics[seed][epoch] for seed in seeds) / len(seeds) for epoch in epochs}
     best = max(epochs, key=lambda epoch: (means[epoch], -epoch))
     row: Row = {"best_epoch": best, "best_metric": means[best], "last_epoch": epochs[-1]}
     if len(seeds) < 2:
         nothing = dict.fromkeys(("standard_error", "recommended_metric", "difference"), math.nan)
         ends = {"difference_low": math.nan, "difference_high": math.nan}
         return {**row, **nothing, **ends, "recommended_epoch": None}
-    squares = sum((metrics[seed][best] - means[best]) ** 2 for seed in seeds)
+    squares = math.fsum((metrics[seed][best] - means[best]) ** 2 for seed in seeds)
     error = math.sqrt(squares / (len(seeds) - 1) / len(seeds))
     recommended = next(epoch for epoch in epochs if means[epoch] >= means[best] - error)
     differences = [metrics[seed][recommended] - metrics[seed][best] for seed in seeds]

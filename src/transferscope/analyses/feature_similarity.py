@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import torch
 
 ORDER = 3
-VERSION = 4
+VERSION = 5
 TITLE = "Feature similarity"
 SHOWS = (
     "Linear CKA (debiased, spatial axes flattened) of what two instances compute at each layer, on the target's "

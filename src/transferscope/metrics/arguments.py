@@ -179,6 +179,11 @@ def network(model: Any, name: str = "model") -> nn.Module:
             f"{name} is a network (torch.nn.Module), got {_kind(model)}. To use a state dict: build the network, then "
             "network.load_state_dict(state)."
         )
+    if isinstance(model, torch.jit.ScriptModule) and not hasattr(model, "training"):
+        raise BadInput(
+            f"{name} is a frozen TorchScript program: its weights are constants that can't be read or set. Give the "
+            "program before torch.jit.freeze, or the network in Python."
+        )
     check_filled(dict(chain(model.named_parameters(), model.named_buffers())), name)
     return model
 

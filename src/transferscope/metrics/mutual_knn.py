@@ -11,6 +11,8 @@ from transferscope.metrics.arguments import tensor, whole_number
 DEFAULT_NEIGHBOURS = 10
 ENTRIES_AT_ONCE = 2**18
 """Distances held at a time: few steps for many small Grams, and no memory for many large ones."""
+ROUNDING = 64
+"""Distances count as equal if they differ by less than this many rounding errors of the numbers they come from."""
 
 
 def mutual_knn(grams: Tensor, k: int = DEFAULT_NEIGHBOURS) -> Tensor:
@@ -19,7 +21,8 @@ def mutual_knn(grams: Tensor, k: int = DEFAULT_NEIGHBOURS) -> Tensor:
     The mutual nearest-neighbour metric of Huh, Cheung, Wang, Isola 2024, with Euclidean distances: the
     nearest other samples of each sample i are N_x(i) and N_y(i), and the value is the mean over i of
     |N_x(i) & N_y(i)| / k. Where samples are equally far away, so that not all of them fit, each counts by the
-    chance that it is drawn: the value is the mean over all ways to break the ties.
+    chance that it is drawn: the value is the mean over all ways to break the ties. Distances are equal if they
+    differ by no more than the rounding of the Grams can explain.
 
     Args:
         grams: (P, m, m) Grams of the layers' features, centred or not.
@@ -53,8 +56,11 @@ def _neighbour_shares(grams: Tensor, k: int) -> Tensor:
     own = grams.diagonal(dim1=1, dim2=2)
     distances = own[:, :, None] + own[:, None, :] - 2 * grams
     distances.diagonal(dim1=1, dim2=2).fill_(torch.inf)
-    furthest = distances.topk(k, dim=2, largest=False).values[:, :, -1:]
-    nearer, tied = distances < furthest, distances == furthest
+    furthest, place = (found[:, :, -1:] for found in distances.topk(k, dim=2, largest=False))
+    rounding = (own[:, :, None] + own[:, None, :]) * (ROUNDING * torch.finfo(grams.dtype).eps)
+    rounding = rounding + rounding.gather(2, place)
+    gaps = distances - furthest
+    nearer, tied = gaps < -rounding, gaps.abs() <= rounding
     left = k - nearer.sum(2, keepdim=True)
     # Sums of at most m k shares, each 1 where there are no ties: exact in float32 below 2^24.
     return nearer.float() + tied.float() * (left / tied.sum(2, keepdim=True)).float()

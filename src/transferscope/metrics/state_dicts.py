@@ -177,13 +177,13 @@ def tensors_of(state: State, what: str = "the state dict") -> dict[str, Tensor]:
         return tensors
     if not isinstance(state, Mapping):
         raise BadInput(
-            f"Expected a network or a state dict of named tensors, got a {type(state).__name__}. Read a file first: "
-            "safetensors.torch.load_file(path), or torch.load(path, weights_only=True)."
+            f"Expected a network or a state dict of named tensors for {what}, got a {type(state).__name__}. Read a "
+            "file first: safetensors.torch.load_file(path), or torch.load(path, weights_only=True)."
         )
     found = find_state_dict(state)
     if found is None:
         raise BadInput(
-            f"Expected a network or a state dict of named tensors, got {type(state).__name__} with the keys "
+            f"Expected a network or a state dict of named tensors for {what}, got {type(state).__name__} with the keys "
             f"{[shortened(key) for key in list(state)[:SHOWN]]}. Give the state dict itself, such as "
             "checkpoint['state_dict']."
         )
