@@ -90,7 +90,7 @@ def checked_networks(plan: Plan, store: Store) -> list[CheckedNetwork]:
     """The networks of a study of given instances whose results are in the store; empty for other studies.
 
     Raises:
-        BadInput: two of the networks, or a network and what it was started from, are the same; outputs of NaN.
+        BadInput: two of the networks, or a network and what it was started from, are the same.
     """
     tasks = {task.payload.name: task for task in plan.graph if isinstance(task.payload, GivenRun)}
     there = store.present(task.key for task in tasks.values())
@@ -154,16 +154,8 @@ def judged(
         labels: (n,) int64, or (n, k) float of 0 and 1.
         class_names: (k,)
         expected: the accuracy or mean AUC that the user knows.
-
-    Raises:
-        BadInput: outputs that are no numbers.
     """
     n = len(labels)
-    if num_nan := int(logits.isnan().any(1).sum()):
-        raise BadInput(
-            f"{name} gives NaN for {num_nan:,} of {n:,} test images. Expected finite outputs. Do its weights or the "
-            "normalization lead to numbers that are too large, or to a division by 0?"
-        )
     if is_multi_label(labels):
         draws = resampled_scores({name: logits}, labels, draws=DRAWS)[name]
         value = score(logits, labels)
