@@ -6,9 +6,11 @@ import codecs
 import io
 import logging
 import pickle
+import sys
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -300,3 +302,46 @@ def test_layers_without_effect_may_be_missing() -> None:
         match_state(given, model, (), None, "x.pt")
     state = match_state(given, model, (), None, "x.pt", optional=("fc",))
     assert state["fc.weight"].equal(model.fc.weight)
+
+
+class Renamed(nn.Module):
+    """As networks of transformers: its layer has another name in files."""
+
+    def __init__(self, config: int) -> None:
+        super().__init__()
+        self.config, self.dtype = config, torch.float32
+        self.layer, self.head = nn.Linear(config, 2), nn.Linear(2, 3)
+
+    @classmethod
+    def from_pretrained(cls, _: None, *, config: int, state_dict: dict[str, Tensor], **_options: Any) -> Any:
+        names = {name: name.replace("old.", "layer.") for name in state_dict}
+        model = cls(config)
+        kept = {new: state_dict[old] for old, new in names.items() if new in model.state_dict()}
+        mismatched = [(name, 0, 0) for name in kept if kept[name].shape != model.state_dict()[name].shape]
+        for name, *_shapes in mismatched:
+            del kept[name]
+        found = model.load_state_dict(kept, strict=False)
+        return model, {
+            "missing_keys": set(found.missing_keys) - {name for name, *_ in mismatched},
+            "unexpected_keys": {old for old, new in names.items() if new not in model.state_dict()},
+            "mismatched_keys": mismatched,
+        }
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_names_in_files_of_transformers_are_those_of_its_networks(
+    monkeypatch: pytest.MonkeyPatch, wrapped: bool
+) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", SimpleNamespace(PreTrainedModel=Renamed))
+    model = nn.Sequential(OrderedDict(net=Renamed(4))) if wrapped else Renamed(4)
+    given = {"old.weight": torch.rand(2, 4), "old.bias": torch.rand(2)}
+    given |= {"head.weight": torch.rand(3, 2), "head.bias": torch.rand(3)}
+    state = match_state(given, model, (), None, "x")
+    prefix = "net." if wrapped else ""
+    assert state[f"{prefix}layer.weight"].equal(given["old.weight"])
+    assert state[f"{prefix}head.weight"].equal(given["head.weight"])
+    lacking = {name: tensor for name, tensor in given.items() if name != "old.bias"}
+    with pytest.raises(BadInput, match=r"1 missing: [\w.]*layer\.bias; 1 unexpected: [\w.]*more"):
+        match_state({**lacking, "more": torch.rand(2)}, model, (), None, "x")
+    with pytest.raises(BadInput, match=r"head\.bias \(4,\) instead of \(3,\)"):
+        match_state({**given, "head.bias": torch.rand(4)}, model, (), None, "x")

@@ -17,7 +17,13 @@ from transferscope.metrics.tensor_names import check_tied, fill_tied, named_as, 
 from transferscope.models.build import modules_of
 from transferscope.models.hub import published_file
 from transferscope.models.init import random_init
-from transferscope.models.misfits import Shapes, how_to_rename, listed, resampled_by_timm
+from transferscope.models.misfits import (
+    Shapes,
+    how_to_rename,
+    listed,
+    renamed_by_transformers,
+    resampled_by_timm,
+)
 from transferscope.models.modules import Module, drawn_anew, is_under
 from transferscope.models.untrained import FRESH_DRAWS, untrained_modules
 from transferscope.models.weight_files import read_state_dict
@@ -97,6 +103,8 @@ def match_state(
     state = fill_tied(named_as(mapped_names(given, key_map), own), own)
     if not _fits(state, own, head):
         state = fill_tied(resampled_by_timm(state, model, where), own)
+    if not _fits(state, own, head):
+        state = fill_tied(renamed_by_transformers(state, model), own)
     body = {name for name in own if not is_under(name, head)}
     counters = {name for name in body if name.endswith("num_batches_tracked")}
     needed = {name for name in body - counters if not is_under(name, optional)}

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from transferscope.errors import BadInput, shortened
@@ -112,6 +114,39 @@ def _check_resampled(
 
 def _is_of_layer(name: str, model: nn.Module) -> bool:
     return isinstance(model.get_submodule(name.rpartition(".")[0]), nn.Conv2d | nn.Conv3d | nn.Linear)
+
+
+def renamed_by_transformers(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """What transformers makes of the names in a file: some of its networks have other names in memory.
+
+    Args:
+        state: tensors by the names in the file, behind the prefix of the network inside of `model`.
+        model: a network of transformers, or one with such a network inside; others leave the tensors as they are.
+    """
+    base = getattr(sys.modules.get("transformers"), "PreTrainedModel", None)
+    place = next((name for name, each in model.named_modules() if base and isinstance(each, base)), None)
+    if place is None:
+        return state
+    network: Any = model.get_submodule(place)
+    prefix = f"{place}." if place else ""
+    inside = {name.removeprefix(prefix): state[name] for name in state if name.startswith(prefix)}
+    options = {"dtype": network.dtype, "output_loading_info": True, "ignore_mismatched_sizes": True}
+    try:
+        with torch.random.fork_rng(devices=[]):
+            loaded, info = type(network).from_pretrained(
+                None, config=network.config, state_dict=dict(inside), **options
+            )
+    except Exception:  # made for other weights: what doesn't fit is said by name
+        return state
+    mismatched = {entry[0] for entry in info["mismatched_keys"]}
+    made = {
+        name: tensor.detach()
+        for name, tensor in loaded.state_dict().items()
+        if name not in mismatched and name not in info["missing_keys"]
+    }
+    left = {name: inside[name] for name in {*mismatched, *info["unexpected_keys"]} if name in inside}
+    outside = {name: tensor for name, tensor in state.items() if not name.startswith(prefix)}
+    return outside | {prefix + name: tensor for name, tensor in (made | left).items()}
 
 
 def listed(names: Sequence[str]) -> str:

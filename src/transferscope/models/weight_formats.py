@@ -86,7 +86,7 @@ def folder_problem(folder: Path) -> str:
     weights = [
         name
         for name in names
-        if name.endswith(WEIGHT_FILES) and not name.startswith(("optim", "rng", "sched"))
+        if name.endswith(WEIGHT_FILES) and not name.startswith(("optim", "rng", "sched", "training_args"))
     ]
     inside = f" Give a file in it: {', '.join(shortened(name) for name in weights[:5])}." if weights else ""
     return f"{folder} is a folder.{inside or ' Give a file of weights.'}"
