@@ -25,6 +25,7 @@ SHAPE_HINT = (
 
 
 def item_of(split: Any, row: int) -> tuple[Any, Any]:
+    """An image and its label. Raises ValueError where the item is not of the two."""
     item = split[row]
     if isinstance(item, Mapping):
         images, labels = ([key for key in keys if key in item] for keys in (IMAGE_KEYS, LABEL_KEYS))
