@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -114,7 +115,7 @@ def _run_in(
             device = "cuda" if study.resources.num_gpus else "cpu"
         else:
             device = resolved_device(device)
-        _try_network(the_plan, store)
+        _try_network(the_plan, store, console)
         present = store.present(task.key for task in the_plan.graph)
         console.print(cost_in_short(the_plan, present), highlight=False, soft_wrap=True)
         for note in label_notes(study):
@@ -143,7 +144,7 @@ def _run_in(
     return code
 
 
-def _try_network(the_plan: Plan, store: Store) -> None:
+def _try_network(the_plan: Plan, store: Store, console: Console) -> None:
     """Given weights are fitted, and networks of others tried: a mistake there shows before anything is computed."""
     from transferscope.data.base import describe
     from transferscope.options import ForeignNetwork
@@ -170,7 +171,8 @@ def _try_network(the_plan: Plan, store: Store) -> None:
         try:
             if isinstance(task.payload, GivenRun):
                 about = describe(task.payload.data)
-                with collected_notes():  # the task logs them again
+                # a console that isn't quiet prints the notes of the task, which are the same
+                with nullcontext() if console.quiet else collected_notes():
                     state, _ = given_states(task.payload, about)
                 shape = (about.num_classes, about.channels, about.image_size_px)
                 try_network(task.payload.network, *shape, state=state)
