@@ -92,20 +92,23 @@ def checked_networks(plan: Plan, store: Store) -> list[CheckedNetwork]:
     Raises:
         BadInput: two of the networks, or a network and what it was started from, are the same.
     """
-    tasks = {task.payload.name: task for task in plan.graph if isinstance(task.payload, GivenRun)}
-    there = store.present(task.key for task in tasks.values())
+    tasks = {
+        task.payload.name: (task, task.payload) for task in plan.graph if isinstance(task.payload, GivenRun)
+    }
+    there = store.present(task.key for task, _ in tasks.values())
     found: list[CheckedNetwork] = []
     digests: dict[str, list[str]] = {}
     for name, given in (plan.study.instances or {}).items():
-        task = tasks.get(name)
-        if task is None or task.key not in there:
+        if name not in tasks:
+            continue
+        task, run = tasks[name]
+        if task.key not in there:
             continue
         folder = store.result(task.key)
         try:
             network = _checked(name, folder, store.result(task.inputs[0]), given.expected)
             digests[name] = [
-                sha256_of(folder / f"checkpoint-{epoch}.safetensors")
-                for epoch in (1, 0)[: 1 + task.payload.has_init]
+                sha256_of(folder / f"checkpoint-{epoch}.safetensors") for epoch in (1, 0)[: 1 + run.has_init]
             ]
         except Damaged:  # the measurement that reads it has it computed again
             continue
