@@ -10,6 +10,7 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 from test_criticality import examples, network
+from torch import nn
 from torch.nn import functional
 
 from transferscope.errors import BadInput
@@ -146,3 +147,19 @@ def test_an_init_of_nan_has_no_drop_and_no_interval():
         numbers = [row[name] for name in ("metric", "drop_metric", "drop_low", "drop_high", "loss")]
         assert all(math.isnan(number) for number in numbers) == (row["module"] == "stem")
         assert any(math.isnan(number) for number in numbers) == (row["module"] == "stem")
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_torchscript_programs_are_rewound_as_networks_in_python_are():
+    torch.manual_seed(0)
+    model, init, final = (
+        nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)).double() for _ in range(3)
+    )
+    data = torch.randn(20, 3, dtype=torch.float64), torch.arange(20) % 2
+    script = torch.jit.script(copy.deepcopy(model))
+    expected = rewind(model, init, final, data)["loss"].to_list()
+    assert rewind(script, init, final, data)["loss"].to_list() == pytest.approx(expected, rel=1e-12)
+    assert torch.equal(script.state_dict()["0.weight"], model[0].weight)
+    frozen = torch.jit.freeze(script.eval())
+    with pytest.raises(BadInput, match="frozen TorchScript"):
+        rewind(frozen, init, final, data)
