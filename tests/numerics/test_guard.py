@@ -567,3 +567,16 @@ def test_lazy_layers_without_weights_are_refused(call):
     net.head = nn.LazyLinear(3)
     with pytest.raises(BadInput, match=r"lazy layers without weights: head\.weight"):
         call(net, data()[0])
+
+
+class ReplacesEachTime(Net):
+    def forward(self, x):
+        mid = nn.Linear(8, 8)
+        mid.load_state_dict(self.mid.state_dict())
+        self.mid = mid
+        return super().forward(x)
+
+
+def test_passes_are_whole_where_each_one_replaces_a_layer():
+    nets = [seeded(ReplacesEachTime, seed) for seed in range(3)]
+    assert_equal_results(FUNCTIONS["module_criticality"](*nets, data()), result("module_criticality", Net))

@@ -307,10 +307,16 @@ class HardMixture(nn.Module):
     def forward(self, x):
         x = self.stem(x)
         chosen = self.gate(x).argmax(1, keepdim=True)
-        return self.head(torch.where(chosen == 0, self.experts[0](x), self.experts[1](x)))
+        mixed = torch.zeros_like(x)
+        for number, expert in enumerate(self.experts):
+            rows = (chosen == number).flatten()
+            if rows.any():
+                mixed = mixed.index_put((rows,), expert(x[rows]))
+        return self.head(mixed)
 
 
-def test_a_gate_that_chooses_has_an_effect():
-    x = torch.tensor([[2.0, 1.0], [3.0, 1.0]])
+def test_a_gate_and_layers_that_the_example_does_not_reach_have_an_effect():
+    x = torch.tensor([[2.0, 1.0], [3.0, 1.0]])  # both go through the first expert
     found = find_modules(HardMixture(), num_classes=3, choice="blocks", example=x)
-    assert "gate" in found
+    assert {"gate", "experts.0", "experts.1"} <= set(found)
+    assert not found[HEAD].without_effect

@@ -62,7 +62,7 @@ def refuse_lazy(model: nn.Module) -> None:
 
 def refuse_lazy_tensors(tensors: Mapping[str, object], what: str) -> None:
     """Raises BadInput if one of the tensors is that of a lazy layer without weights."""
-    lazy = [name for name, tensor in tensors.items() if is_lazy(tensor)]
+    lazy = [name for name, each in tensors.items() if isinstance(each, Tensor) and is_lazy(each)]
     if lazy:
         raise BadInput(
             f"{what} has lazy layers without weights: {', '.join(lazy[:5])}. Run the network on a batch first; lazy "
@@ -147,7 +147,7 @@ class Registered:
     """The parameters, buffers and submodules of a network, by their places."""
 
     def __init__(self, model: nn.Module) -> None:
-        self._kept = [
+        self._kept: list[tuple[dict[str, Any], dict[str, Any]]] = [
             (registry, dict(registry))
             for module in model.modules()
             for registry in (module._parameters, module._buffers, module._modules)

@@ -225,8 +225,10 @@ class RepeatedPasses:
     def _give_up(self, reason: str) -> None:
         """From here on, whole passes for the tensors that change now."""
         names = {child: name for name, child in self.model.named_modules()}
-        touched = [
-            child for child in self._children if {storage_of(x) for x in _own_tensors(child)} & self._key
+        touched = [  # a pass may have replaced children
+            child
+            for child in self._children
+            if child in names and {storage_of(x) for x in _own_tensors(child)} & self._key
         ]
         _log.warning(
             "passes of %s can't start at %s: %s. Whole passes are made there: they take longer and are right.",

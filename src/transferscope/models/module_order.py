@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 
+import torch
 from torch import Tensor, nn
 
-from transferscope.metrics.passes import Trace, has_no_effect
+from transferscope.errors import BadInput
+from transferscope.metrics.passes import Trace, has_no_effect, trace
 from transferscope.models.module_parts import Part
+
+VARIED = 32
+"""Inputs that show whether a layer is used for some of them."""
 
 
 def in_order_of_calls(
@@ -84,6 +90,23 @@ def _without_effect(model: nn.Module, parts: Sequence[Part], seen: Trace, exampl
 
     The graph of the pass says where to look; as a network may cut it (`detach`, `no_grad`), further passes decide.
     """
+    suspects = _suspects(model, parts, seen)
+    if suspects:  # a router may send only other inputs through a layer
+        with suppress(BadInput):
+            varied = _varied(example)
+            suspects = {
+                path: names
+                for path, names in _suspects(model, parts, trace(model, varied)).items()
+                if path in suspects
+            }
+            example = varied
+    if not suspects or has_no_effect(model, example, [name for names in suspects.values() for name in names]):
+        return set(suspects)
+    return {path for path, names in suspects.items() if has_no_effect(model, example, names)}
+
+
+def _suspects(model: nn.Module, parts: Sequence[Part], seen: Trace) -> dict[str, list[str]]:
+    """The pieces to whose parameters the graph of a pass doesn't lead back, and the names of these."""
     suspects: dict[str, list[str]] = {}
     for part in parts:
         if part.kind == "tensor" or not part.has_parameters:
@@ -92,9 +115,19 @@ def _without_effect(model: nn.Module, parts: Sequence[Part], seen: Trace, exampl
         called = _below(part.path, seen)
         if seen.without_effect.issuperset(names) and seen.aside.issuperset(called):
             suspects[part.path] = names
-    if not suspects or has_no_effect(model, example, [name for names in suspects.values() for name in names]):
-        return set(suspects)
-    return {path for path, names in suspects.items() if has_no_effect(model, example, names)}
+    return suspects
+
+
+def _varied(example: Tensor) -> Tensor:
+    """Other inputs of the same kind: random numbers with the example's mean and spread, or of its values."""
+    source = torch.Generator().manual_seed(0)
+    shape = (VARIED, *example.shape[1:])
+    if example.is_floating_point():
+        scale = float(example.std()) if example.numel() > 1 else 0.0
+        random = torch.randn(shape, generator=source, dtype=torch.float32)
+        return (random * (scale or 1.0) + float(example.mean())).to(example)
+    places = torch.randint(example.numel(), shape, generator=source)
+    return example.flatten()[places.to(example.device)]
 
 
 def _whole(model: nn.Module, places: set[str]) -> tuple[str, ...]:
