@@ -219,7 +219,8 @@ def _null_agrees(found: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def _ours(models: Mapping[str, nn.Module], batches: list[Tensor], layers: list[str]) -> pl.DataFrame:
-    return cka(models, batches, layers=layers, permutations=0)
+    # an iterator: a list of two tensors could also be inputs and targets
+    return cka(models, iter(batches), layers=layers, permutations=0)
 
 
 def _matrix(table: pl.DataFrame) -> Tensor:

@@ -203,7 +203,11 @@ def test_nodes_without_a_common_folder_and_a_killed_worker_give_the_same_tables(
     assert run_on(cluster, undisturbed, out, f"file://{shared}") == 0
     killer.join()
     assert killed
-    assert tables(out) == tables(undisturbed.out)
+    # the metrics of each network need its predictions, which stay on the nodes
+    everywhere = {
+        name: table for name, table in tables(undisturbed.out).items() if "test_metrics" not in name
+    }
+    assert tables(out) == everywhere
     made = [
         {path.parent.name for path in cache.glob("*/*/objects/*/*/done.json")} for cache in cluster.caches
     ]

@@ -38,13 +38,17 @@ def test_literal_kappa() -> None:
     assert error_consistency(predictions, labels)["kappa"][0] == pytest.approx(float(kappa), abs=1e-12)
 
 
+def classes(n: int) -> torch.Tensor:
+    return torch.zeros(n, dtype=torch.int64)
+
+
 @pytest.mark.parametrize(
     ("predictions", "labels"),
     [
-        ({"a": torch.zeros(3)}, torch.zeros(3)),
-        ({"a": torch.zeros(3), "b": torch.zeros(4)}, torch.zeros(3)),
+        ({"a": classes(3)}, classes(3)),
+        ({"a": classes(3), "b": classes(4)}, classes(3)),
         ({"a": torch.zeros(3, 2), "b": torch.zeros(3, 2)}, torch.zeros(3, 2)),
-        ({"a": torch.zeros(0), "b": torch.zeros(0)}, torch.zeros(0)),
+        ({"a": classes(0), "b": classes(0)}, classes(0)),
     ],
 )
 def test_what_does_not_go_together_is_refused(predictions: dict, labels: torch.Tensor) -> None:

@@ -112,7 +112,7 @@ def test_a_pair_has_a_row_a_definition_on_the_same_path() -> None:
 def test_ends_that_are_not_the_networks_that_were_evaluated_are_an_error(wrong: str) -> None:
     data = FakeData()
     subjects = {"a": subject(0, data), "b": subject(1, data)}
-    subjects[wrong].test_logits = subjects[wrong].test_logits + 1e-4 * torch.arange(3)
+    subjects[wrong].test_logits = subjects[wrong].test_logits + 0.1 * torch.arange(3)
     with pytest.raises(TaskFailed, match=f"the test loss of {wrong} is"):
         measure(subjects, data)
 

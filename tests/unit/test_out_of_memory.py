@@ -11,6 +11,7 @@ from transferscope.config import Recipe
 from transferscope.errors import BadInput, TaskFailed
 from transferscope.execute.notes import collected_notes
 from transferscope.metrics.evaluation import evaluate
+from transferscope.metrics.guard import lent
 from transferscope.metrics.repeated_passes import RepeatedPasses
 from transferscope.train.evaluate import predict
 from transferscope.train.loop import train
@@ -55,9 +56,9 @@ def test_an_evaluation_of_an_analysis_goes_on_in_halves() -> None:
     expected = evaluate(Small(room=99), data, 16)
     found = evaluate(Small(room=4), data, 16)
     assert torch.allclose(found.losses, expected.losses, rtol=0, atol=TOLERANCE)
-    with torch.no_grad():
-        model = Small(room=16)
-        passes = RepeatedPasses(model, data, 16)
+    model = Small(room=16)
+    passes = RepeatedPasses(model, data, 16)
+    with lent(model):
         passes.stand_before([model.head.weight])
         assert passes.num_skipped == 1
         model.room = 4  # another task takes the memory: what was held no longer fits the batches
