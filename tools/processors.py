@@ -73,6 +73,7 @@ def failures(chosen: dict[str, str], arguments: list[str]) -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         results = Path(folder) / "results.xml"
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={results}"]
+        command += ["-n", "auto", "--maxprocesses", "8", "--dist", "loadfile"]
         done = subprocess.run(
             [*command, *arguments], cwd=ROOT, env=os.environ | chosen, capture_output=True, text=True
         )
