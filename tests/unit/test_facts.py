@@ -15,7 +15,7 @@ from transferscope.metrics.balanced_accuracy import balanced_accuracy
 
 
 def facts(names: tuple[str, ...], train: list[int], test: list[int], multi_label: bool = False) -> DataFacts:
-    """Of data with so many images of each class."""
+    """The facts of data with these numbers of images of each class."""
     about = Description(class_names=names, image_size_px=32, multi_label=multi_label)
     splits = {
         name: split_facts(np.repeat(np.arange(len(counts)), counts), len(names))

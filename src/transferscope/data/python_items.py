@@ -17,7 +17,7 @@ IMAGE_KEYS = ("image", "img", "pixel_values", "x")
 LABEL_KEYS = ("label", "labels", "target", "y")
 """Where an item is a dict: what its image and its label may be called."""
 MAX_TRIES = 10
-"""So many images are tried to see what labels are like."""
+"""Number of images whose labels are read to see what labels are like."""
 SHAPE_HINT = (
     "an image is a PIL image, or an array or a tensor (h, w), (h, w, 1 or 3) or (1 or 3, h, w), of uint8 or of "
     "floats from 0 to 1"

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
 from transferscope.errors import BadInput, did_you_mean, shortened
+from transferscope.metrics.private_memory import refuse_lazy_tensors
 
 
 def whole_number(value: Any, name: str, *, least: int | None = None) -> int:
@@ -190,11 +190,8 @@ def network(model: Any, name: str = "model") -> nn.Module:
 
 def check_filled(tensors: Mapping[str, Tensor], name: str) -> None:
     """Raises BadInput unless all tensors hold values."""
+    refuse_lazy_tensors(tensors, name)
     for key, value in tensors.items():
-        if is_lazy(value):
-            raise BadInput(
-                f"'{key}' of {name} has no shape yet (a lazy layer); run the network on one batch of inputs first."
-            )
         if value.device.type == "meta":
             raise BadInput(
                 f"'{key}' of {name} is on the meta device and holds no values; load the weights first, "
