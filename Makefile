@@ -23,7 +23,7 @@ test: $(INSTALLED)-test
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 8 --dist loadfile $(PYTEST_FLAGS)
 
 # The tests that compare numbers, as other processors would compute them. One setting alone:
-# make test-processors PROCESSORS_FLAGS="--only narrow tests/numerics"
+# make test-processors PROCESSORS_FLAGS="--only narrow tests/metrics"
 test-processors: $(INSTALLED)-test
 	$(BIN)/python tools/processors.py $(PROCESSORS_FLAGS)
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from benchmarks.measure import ROOT, Disagreement, Quantity, Ratio, Result, Size, Time, median_ratios, timed
 from benchmarks.memory import peak_bytes, start_anew
 from benchmarks.networks import ResNet, images
-from transferscope.allocator import freed_memory_kept
+from transferscope.core.allocator import freed_memory_kept
 
 JOB = "allocation"
 KEPT, USUAL = "freed memory kept, as in a task", "as glibc does"

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.measure import Candidate, Case, Disagreement, Result, Size, compare_all, largest_difference
 from benchmarks.networks import ResNet, images, settle
-from transferscope.metrics.criticality import module_criticality
+from transferscope.metrics.criticality.criticality import module_criticality
 
 JOB = "criticality"
 OURS, LAST, WHOLE = "module_criticality", "module_criticality, channels_last", "whole passes"

@@ -9,8 +9,8 @@ import torch
 
 from benchmarks.measure import Candidate, Case, Result, Size, compare_all, largest_difference
 from benchmarks.peers import has, name_of, note_missing, peer
-from transferscope.metrics.error_consistency import error_consistency
-from transferscope.metrics.mistakes import mistakes
+from transferscope.metrics.agreement.error_consistency import error_consistency
+from transferscope.metrics.agreement.mistakes import mistakes
 
 JOB = "error_consistency"
 NUM_MODELS, NUM_CLASSES = 6, 10

@@ -55,10 +55,11 @@ def main(variant: str, out: str, *options: str) -> int:
     from torch import nn
 
     torch.set_num_threads(1)
-    from transferscope.commands import embedded_study, run_study
+    from transferscope.api.run import run_study
     from transferscope.execute import jobs
-    from transferscope.metrics import capture
-    from transferscope.study_file import load_study
+    from transferscope.metrics.similarity import capture
+    from transferscope.study.file import load_study
+    from transferscope.study.templates import embedded_study
     from transferscope.train import optimizer
 
     floor = Floor()

@@ -22,7 +22,7 @@ from benchmarks.measure import Candidate, Case, Result, Size, compare_all, large
 from benchmarks.networks import ResNet, images, settle
 from benchmarks.peers import has, name_of, note_missing, peer
 from transferscope.data.normalize import normalize
-from transferscope.metrics.path import paths
+from transferscope.metrics.landscape.path import paths
 
 JOB = "interpolation"
 MODULE = "loss_landscapes"

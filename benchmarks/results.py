@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.bars import bar_of
 from benchmarks.measure import ROOT, Curve, Quantity, Ratio, Result, Size, Time
-from transferscope.cores import usable_cores
+from transferscope.core.machine import usable_cores
 
 FOLDER = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "performance.md"

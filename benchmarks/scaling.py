@@ -13,11 +13,11 @@ import torch
 from benchmarks.interpolation import _network, _states
 from benchmarks.measure import Candidate, Case, Curve, Quantity, Result, Size, peak_memory, timed
 from benchmarks.networks import ResNet, convolutions, images
-from transferscope.commands import embedded_study
-from transferscope.metrics.cka import cka
-from transferscope.metrics.path import paths
-from transferscope.plan import plan
-from transferscope.study_file import load_study
+from transferscope.metrics.landscape.path import paths
+from transferscope.metrics.similarity.cka import cka
+from transferscope.study.file import load_study
+from transferscope.study.plan import plan
+from transferscope.study.templates import embedded_study
 
 JOB = "scaling"
 NUM_TASKS = 10_000

@@ -26,7 +26,7 @@ from benchmarks.measure import (
 )
 from benchmarks.networks import ResNet, convolutions, images, settle
 from benchmarks.peers import has, name_of, note_missing, peer
-from transferscope.metrics.cka import cka
+from transferscope.metrics.similarity.cka import cka
 
 JOB = "similarity"
 OURS, LAST = "cka", "cka, channels_last"

@@ -15,9 +15,9 @@ HELP, IMPORTS = "transferscope --help", "python -c 'import typer, rich'"
 PLANNING = "planning the default study"
 PLAN = (
     "import time; started = time.process_time();"
-    "from transferscope.commands import embedded_study;"
-    "from transferscope.plan import plan;"
-    "from transferscope.study_file import load_study;"
+    "from transferscope.study.templates import embedded_study;"
+    "from transferscope.study.plan import plan;"
+    "from transferscope.study.file import load_study;"
     "plan(load_study(embedded_study()));"
     "import sys; assert 'torch' not in sys.modules;"
     "print(time.process_time() - started)"
@@ -62,7 +62,7 @@ def _no_torch(found: Mapping[str, CompletedProcess[str]]) -> str:
 
 
 def _demo() -> str:
-    from transferscope.commands import embedded_study
+    from transferscope.study.templates import embedded_study
 
     return str(embedded_study())
 

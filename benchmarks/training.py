@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.measure import Candidate, Case, Disagreement, Result, Size, compare_all
-from transferscope.commands import embedded_study
-from transferscope.config import Recipe
+from transferscope.core.config import Recipe
+from transferscope.core.options import NetworkOptions
+from transferscope.core.runs import target_run
 from transferscope.data.normalize import normalize
 from transferscope.models.build import FixupResNetPreset
 from transferscope.models.init import random_init
-from transferscope.options import NetworkOptions
-from transferscope.runs import target_run
-from transferscope.study_file import load_study
+from transferscope.study.file import load_study
+from transferscope.study.templates import embedded_study
 from transferscope.train.optimizer import optimizer_for, set_rate
 from transferscope.train.step import Stepper
 

@@ -15,8 +15,8 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 import tiny
 from command_line import call  # noqa: F401  a fixture
 
-from transferscope.plan import plan
-from transferscope.study_file import load_study
+from transferscope.study.file import load_study
+from transferscope.study.plan import plan
 
 
 @pytest.fixture(scope="session")

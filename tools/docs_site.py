@@ -36,21 +36,16 @@ REFERENCE = {
     "studies": (
         "Studies and runs",
         "From a study file to a report: the study, its plan, its tasks and what comes out.",
-        [
-            *("config", "options", "study_file", "runs", "plan", "task", "store", "execute", "train"),
-            *("results", "findings", "claims", "comparison", "commands", "workspace", "report"),
-        ],
+        ["core", "study", "execute", "train", "report", "api"],
     ),
     "extending": (
         "Extending",
         "The shapes of analyses, data sets and networks, and all that there are.",
-        ["analysis", "pairs", "figures", "analyses", "data", "datasets", "models"],
+        ["analyses", "data", "models"],
     ),
 }
 """Pages of docstrings: title, what they hold, and parts of the package. All other modules have a page, too."""
-INSIDE = (
-    "What the command line, the report and the reading of study files are made of; for those who change them."
-)
+INSIDE = "What the command line is made of; for those who change it."
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -162,7 +157,7 @@ def command_line() -> Iterator[str]:
 
 def tables() -> Iterator[str]:
     """Every table that a run writes, with its columns."""
-    from transferscope.analysis import analysis_module, analysis_names
+    from transferscope.analyses.contract import analysis_module, analysis_names
 
     yield "# Tables\n"
     yield "Every run writes these as `tables/<name>.parquet` and `tables/<name>.csv`.\n"
@@ -181,7 +176,7 @@ def tables() -> Iterator[str]:
 
 def study_file() -> str:
     """The commented study file with all keys."""
-    text = (PACKAGE / "studies" / "own-data.yaml").read_text()
+    text = (PACKAGE / "study/studies/own-data.yaml").read_text()
     return (
         "# Study file\n\nAll keys, with their defaults where they are commented out, as `transferscope init` "
         f"writes them. An unknown key is refused with its line and the nearest valid one.\n\n```yaml\n{text}```\n"

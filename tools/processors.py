@@ -20,7 +20,19 @@ from pathlib import Path
 import torch
 
 ROOT = Path(__file__).resolve().parent.parent
-SUITES = ("tests/numerics", "tests/unit", "tests/contract", "tests/golden")
+FOLDERS = (
+    "metrics",
+    "train",
+    "models",
+    "data",
+    "analyses",
+    "report",
+    "study",
+    "execute",
+    "contract",
+    "golden",
+)
+SUITES = tuple(f"tests/{folder}" for folder in FOLDERS)
 LEVELS = ("default", "avx2", "avx512")
 """ATen's names of what it can use, from the fewest instructions to the most; it takes no more than is asked for."""
 

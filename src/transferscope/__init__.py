@@ -7,25 +7,29 @@ modules and state dicts.
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from transferscope.comparison import compare
+    from transferscope.api.compare import compare
+    from transferscope.api.compare_studies import compare_studies
+    from transferscope.api.results import open_run, run
     from transferscope.data.shuffle import block_shuffle, pixel_channel_shuffle
-    from transferscope.interactive import open_run, run
-    from transferscope.metrics.basin import basin
-    from transferscope.metrics.cka import cka, linear_cka
-    from transferscope.metrics.criticality import module_criticality
-    from transferscope.metrics.distance import l2_distance
-    from transferscope.metrics.interpolation import barrier, interpolate
-    from transferscope.metrics.mistakes import mistakes
-    from transferscope.metrics.rewinding import rewind
-    from transferscope.metrics.spectrum import conv_singular_values
-    from transferscope.module_table import modules
-    from transferscope.side_by_side import compare_studies
-    from transferscope.study_file import load_study
+    from transferscope.metrics.agreement.mistakes import mistakes
+    from transferscope.metrics.criticality.criticality import module_criticality
+    from transferscope.metrics.criticality.rewinding import rewind
+    from transferscope.metrics.landscape.basin import basin
+    from transferscope.metrics.landscape.distance import l2_distance
+    from transferscope.metrics.landscape.interpolation import barrier, interpolate
+    from transferscope.metrics.landscape.spectrum import conv_singular_values
+    from transferscope.metrics.similarity.cka import cka, linear_cka
+    from transferscope.models.modules.table import modules
+    from transferscope.study.file import load_study
 
 __version__ = "0.1.0"
+__path__.append(
+    str(Path(__file__).parent / "api/earlier_names")
+)  # `-m transferscope.distributed` still works
 __all__ = [
     "barrier",
     "basin",
@@ -48,24 +52,24 @@ __all__ = [
 ]
 
 _HOMES = {
-    "barrier": "metrics.interpolation",
-    "basin": "metrics.basin",
+    "barrier": "metrics.landscape.interpolation",
+    "basin": "metrics.landscape.basin",
     "block_shuffle": "data.shuffle",
-    "cka": "metrics.cka",
-    "compare": "comparison",
-    "compare_studies": "side_by_side",
-    "conv_singular_values": "metrics.spectrum",
-    "interpolate": "metrics.interpolation",
-    "l2_distance": "metrics.distance",
-    "linear_cka": "metrics.cka",
-    "load_study": "study_file",
-    "mistakes": "metrics.mistakes",
-    "module_criticality": "metrics.criticality",
-    "modules": "module_table",
-    "open_run": "interactive",
+    "cka": "metrics.similarity.cka",
+    "compare": "api.compare",
+    "compare_studies": "api.compare_studies",
+    "conv_singular_values": "metrics.landscape.spectrum",
+    "interpolate": "metrics.landscape.interpolation",
+    "l2_distance": "metrics.landscape.distance",
+    "linear_cka": "metrics.similarity.cka",
+    "load_study": "study.file",
+    "mistakes": "metrics.agreement.mistakes",
+    "module_criticality": "metrics.criticality.criticality",
+    "modules": "models.modules.table",
+    "open_run": "api.results",
     "pixel_channel_shuffle": "data.shuffle",
-    "rewind": "metrics.rewinding",
-    "run": "interactive",
+    "rewind": "metrics.criticality.rewinding",
+    "run": "api.results",
 }
 
 

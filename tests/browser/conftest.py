@@ -56,7 +56,7 @@ def report_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The synthetic report on disk."""
     from synthetic_report import synthetic_content
 
-    from transferscope.report.render import render
+    from transferscope.report.page.render import render
 
     file = tmp_path_factory.mktemp("report") / "report.html"
     file.write_text(render(synthetic_content()), encoding="utf-8")

@@ -9,11 +9,12 @@ import altair as alt
 import polars as pl
 import torch
 
-from transferscope import figures
-from transferscope.analysis import Column, Gallery, Picture, PictureRow
-from transferscope.data.thumbnail import png_thumbnail
-from transferscope.findings import Claim, Finding, not_measured
-from transferscope.report.content import (
+from transferscope.analyses import theme as figures
+from transferscope.analyses.contract import Gallery, Picture, PictureRow
+from transferscope.analyses.findings import Claim, Finding, not_measured
+from transferscope.core.tables import Column
+from transferscope.data.inspect.thumbnail import png_thumbnail
+from transferscope.report.page.content import (
     Advice,
     Answer,
     DrawnPanel,

@@ -10,10 +10,10 @@ import polars as pl
 import pytest
 from synthetic_report import HOSTILE
 
-from transferscope.claims import CLAIMS
-from transferscope.findings import Finding, not_measured
-from transferscope.report.differences import ReadStudy, claim_pairs, differences, warnings
-from transferscope.report.side_by_side import Comparison, side_by_side_page
+from transferscope.analyses.claims import CLAIMS
+from transferscope.analyses.findings import Finding, not_measured
+from transferscope.report.compare.differences import ReadStudy, claim_pairs, differences, warnings
+from transferscope.report.compare.side_by_side import Comparison, side_by_side_page
 
 pytestmark = pytest.mark.browser
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from tiny import TinyRun
 
-from transferscope.execute.local import Event
-from transferscope.live.records import Recorder
-from transferscope.live.server import WatchServer
-from transferscope.live.state import Watcher
+from transferscope.cli.live.server import WatchServer
+from transferscope.cli.live.state import Watcher
+from transferscope.execute.pool import Event
+from transferscope.execute.progress.records import Recorder
 
 pytestmark = pytest.mark.browser
 

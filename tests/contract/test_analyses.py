@@ -14,8 +14,8 @@ import pytest
 import torch
 from tiny import TinyRun
 
-from transferscope.analysis import (
-    Column,
+from transferscope.analyses.claims import CLAIMS
+from transferscope.analyses.contract import (
     ConfigProblem,
     Panel,
     Row,
@@ -23,14 +23,14 @@ from transferscope.analysis import (
     analysis_names,
     measured_settings,
 )
-from transferscope.claims import CLAIMS
-from transferscope.config import AnalysisConfig
-from transferscope.execute.artifacts import DTYPES, StoredCellData, StoredSubject, write_rows
-from transferscope.findings import Finding
-from transferscope.options import Frozen
-from transferscope.plan import PlannedCell
-from transferscope.results import collect
-from transferscope.task import Measurement
+from transferscope.analyses.findings import Finding
+from transferscope.core.config import AnalysisConfig
+from transferscope.core.options import Frozen
+from transferscope.core.tables import Column
+from transferscope.execute.store.artifacts import DTYPES, StoredCellData, StoredSubject, write_rows
+from transferscope.report.collect import collect
+from transferscope.study.plan import PlannedCell
+from transferscope.study.task import Measurement
 
 NAMES = analysis_names()
 Tables = Mapping[str, pl.DataFrame]

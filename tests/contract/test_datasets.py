@@ -19,10 +19,10 @@ import torch
 from PIL import Image
 from pydantic import ValidationError
 
-from transferscope.data import base
-from transferscope.data.base import PACKAGE, ImageData, ImageSplit, dataset_module
-from transferscope.errors import BadInput
-from transferscope.options import DatasetOptions, plugin_names
+from transferscope.core import datasets as base
+from transferscope.core.datasets import PACKAGE, ImageData, ImageSplit, dataset_module
+from transferscope.core.errors import BadInput
+from transferscope.core.options import DatasetOptions, plugin_names
 
 NAMES = plugin_names(PACKAGE)
 SMALL = {"train_size": 80, "test_size": 60}
@@ -290,7 +290,7 @@ def test_describe_needs_no_torch(tmp_path: Path) -> None:
         fields[name] = {key: str(one) if isinstance(one, Path) else one for key, one in written.items()}
     code = (
         "import sys\n"
-        "from transferscope.data.base import dataset_module, describe\n"
+        "from transferscope.core.datasets import dataset_module, describe\n"
         f"for name, options in {fields!r}.items():\n"
         "    describe(dataset_module(name).Options(**options))\n"
         "heavy = {'torch', 'PIL', 'matplotlib', 'sklearn', 'scipy'} & set(sys.modules)\n"
@@ -305,7 +305,7 @@ def test_another_process_draws_the_same_to_the_bit() -> None:
     code = (
         "import hashlib, torch\n"
         "torch.set_num_threads(1)\n"
-        "from transferscope.datasets import rendered_digits as module\n"
+        "from transferscope.data.sets import rendered_digits as module\n"
         f"data = module.load(module.Options(**{SMALL}))\n"
         "print(hashlib.sha256(data.test.images.numpy().tobytes()).hexdigest())\n"
     )

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from transferscope.checksums import Damaged
-from transferscope.remote_store import RemoteStore, open_store
-from transferscope.store import MARKER, Store
+from transferscope.execute.store.checksums import Damaged
+from transferscope.execute.store.local import MARKER, Store
+from transferscope.execute.store.remote import RemoteStore, open_store
 
 KEYS = tuple(f"{number:02x}" + "0" * 62 for number in range(4))
 KEY = KEYS[0]

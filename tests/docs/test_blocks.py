@@ -16,8 +16,8 @@ from typer.main import get_command
 
 from transferscope import analyses, datasets
 from transferscope.cli import app
-from transferscope.study_file import study_of
-from transferscope.yaml_positions import read_yaml
+from transferscope.study.file import study_of
+from transferscope.study.yaml_positions import read_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = {

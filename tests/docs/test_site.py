@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 import transferscope
-from transferscope.analysis import analysis_module, analysis_names
+from transferscope.analyses.contract import analysis_module, analysis_names
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src" / "transferscope"

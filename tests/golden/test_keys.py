@@ -14,15 +14,15 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from transferscope import plan as plan_module
-from transferscope import task as task_module
-from transferscope.analyses import mistakes
-from transferscope.config import Study, Training
-from transferscope.datasets import letters, rendered_digits
+from transferscope.analyses.mistakes import analysis as mistakes
+from transferscope.core.config import Study, Training
+from transferscope.core.runs import UNSHUFFLED, shuffled_view
+from transferscope.data.sets import letters, rendered_digits
 from transferscope.models.build import FixupResNet
-from transferscope.plan import plan
-from transferscope.runs import UNSHUFFLED, shuffled_view
-from transferscope.study_file import load_study
+from transferscope.study import plan as plan_module
+from transferscope.study import task as task_module
+from transferscope.study.file import load_study
+from transferscope.study.plan import plan
 
 STUDY: dict[str, Any] = {
     "name": "golden",

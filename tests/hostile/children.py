@@ -160,7 +160,7 @@ def _killed(status: int, waited: bool) -> dict[str, Any]:
 
 
 def _be_child(reader: Any, path: Path, to_parent: int) -> None:
-    from transferscope.errors import BadInput
+    from transferscope.core.errors import BadInput
 
     touched: list[str] = []
     sys.addaudithook(_noting(touched))

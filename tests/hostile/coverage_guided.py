@@ -23,7 +23,7 @@ with atheris.instrument_imports(include=INSTRUMENTED):
     from readers import READERS
     from seeds import FOLDERS, SEEDS
 
-    from transferscope.errors import BadInput
+    from transferscope.core.errors import BadInput
 
 
 def main() -> None:

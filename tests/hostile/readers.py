@@ -8,18 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from transferscope.data import array_file, idx_file
-from transferscope.data.base import describe, forget_descriptions, load
-from transferscope.data.chest_film import radiograph_decoder
-from transferscope.data.decode import Failure, SquareDecoder, decode_into
-from transferscope.datasets import arrays, chexpert, domainnet, fashion_mnist, imagefolder
-from transferscope.errors import BadInput
+from transferscope.core.datasets import describe, forget_descriptions, load
+from transferscope.core.errors import BadInput
+from transferscope.data.drawn.chest_film import radiograph_decoder
+from transferscope.data.files import array_file, idx_file
+from transferscope.data.files.decode import Failure, SquareDecoder, decode_into
+from transferscope.data.sets import arrays, chexpert, domainnet, fashion_mnist, imagefolder
 from transferscope.models.build import build, modules_of
-from transferscope.models.given import match_state
 from transferscope.models.networks.fixup_resnet import FixupResNet
-from transferscope.models.weight_files import read_state_dict
-from transferscope.plan import plan
-from transferscope.study_file import load_study
+from transferscope.models.weights.files import read_state_dict
+from transferscope.models.weights.given import match_state
+from transferscope.study.file import load_study
+from transferscope.study.plan import plan
 
 SIZE_PX = 16
 NETWORK = FixupResNet(depths=(1, 1), widths=(4, 4))

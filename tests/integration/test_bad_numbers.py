@@ -11,8 +11,8 @@ import polars as pl
 import pytest
 import tiny
 
-from transferscope.errors import BadInput
-from transferscope.study_file import load_study
+from transferscope.core.errors import BadInput
+from transferscope.study.file import load_study
 
 RNG = np.random.Generator(np.random.PCG64(0))
 FEW = ("parameter_distance", "mistakes", "spectra", "feature_similarity")

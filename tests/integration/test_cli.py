@@ -18,7 +18,7 @@ from PIL import Image
 from tiny import TinyRun
 
 from transferscope import __version__
-from transferscope.claims import CLAIMS
+from transferscope.analyses.claims import CLAIMS
 
 
 @pytest.fixture(scope="module")

@@ -19,13 +19,13 @@ from safetensors.torch import load_file, save_file
 from tiny import TinyRun
 
 from transferscope import compare, compare_studies
-from transferscope.analyses import criticality
-from transferscope.commands import run_study
-from transferscope.comparison import comparison_study
-from transferscope.config import AnalysisConfig
-from transferscope.errors import BadInput
-from transferscope.runs import Run
-from transferscope.study_file import load_study
+from transferscope.analyses.criticality import analysis as criticality
+from transferscope.api.compare import comparison_study
+from transferscope.api.run import run_study
+from transferscope.core.config import AnalysisConfig
+from transferscope.core.errors import BadInput
+from transferscope.core.runs import Run
+from transferscope.study.file import load_study
 
 DATA = "rendered_digits"
 SETTINGS = [

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import tiny
 
-from transferscope.plan import plan
-from transferscope.study_file import load_study
+from transferscope.study.file import load_study
+from transferscope.study.plan import plan
 
 TIMEOUT_SECONDS = 300
 EPOCHS = 30

@@ -17,27 +17,27 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import transferscope
-from transferscope.analysis import analysis_module, analysis_names
-from transferscope.config import Weights
+from transferscope.analyses.contract import analysis_module, analysis_names
+from transferscope.core.config import Weights
+from transferscope.core.errors import BadInput
+from transferscope.core.options import NetworkOptions
 from transferscope.data.normalize import normalize
-from transferscope.errors import BadInput
-from transferscope.execute.local import InProcess
-from transferscope.execute.run import execute
+from transferscope.execute.loop import execute
+from transferscope.execute.pool import InProcess
+from transferscope.execute.store.local import Store
 from transferscope.models.build import build, network_from_text
-from transferscope.models.given import given_network, mapped_names
 from transferscope.models.init import random_init
-from transferscope.models.modules import find_modules, prefixes_of
-from transferscope.models.weight_files import read_state_dict
-from transferscope.options import NetworkOptions
-from transferscope.outputs import all_findings
-from transferscope.plan import Plan, plan
-from transferscope.report.render import identifier
-from transferscope.results import collect
-from transferscope.store import Store
+from transferscope.models.modules.find import find_modules, prefixes_of
+from transferscope.models.weights.files import read_state_dict
+from transferscope.models.weights.given import given_network, mapped_names
+from transferscope.report.collect import collect
+from transferscope.report.page.render import identifier
+from transferscope.report.write import all_findings
+from transferscope.study.plan import Plan, plan
 
 SIZE = 32
 ANALYSES = [name for name in analysis_names() if name != "checkpoints"]
-STUDIES = Path(transferscope.__file__).parent / "studies"
+STUDIES = Path(transferscope.__file__).parent / "study/studies"
 FAMILIES = [
     "fixup_resnet",
     "networks:Plain",

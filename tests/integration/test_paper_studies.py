@@ -13,9 +13,9 @@ import yaml
 from PIL import Image
 
 from transferscope import cli
-from transferscope.analysis import analysis_module
-from transferscope.claims import CLAIMS
-from transferscope.report.render import identifier
+from transferscope.analyses.claims import CLAIMS
+from transferscope.analyses.contract import analysis_module
+from transferscope.report.page.render import identifier
 
 WNIDS = ("n01440764", "n01443537", "n01484850")
 CLASSES = ("aircraft_carrier", "alarm_clock", "ant")

@@ -21,17 +21,17 @@ import tiny
 from rich.console import Console
 from tiny import TinyRun
 
-from transferscope.commands import run_study
-from transferscope.errors import BadInput
-from transferscope.execute import ray_engine
-from transferscope.execute.local import Event
-from transferscope.options import DatasetOptions
-from transferscope.plan import plan
-from transferscope.remote_folder import StoreUnreachable
-from transferscope.remote_store import CACHE_VARIABLE
-from transferscope.store import Store
-from transferscope.study_file import load_study
-from transferscope.task import Task
+from transferscope.api.run import run_study
+from transferscope.core.errors import BadInput
+from transferscope.core.options import DatasetOptions
+from transferscope.execute import ray as ray_engine
+from transferscope.execute.pool import Event
+from transferscope.execute.store.local import Store
+from transferscope.execute.store.remote import CACHE_VARIABLE
+from transferscope.execute.store.remote_folder import StoreUnreachable
+from transferscope.study.file import load_study
+from transferscope.study.plan import plan
+from transferscope.study.task import Task
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'transferscope[ray]'")
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own

@@ -119,7 +119,7 @@ def test_a_finished_study_runs_no_task_again(undisturbed: TinyRun, monkeypatch: 
     def forbidden(*_: object) -> None:
         raise AssertionError("a task was run")
 
-    monkeypatch.setattr("transferscope.execute.run.execute", forbidden)
+    monkeypatch.setattr("transferscope.execute.loop.execute", forbidden)
     again = tiny.run(undisturbed.study_file, undisturbed.out)
     assert again.exit_code == 0
     total = len(undisturbed.plan.graph)

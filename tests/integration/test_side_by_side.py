@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import transferscope
 from transferscope.cli import app
-from transferscope.errors import BadInput
+from transferscope.core.errors import BadInput
 
 
 def test_two_runs_side_by_side(tiny_run: TinyRun, tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_what_cannot_be_compared_is_said(tiny_run: TinyRun, tmp_path: Path) -> N
         transferscope.compare_studies(tiny_run.out, tmp_path, out=tmp_path / "out")
     broken = tmp_path / "broken"
     shutil.copytree(tiny_run.out, broken, ignore=shutil.ignore_patterns("store", "figures"))
-    next((broken / "tables").glob("*.parquet")).unlink()
+    (broken / "tables" / "mistakes.parquet").unlink()
     with pytest.raises(BadInput, match="transferscope report"):
         transferscope.compare_studies(broken, tiny_run.out, out=tmp_path / "out")
     (broken / "findings.json").write_text("{}")

@@ -14,8 +14,8 @@ import pytest
 import tiny
 from test_killed_training import TIMEOUT_SECONDS, environment, start, tables, trainings, wait_for_epoch
 
-from transferscope.plan import plan
-from transferscope.study_file import load_study
+from transferscope.study.file import load_study
+from transferscope.study.plan import plan
 
 TOLERANCE = 2e-3
 """Of losses after 30 epochs in float32: rounding grows as the training goes on."""
@@ -52,7 +52,7 @@ def disturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     ours = [
         int(pid)
         for pid, parent, args in rows
-        if "transferscope.execute.together" in args and parents.get(int(parent)) == process.pid
+        if "transferscope.execute.ranks" in args and parents.get(int(parent)) == process.pid
     ]
     assert len(ours) >= 2, "of one training, or of both"
     for pid in ours[1::2]:
@@ -85,7 +85,7 @@ def test_torchrun_makes_the_same_bits_and_the_run_finds_them(
     study_file, out = disturbed
     again = tmp_path / "again"
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command += ["-m", "transferscope.distributed", str(study_file), "--out", str(again), "--device", "cpu"]
+    command += ["-m", "transferscope.api.torchrun", str(study_file), "--out", str(again), "--device", "cpu"]
     own = {**environment(), "GLOO_SOCKET_IFNAME": "lo"}
     ended = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, env=own)
     assert ended.returncode == 0, ended.stderr
@@ -111,8 +111,8 @@ study_file, out, notes = sys.argv[1:]
 
 
 def work():
-    from transferscope.distributed import train_study
-    from transferscope.study_file import load_study
+    from transferscope.api.torchrun import train_study
+    from transferscope.study.file import load_study
 
     train_study(load_study(Path(study_file)), Path(out), device="cpu")
 

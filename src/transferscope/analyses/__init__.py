@@ -1,1 +1,1 @@
-"""One file an analysis, found by its name. See `transferscope.analysis` for what such a file holds."""
+"""One file an analysis, found by its name. See `transferscope.analyses.contract` for what such a file holds."""

@@ -1,6 +1,6 @@
 """The command line: parses and calls. Everything heavy is imported when a command runs.
 
-A command is a function in one of the files here, registered with `app`; what it does is in `commands`.
+A command is a function in one of the files here, registered with `app`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sys
 from transferscope.cli import compute, look, prepare  # in this order they stand in the help
 from transferscope.cli.app import app
 from transferscope.cli.console import unbuffer
-from transferscope.errors import BadInput
+from transferscope.core.errors import BadInput
 
 __all__ = ["app", "compute", "look", "main", "prepare"]
 

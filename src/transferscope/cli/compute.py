@@ -28,10 +28,10 @@ from transferscope.cli.arguments import (
     Workers,
 )
 from transferscope.cli.console import make_console
-from transferscope.errors import BadInput
+from transferscope.core.errors import BadInput
 
 if TYPE_CHECKING:
-    from transferscope.config import Study
+    from transferscope.core.config import Study
 
 EXIT_INTERRUPTED = 130
 
@@ -65,7 +65,7 @@ def run(
     Example: transferscope run study.yaml --out runs/first --quiet \\
         --log tensorboard:runs/tensorboard
     """
-    from transferscope.study_file import load_study
+    from transferscope.study.file import load_study
 
     told = _Told(log=log, quiet=quiet, verbose=verbose, with_images=not no_images)
     loaded = load_study(study, overrides=set_ or (), variant=variant)
@@ -94,8 +94,8 @@ def demo(
 
     Example: transferscope demo --quick --out runs/quick
     """
-    from transferscope.commands import embedded_study
-    from transferscope.study_file import load_study
+    from transferscope.study.file import load_study
+    from transferscope.study.templates import embedded_study
 
     told = _Told(log=log, quiet=quiet, verbose=verbose, with_images=not no_images)
     loaded = load_study(embedded_study(), variant="quick" if quick else None)
@@ -170,7 +170,7 @@ def compare(
         --out runs/pets a=a.pt b=b.pt scratch=c.pt --from-scratch scratch \\
         --analysis mistakes --analysis feature_similarity
     """
-    from transferscope.comparison import INIT, comparison_study
+    from transferscope.api.compare import INIT, comparison_study
 
     given: dict[str, str] = {}
     for text in instances:
@@ -227,8 +227,8 @@ def _run(
     store: str | None,
     told: _Told,
 ) -> NoReturn:
-    from transferscope.commands import run_study
-    from transferscope.commands.telling import Telling
+    from transferscope.api.reporters import Telling
+    from transferscope.api.run import run_study
 
     if told.quiet and told.verbose:
         raise BadInput("--quiet and --verbose: choose one of them.")

@@ -11,7 +11,7 @@ import typer
 from transferscope.cli.app import app
 from transferscope.cli.arguments import Device, Folder, Json, NoImages, Set, StoreUrl, StudyFile, Variant
 from transferscope.cli.console import make_console, told_when_stopped
-from transferscope.errors import BadInput
+from transferscope.core.errors import BadInput
 
 
 @app.command()
@@ -60,9 +60,9 @@ def plan(
     Example: transferscope plan study.yaml --throughput 2500 \\
         --simulate --gpus 1,8,64,512
     """
-    from transferscope.commands.plan import show_plan
-    from transferscope.data.base import assuming_official_data
-    from transferscope.study_file import load_study
+    from transferscope.cli.plan import show_plan
+    from transferscope.core.datasets import assuming_official_data
+    from transferscope.study.file import load_study
 
     with assuming_official_data() if without_data else nullcontext():
         show_plan(
@@ -95,11 +95,11 @@ def status(
     Example: transferscope status runs/first --follow
     """
     if check:
-        from transferscope.commands.check import check_results
+        from transferscope.cli.check import check_results
 
         raise typer.Exit(check_results(folder, console=make_console()))
-    from transferscope.commands.status import follow as follow_run
-    from transferscope.commands.status import show_status
+    from transferscope.cli.status import follow as follow_run
+    from transferscope.cli.status import show_status
 
     if follow and as_json:
         raise BadInput("--follow and --json: choose one of them.")
@@ -130,7 +130,7 @@ def watch(
 
     Example: transferscope watch runs/first --port 8080 --no-browser
     """
-    from transferscope.commands.watch import watch as serve
+    from transferscope.cli.watch import watch as serve
 
     console = make_console()
     with told_when_stopped("the run goes on"):
@@ -177,7 +177,7 @@ def report(
     Example: transferscope report --compare runs/first runs/second \\
         --out runs/compared
     """
-    from transferscope.commands.report import draw_comparison, draw_report
+    from transferscope.cli.report import draw_comparison, draw_report
 
     if compare is not None:
         if folder is not None or formats or latex or no_images:

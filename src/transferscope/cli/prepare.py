@@ -11,7 +11,9 @@ from transferscope.cli.app import app, data_app
 from transferscope.cli.arguments import Device, Json
 from transferscope.cli.console import make_console
 
-TEMPLATES = ", ".join(sorted(file.stem for file in (Path(__file__).parent.parent / "studies").glob("*.yaml")))
+TEMPLATES = ", ".join(
+    sorted(file.stem for file in (Path(__file__).parent.parent / "study/studies").glob("*.yaml"))
+)
 
 
 @app.command()
@@ -30,7 +32,7 @@ def clean(
 
     Example: transferscope clean runs --yes
     """
-    from transferscope.commands.clean import clean as clean_up
+    from transferscope.cli.clean import clean as clean_up
 
     clean_up(folder, remove=yes, as_json=as_json, console=make_console())
 
@@ -49,7 +51,7 @@ def init(
 
     Example: transferscope init paper-domainnet.yaml --template paper-domainnet
     """
-    from transferscope.commands.templates import write_template
+    from transferscope.study.templates import write_template
 
     write_template(file, template)
     typer.echo(f"wrote {file}; edit it, then: transferscope run {file} --out runs/first")
@@ -87,7 +89,7 @@ def data_check(
     Example: transferscope data check imagefolder:photos \\
         --set image_size_px=64 --out photos.png
     """
-    from transferscope.data_check import check_data
+    from transferscope.cli.data_check import check_data
 
     raise typer.Exit(check_data(data, set_ or (), out, as_json=as_json, console=make_console()))
 
@@ -109,6 +111,6 @@ def doctor(
 
     Example: transferscope doctor --out /data/runs --json
     """
-    from transferscope.commands.doctor import examine
+    from transferscope.cli.doctor_command import examine
 
     raise typer.Exit(examine(out, device=device, as_json=as_json, console=make_console()))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from transferscope.errors import BadInput, did_you_mean
-from transferscope.options import IMAGENET, MeanStd, NamedNormalization, Normalization
+from transferscope.core.errors import BadInput, did_you_mean
+from transferscope.core.options import IMAGENET, MeanStd, NamedNormalization, Normalization
 
 NORMALIZATIONS: tuple[NamedNormalization, ...] = ("per_image", "unit", "imagenet", "centred_64")
 PER_IMAGE_FLOOR = 0.1

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from transferscope.errors import BadInput
+from transferscope.core.errors import BadInput
 
 MAX_SEED = 2**32 - 1
 """The largest seed that numpy.random.RandomState takes."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from transferscope.store import Store
-from transferscope.task import Graph
+from transferscope.execute.store.local import Store
+from transferscope.study.task import Graph
 
 READ_AT_THE_END = ("measure", "weights")
 """Kinds of results that tables and report are made from: small, but for given weights."""

@@ -12,14 +12,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from transferscope.allocator import freed_memory_kept
-from transferscope.analysis import analysis_module
-from transferscope.config import Recipe, Schedule
-from transferscope.data.base import Description, describe, load
-from transferscope.data.facts import DataFacts, split_facts
-from transferscope.data.one_hot import one_finding_each, one_hot_note
-from transferscope.errors import TaskFailed
-from transferscope.execute.artifacts import (
+from transferscope.analyses.contract import analysis_module
+from transferscope.core.allocator import freed_memory_kept
+from transferscope.core.config import Recipe, Schedule
+from transferscope.core.datasets import Description, describe, load
+from transferscope.core.errors import TaskFailed
+from transferscope.core.options import DatasetOptions
+from transferscope.core.runs import UNSHUFFLED, GivenRun, GivenWeights, Run
+from transferscope.data.files.one_hot import one_finding_each, one_hot_note
+from transferscope.data.inspect.facts import DataFacts, split_facts
+from transferscope.execute.notes import collected_notes
+from transferscope.execute.ranks import train_together
+from transferscope.execute.store.artifacts import (
     StoredCellData,
     StoredSubject,
     read_data,
@@ -32,16 +36,12 @@ from transferscope.execute.artifacts import (
     write_search,
     write_trained,
 )
-from transferscope.execute.notes import collected_notes
-from transferscope.execute.snapshots import StoredSnapshots, snapshot_seconds
-from transferscope.execute.together import train_together
-from transferscope.models.given import given_network
+from transferscope.execute.store.local import Store
+from transferscope.execute.store.snapshots import StoredSnapshots, snapshot_seconds
 from transferscope.models.init import control_init, pretrained_init, random_init
-from transferscope.models.instances import given_states
-from transferscope.options import DatasetOptions
-from transferscope.runs import UNSHUFFLED, GivenRun, GivenWeights, Run
-from transferscope.store import Store
-from transferscope.task import Measurement, Task
+from transferscope.models.weights.given import given_network
+from transferscope.models.weights.instances import given_states
+from transferscope.study.task import Measurement, Task
 from transferscope.train.given import evaluated
 from transferscope.train.held_out import hold_out
 from transferscope.train.loop import train

@@ -6,10 +6,10 @@ import heapq
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from transferscope.execute.local import Event
-from transferscope.execute.run import execute
-from transferscope.runs import Run
-from transferscope.task import Graph, Task
+from transferscope.core.runs import Run
+from transferscope.execute.loop import execute
+from transferscope.execute.pool import Event
+from transferscope.study.task import Graph, Task
 
 
 @dataclass(frozen=True, kw_only=True)

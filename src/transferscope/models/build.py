@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from transferscope.errors import BadInput, did_you_mean
+from transferscope.core.errors import BadInput, did_you_mean
+from transferscope.core.options import NetworkOptions, load_plugin, plugin_names
 from transferscope.models.networks.fixup_resnet import FixupResNet as FixupResNet
 from transferscope.models.networks.fixup_resnet import FixupResNetPreset as FixupResNetPreset
-from transferscope.options import NetworkOptions, load_plugin, plugin_names
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from transferscope.models.modules import Module
+    from transferscope.models.modules.find import Module
 
 PACKAGE = "transferscope.models.networks"
 
@@ -105,7 +105,7 @@ def modules_of(
     Raises:
         BadInput: they can't be found, the options' patterns don't fit, or the network can't be run on such images.
     """
-    from transferscope.models.modules import find_modules
+    from transferscope.models.modules.find import find_modules
 
     choice: Any = getattr(options, "modules", "blocks")
     example = None if image_size_px is None else example_images(channels, image_size_px)

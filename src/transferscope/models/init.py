@@ -20,10 +20,10 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from transferscope.errors import TaskFailed
+from transferscope.core.errors import TaskFailed
+from transferscope.core.options import NetworkOptions
 from transferscope.models.build import build, modules_of
-from transferscope.models.modules import drawn_anew, is_under
-from transferscope.options import NetworkOptions
+from transferscope.models.modules.find import drawn_anew, is_under
 
 
 def random_init(

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transferscope.errors import BadInput
+from transferscope.core.errors import BadInput
 
 if TYPE_CHECKING:
     import torch

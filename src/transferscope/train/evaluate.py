@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from transferscope.config import Recipe
-from transferscope.data.base import ImageSplit
+from transferscope.core.config import Recipe
+from transferscope.core.datasets import ImageSplit
+from transferscope.core.errors import TaskFailed
+from transferscope.core.options import Normalization
 from transferscope.data.normalize import normalize
-from transferscope.errors import TaskFailed
-from transferscope.metrics.halving import in_batches
-from transferscope.metrics.scores import per_example_loss, score
-from transferscope.options import Normalization
+from transferscope.metrics.evaluation.halving import in_batches
+from transferscope.metrics.evaluation.scores import per_example_loss, score
 from transferscope.train.ranks import ALONE, Ranks
 from transferscope.train.snapshot import State, copied
 from transferscope.train.trained import Best, Diverged

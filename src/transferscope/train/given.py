@@ -6,10 +6,10 @@ import polars as pl
 import torch
 from torch import Tensor, nn
 
-from transferscope.data.base import ImageData
-from transferscope.errors import TaskFailed
-from transferscope.metrics.scores import per_example_loss, score
-from transferscope.options import Normalization
+from transferscope.core.datasets import ImageData
+from transferscope.core.errors import TaskFailed
+from transferscope.core.options import Normalization
+from transferscope.metrics.evaluation.scores import per_example_loss, score
 from transferscope.train.evaluate import predict
 from transferscope.train.trained import HISTORY_SCHEMA, Trained
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from transferscope.data.base import ImageSplit
-from transferscope.data.decode import pixel_digest
-from transferscope.data.spool import rows_of
-from transferscope.errors import TaskFailed
+from transferscope.core.datasets import ImageSplit
+from transferscope.core.errors import TaskFailed
+from transferscope.data.files.decode import pixel_digest
+from transferscope.data.files.spool import rows_of
 
 HELD_OUT_SEED = 0
 """Seed of the choice: one for all, so that every kind, seed and rate is judged by the same images."""

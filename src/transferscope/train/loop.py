@@ -12,12 +12,12 @@ import polars as pl
 import torch
 from torch import Tensor, nn
 
-from transferscope.config import Recipe
-from transferscope.data.base import ImageSplit
+from transferscope.core.config import Recipe
+from transferscope.core.datasets import ImageSplit
+from transferscope.core.errors import TaskFailed
+from transferscope.core.options import Normalization
 from transferscope.data.normalize import normalize
-from transferscope.errors import TaskFailed
-from transferscope.metrics.scores import check_labels, score
-from transferscope.options import Normalization
+from transferscope.metrics.evaluation.scores import check_labels, score
 from transferscope.train.evaluate import Evaluation
 from transferscope.train.optimizer import learning_rate_at, moments, restore_moments
 from transferscope.train.ranks import ALONE, Ranks

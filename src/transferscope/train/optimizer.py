@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.sgd import sgd
 
-from transferscope.config import Recipe
+from transferscope.core.config import Recipe
 
 
 def learning_rate_at(recipe: Recipe, step: int, num_steps: int) -> float:

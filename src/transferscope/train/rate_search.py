@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from transferscope.errors import TaskFailed
+from transferscope.core.errors import TaskFailed
 
 
 def best_rate(metrics: Mapping[float, Sequence[float]]) -> float:

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from transferscope.config import Recipe
+from transferscope.core.config import Recipe
+from transferscope.core.options import Normalization
 from transferscope.data.normalize import normalize
-from transferscope.options import Normalization
 from transferscope.train.augment import drawn_maps, warp
 from transferscope.train.batch_norm import WholeBatchStatistics
 from transferscope.train.optimizer import optimizer_for, set_rate

@@ -9,8 +9,8 @@ from scipy.special import betaincinv
 from torch import Tensor
 from torch.nn import functional
 
-from transferscope.errors import BadInput
-from transferscope.metrics.scores import is_multi_label, unchecked_loss
+from transferscope.core.errors import BadInput
+from transferscope.metrics.evaluation.scores import is_multi_label, unchecked_loss
 
 
 @dataclass(frozen=True, kw_only=True)

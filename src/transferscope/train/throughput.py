@@ -6,11 +6,11 @@ import time
 
 import torch
 
-from transferscope.allocator import freed_memory_kept
-from transferscope.config import Recipe
-from transferscope.data.base import Description, ImageSplit
+from transferscope.core.allocator import freed_memory_kept
+from transferscope.core.config import Recipe
+from transferscope.core.datasets import Description, ImageSplit
+from transferscope.core.options import NetworkOptions, Normalization
 from transferscope.models.init import random_init
-from transferscope.options import NetworkOptions, Normalization
 from transferscope.train.loop import train
 
 WARM_UP_STEPS = 2

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import polars as pl
 from torch import Tensor
 
-from transferscope.errors import TaskFailed
+from transferscope.core.errors import TaskFailed
 
 HISTORY_SCHEMA = {
     "epoch": pl.Int64,

@@ -61,7 +61,7 @@ def start(study: Path, out: Path, workers: int, before: Callable[[], None]) -> i
         options = ["--workers", str(workers), "--device", "cpu"]
         sys.argv = ["transferscope", "run", str(study), "--out", str(out), *options]
         from transferscope.cli import main
-        from transferscope.live import records
+        from transferscope.execute.progress import records
 
         records.EVERY_S = 0.0  # as many steps each time, however long they take
         before()

@@ -11,9 +11,9 @@ from pathlib import Path
 import small_study
 from rich.console import Console
 
-from transferscope.commands import run_study
-from transferscope.store import MARKER, Store
-from transferscope.study_file import load_study
+from transferscope.api.run import run_study
+from transferscope.execute.store.local import MARKER, Store
+from transferscope.study.file import load_study
 
 CACHED = re.compile(r"(\d+) tasks succeeded, (\d+) were cached, 0 failed, 0 not run")
 

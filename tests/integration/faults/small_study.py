@@ -7,8 +7,8 @@ from pathlib import Path
 
 import tiny
 
-from transferscope.store import Store
-from transferscope.task import Graph, Task
+from transferscope.execute.store.local import Store
+from transferscope.study.task import Graph, Task
 
 
 def write(path: Path) -> Path:

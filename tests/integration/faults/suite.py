@@ -30,9 +30,9 @@ import small_study
 from judge import Job, Verdict, judge, undisturbed
 from points import Point
 
-from transferscope.plan import plan
-from transferscope.store import Store
-from transferscope.study_file import load_study
+from transferscope.execute.store.local import Store
+from transferscope.study.file import load_study
+from transferscope.study.plan import plan
 
 STOPPED = "stopped; finished tasks are kept, and the same command goes on from here"
 QUIET = {"OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1", "_RJEM_MALLOC_CONF": "background_thread:false"}
@@ -236,7 +236,7 @@ def judged(point: Point, ended: children.Ended, out: Path) -> list[str]:
 
 def fork_workers() -> None:
     """Workers are forked, not spawned: they need not import everything for each point."""
-    from transferscope.execute import local
+    from transferscope.execute import pool as local
 
     get_context = multiprocessing.get_context
     local.multiprocessing.get_context = lambda _: get_context("fork")  # type: ignore[assignment]

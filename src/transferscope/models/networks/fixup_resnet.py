@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
-from transferscope.options import NetworkOptions
+from transferscope.core.options import NetworkOptions
 
 if TYPE_CHECKING:
     from torch import nn

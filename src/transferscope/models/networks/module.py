@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from transferscope.errors import BadInput, did_you_mean
-from transferscope.fingerprint import sha256_of, sources_fingerprint
-from transferscope.options import Arguments, ForeignNetwork, FrozenMap, with_current_directory
+from transferscope.core.errors import BadInput, did_you_mean
+from transferscope.core.files import sha256_of
+from transferscope.core.fingerprint import sources_fingerprint
+from transferscope.core.options import Arguments, ForeignNetwork, FrozenMap, with_current_directory
 
 if TYPE_CHECKING:
     from torch import nn

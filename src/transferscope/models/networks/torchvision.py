@@ -5,8 +5,8 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Literal
 
-from transferscope.errors import BadInput, did_you_mean
-from transferscope.options import Arguments, ForeignNetwork, FrozenMap
+from transferscope.core.errors import BadInput, did_you_mean
+from transferscope.core.options import Arguments, ForeignNetwork, FrozenMap
 
 if TYPE_CHECKING:
     from torch import nn

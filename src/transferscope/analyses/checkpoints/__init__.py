@@ -1,0 +1,1 @@
+"""Experiment 7: which pre-training checkpoint to start from."""

@@ -1,0 +1,1 @@
+"""Experiment 2: which mistakes instances share, and on which examples they differ."""

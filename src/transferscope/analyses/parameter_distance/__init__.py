@@ -1,0 +1,1 @@
+"""Experiment 4: how far apart the weights of instances are."""

@@ -1,0 +1,292 @@
+"""Experiment 4: how far apart the weights of instances are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from transferscope.analyses.claims import BY_ID
+from transferscope.analyses.contract import Cell, CellData, ConfigProblem, Panel, Row, Subject
+from transferscope.analyses.findings import (
+    Finding,
+    judge,
+    mean_order_p,
+    mean_over_targets,
+    mean_rank_correlation,
+)
+from transferscope.analyses.shared.bands import (
+    BAND,
+    BAND_OPACITY,
+    STROKE,
+    over_pairs,
+    possible_scale,
+    with_band,
+)
+from transferscope.core.config import AnalysisConfig, Study
+from transferscope.core.instances import PAIR_COLUMNS, instances, pairs, parse, trained
+from transferscope.core.options import Frozen
+from transferscope.core.runs import chosen_targets
+from transferscope.core.tables import Column
+
+if TYPE_CHECKING:
+    import polars as pl
+    import torch
+    from torch import Tensor
+
+ORDER = 4
+VERSION = 4
+TITLE = "Parameter distance"
+SHOWS = (
+    "The L2 distance between the weights of two instances, and between an instance and its own initialization, "
+    "in the whole network and per module: absolute, relative to the weights, and relative to how far the instances "
+    "came from their initializations. And the cosine of the ways they came, final minus init."
+)
+HOW_TO_READ = (
+    "Two P-T that lie much closer than two RI-T stayed near the pre-trained weights; modules with a large "
+    "distance are those that the target changed most. Two that went by the same way have a distance far below "
+    "the distance travelled and a cosine near 1; two that went at right angles lie 1.4 times as far apart as each "
+    "travelled, from the same init, and have a cosine near 0: random directions have one within two or three times "
+    "1 / sqrt(number of weights)."
+)
+CAVEATS = (
+    "A distance of weights is not a distance of functions: a network with its channels permuted computes the "
+    "same and lies far away. The head is drawn anew for each instance; it has rows of its own and is left out of "
+    "the whole network. Instances from different inits lie far apart before they move, so that their distance over "
+    "the distance travelled says little of the training. A module that did not move has no direction: NaN. "
+    "Weights that several modules share count once, in the first of them; a module without weights of its own is not "
+    "listed."
+)
+SOURCE = "Neyshabur, Sedghi, Zhang (2020), section 3.3 and table 2"
+
+WHOLE = "all"
+KEYS = (Column("target", "str", "Name of the target"),)
+TABLES = {
+    "parameter_distance": (
+        *PAIR_COLUMNS,
+        Column("module", "str", "Name of the module, or all: the network without its head"),
+        Column("depth", "int", "Place of the module from the stem, 0, to the head; null for all"),
+        Column("is_head", "bool", "Whether this is the head, drawn anew for each instance"),
+        Column("distance", "float", "L2 distance of the weights"),
+        Column("relative", "float", "Distance over the norm of a's weights there; NaN where that is 0"),
+        Column("travelled_a", "float", "L2 distance of a from its own init; null where a or b is untrained"),
+        Column("travelled_b", "float", "The same of b"),
+        Column(
+            "relative_to_travelled",
+            "float",
+            "Distance over the mean of both; null where a or b is untrained, NaN where neither moved",
+        ),
+        Column(
+            "cosine",
+            "float",
+            "Cosine of a's and b's updates, final minus init; null where a or b is untrained, NaN where one did not "
+            "move",
+            "-1 to 1",
+        ),
+        Column(
+            "num_parameters", "int", "Weights compared; shared ones count in the first module that has them"
+        ),
+    )
+}
+
+
+class Settings(Frozen):
+    """What decides the numbers of a cell: nothing to choose."""
+
+
+class Config(AnalysisConfig, Settings):
+    """Options of parameter_distance."""
+
+
+def check(study: Study, config: Config) -> Iterator[ConfigProblem]:
+    """Nothing beyond what every analysis is checked for."""
+    yield from ()
+
+
+def cells(study: Study, config: Config) -> Iterator[Cell]:
+    """One cell a target, with all its instances and their inits."""
+    for target in chosen_targets(study, config):
+        subjects = instances(study, config, target, same_init=True, untrained=True)
+        subjects.pop("P", None)  # every P-T brings its own: P under the head that it started with
+        for kind, seed, run in trained(study, config, target):
+            if kind == "p_t" and run.has_init:
+                subjects[_p_of(seed)] = run.init
+        yield Cell(keys={"target": target}, subjects=subjects, data=study.targets[target].data, cost=0.05)
+
+
+def _p_of(seed: int | None) -> str:
+    """Role of the init of the P-T of a seed."""
+    return f"P {seed}"
+
+
+def _init_of(name: str) -> str | None:
+    """Role of the weights that an instance started from; None for an untrained one."""
+    instance = parse(name)
+    if instance.kind == "P-T":
+        return _p_of(instance.seed)
+    return f"RI {instance.init}" if instance.kind == "RI-T" else None
+
+
+def measure(
+    subjects: Mapping[str, Subject], data: CellData, settings: Settings, generator: torch.Generator
+) -> dict[str, list[Row]]:
+    """Distances and cosines of all pairs, in all and per module."""
+    from transferscope.models.modules.find import prefixes_of
+
+    states = {name: subject.state for name, subject in subjects.items()}
+    instances_and_p = [name for name in states if parse(name).kind != "P"]
+    if len(instances_and_p) < len(states):
+        instances_and_p.append("P")
+    modules = prefixes_of(next(iter(subjects.values())).modules)
+    rows: list[Row] = []
+    for pair in pairs(instances_and_p):
+        b = _p_of(pair.seed_a) if pair.b == "P" else pair.b
+        rows += [{**pair.columns, **row} for row in _rows(states, modules, pair.a, b)]
+    return {"parameter_distance": rows}
+
+
+def _rows(
+    states: Mapping[str, Mapping[str, Tensor]], modules: Mapping[str, Sequence[str]], a: str, b: str
+) -> Iterator[Row]:
+    """The whole network without its head, then its modules from the stem to the head."""
+    from transferscope.metrics.landscape.distance import l2_distance, update_cosine
+    from transferscope.models.modules.find import HEAD
+
+    body = [prefix for name, prefixes in modules.items() if name != HEAD for prefix in prefixes]
+    a_init, b_init = (init if (init := _init_of(name)) in states else None for name in (a, b))
+    for parts in ({WHOLE: body}, modules):
+        distances = l2_distance(states[a], states[b], by_module=True, modules=parts)
+        updates = None
+        if a_init is not None and b_init is not None:
+            updates = update_cosine(states[a], states[a_init], states[b], states[b_init], modules=parts)
+        for index, row in enumerate(distances.iter_rows(named=True)):
+            yield {
+                **row,
+                "depth": None if row["module"] == WHOLE else index,
+                "is_head": row["module"] == HEAD,
+                **_travelled(row["distance"], None if updates is None else updates.row(index, named=True)),
+            }
+
+
+def _travelled(distance: float, update: Mapping[str, float] | None) -> Row:
+    if update is None:
+        return dict.fromkeys(("travelled_a", "travelled_b", "relative_to_travelled", "cosine"))
+    mean = (update["update_a"] + update["update_b"]) / 2
+    return {
+        "travelled_a": update["update_a"],
+        "travelled_b": update["update_b"],
+        "relative_to_travelled": distance / mean if mean else math.nan,
+        "cosine": update["cosine"],
+    }
+
+
+def panels(tables: Mapping[str, pl.DataFrame]) -> Sequence[Panel]:
+    """The whole network by kind of pair; then each target's modules."""
+    import polars as pl
+
+    table = tables["parameter_distance"]
+    trained = table.filter(pl.col("cosine").is_not_null())
+    drawn = [
+        _whole(table, "distance", "L2 distance", "Distance of the whole network, without the head"),
+        _whole(
+            trained,
+            "relative_to_travelled",
+            "L2 distance over the mean distance travelled",
+            "Distance over the distance travelled",
+        ),
+        _whole(trained, "cosine", "cosine of the updates", "Direction of the updates, without the head"),
+    ]
+    for target in table["target"].unique(maintain_order=True):
+        drawn.append(_by_module(table, target, "distance", "L2 distance"))
+        drawn.append(_by_module(trained, target, "cosine", "cosine of the updates"))
+    return drawn
+
+
+def _whole(table: pl.DataFrame, value: str, axis: str, title: str) -> Panel:
+    import altair as alt
+    import polars as pl
+
+    from transferscope.analyses.theme import color_scale
+
+    whole = table.filter((pl.col("module") == WHOLE) & pl.col(value).is_not_nan())
+    scale = color_scale(whole["pair"])
+    color = alt.Color("pair:N", scale=scale, title=None)
+    place = {
+        "y": alt.Y("target:N", title=None, sort=None),
+        "yOffset": alt.YOffset("pair:N", sort=scale.domain),
+    }
+    base = alt.Chart(whole).encode(**place)
+    within = with_band(over_pairs(whole, ["target", "pair"], value))
+    strokes = alt.Chart(within).mark_rule(strokeWidth=1.2, opacity=0.8)
+    strokes = strokes.encode(x=alt.X("low:Q", title=axis), x2="high:Q", color=color, **place)
+    points = base.mark_point(opacity=0.6).encode(x=alt.X(f"{value}:Q", title=axis), color=color)
+    means = base.mark_tick(thickness=2, size=7).encode(x=alt.X(f"mean({value}):Q", title=axis), color=color)
+    return Panel(
+        name=f"whole-{value.replace('_', '-')}",
+        title=title,
+        chart=alt.layer(strokes, points, means).properties(height=360),
+        summary=f"{axis.capitalize()} of every pair, by target and kind of pair; the tick is the mean of a kind, "
+        f"{STROKE}.",
+    )
+
+
+def _by_module(table: pl.DataFrame, target: str, value: str, axis: str) -> Panel:
+    import altair as alt
+    import polars as pl
+
+    from transferscope.analyses.theme import color_scale, dash_scale
+
+    modules = table.filter((pl.col("target") == target) & (pl.col("module") != WHOLE))
+    modules = modules.filter(pl.col(value).is_not_nan())
+    legend = alt.Legend(symbolType="stroke")  # dashed outlines of points would look like gears
+    order = modules.sort("depth")["module"].unique(maintain_order=True).to_list()
+    x = alt.X("module:N", sort=order, title=None)
+    color = alt.Color("pair:N", scale=color_scale(modules["pair"]), title=None, legend=legend)
+    means = over_pairs(modules, ["pair", "module"], value)
+    bands = alt.Chart(with_band(means)).mark_area(opacity=BAND_OPACITY, line=False, clip=True)
+    title = f"{axis}, mean over pairs"
+    scale = possible_scale(means, -1, 1) if value == "cosine" else possible_scale(means, 0, math.inf)
+    lines = alt.Chart(means).mark_line(point=alt.OverlayMarkDef(strokeWidth=0))
+    dash = alt.StrokeDash("pair:N", scale=dash_scale(modules["pair"]), title=None, legend=legend)
+    chart = alt.layer(
+        bands.encode(x=x, color=color, y=alt.Y("low:Q", title=title, scale=scale), y2="high:Q"),
+        lines.encode(x=x, color=color, y=alt.Y("mean:Q", title=title, scale=scale), strokeDash=dash),
+    )
+    return Panel(
+        name=f"{value}-{target}",
+        title=f"{target}: {axis} per module",
+        chart=chart,
+        summary=f"{axis} per module on {target}, from the stem to the head, a line a kind of pair; {BAND}.",
+        secondary=value != "distance",
+    )
+
+
+def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Finding]:
+    """The two claims about distances."""
+    import polars as pl
+
+    table = tables["parameter_distance"]
+    depth = pl.col("depth")
+    body = table.filter((pl.col("pair") == "P-T & P-T") & (depth < depth.max()))  # the last is the head
+    return [
+        judge(BY_ID["p_t_are_close"], table.filter(pl.col("module") == WHOLE), _closeness),
+        judge(BY_ID["distance_grows_toward_head"], body, _growth, order_p=_growth_p),
+    ]
+
+
+def _closeness(rows: pl.DataFrame) -> float:
+    import polars as pl
+
+    distances = [
+        mean_over_targets(rows.filter(pl.col("pair") == kind), "distance")
+        for kind in ("P-T & P-T", "RI-T & RI-T")
+    ]
+    return distances[0] / distances[1] if distances[1] > 0 else math.nan
+
+
+def _growth(rows: pl.DataFrame) -> float:
+    return mean_rank_correlation(rows, "depth", "distance", by=("seed_a", "seed_b"))
+
+
+def _growth_p(rows: pl.DataFrame) -> float:
+    return mean_order_p(rows, "depth", "distance", by=("seed_a", "seed_b"))

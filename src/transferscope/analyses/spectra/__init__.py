@@ -1,0 +1,1 @@
+"""Appendix: the spectra of the convolutions as linear operators."""

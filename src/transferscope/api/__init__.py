@@ -1,0 +1,1 @@
+"""What Python, notebooks, torchrun and the command line call."""

@@ -1,0 +1,1 @@
+"""Modules under the names that they had in version 0.1."""

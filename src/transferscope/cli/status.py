@@ -1,0 +1,119 @@
+"""How far a study has come, once or until its run ends."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from transferscope.execute.store.remote import open_store
+from transferscope.report.place import missing_tasks, study_of_folder
+from transferscope.study.plan import plan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import Console
+
+    from transferscope.cli.live.state import Snapshot, Watcher
+
+EVERY_S = 1.0
+"""How often a run that is followed is looked at."""
+START_S = 2.0
+"""How long nothing may be under way before it is believed: one process may follow another."""
+
+
+def show_status(out: Path, *, as_json: bool = False, console: Console) -> None:
+    """How far the study in a folder has come.
+
+    Raises:
+        BadInput: there is no study in it.
+    """
+    from transferscope.cli.plan_tree import plan_tree
+
+    if as_json:
+        from transferscope.cli.live.state import as_document
+
+        console.file.write(json.dumps(as_document(watcher_of(out).look()), indent=1) + "\n")
+        return
+    the_plan = plan(study_of_folder(out))
+    store = open_store(out / "store")
+    console.print(plan_tree(the_plan, store))
+    left = len(missing_tasks(the_plan, store))
+    report = out / "report.html"
+    if left:
+        command = "run" if the_plan.study.instances is None else "compare"
+        console.print(
+            f"{left} tasks to run; the command that started it goes on: transferscope {command} ... --out {out}"
+        )
+    elif report.exists():
+        console.print(f"complete: {report}")
+    else:
+        console.print(f"all tasks are done; draw the report with: transferscope report {out}")
+
+
+def follow(out: Path, *, console: Console) -> int:
+    """Say in short how a run goes, until it ends: in place on a terminal, a line for each change elsewhere.
+
+    Returns:
+        0 where nothing is left to run, else 1.
+
+    Raises:
+        BadInput: there is no study in the folder.
+    """
+    from transferscope.cli.live.state import short
+
+    watcher = watcher_of(out)
+    last = None
+    if console.is_terminal:
+        from rich.live import Live
+
+        with Live(console=console, auto_refresh=False) as live:
+            for last in _looks(watcher):
+                live.update(_in_short(last), refresh=True)
+    else:
+        said = ""
+        for last in _looks(watcher):
+            counts = short(last).partition(", about")[0]
+            if counts != said:
+                console.print(short(last), highlight=False, markup=False)
+            said = counts
+    return 0 if last is not None and last.is_complete else 1
+
+
+def watcher_of(out: Path) -> Watcher:
+    """What looks at a folder. Raises BadInput where there is no study in it."""
+    from transferscope.cli.live.state import Watcher
+
+    return Watcher(out, lambda: plan(study_of_folder(out)))
+
+
+def _looks(watcher: Watcher) -> Iterator[Snapshot]:
+    """A snapshot every second until nothing is under way."""
+    idle_since: float | None = None
+    while True:
+        snapshot = watcher.look()
+        yield snapshot
+        now = time.monotonic()
+        idle_since = None if snapshot.is_running else (idle_since or now)
+        if snapshot.is_complete or (idle_since is not None and now - idle_since >= START_S):
+            return
+        time.sleep(EVERY_S)
+
+
+def _in_short(snapshot: Snapshot) -> str:
+    from rich.markup import escape
+
+    from transferscope.cli.live.state import short
+    from transferscope.execute.progress.terminal import duration
+
+    lines = [f"[bold]{escape(snapshot.study)}[/bold]: {short(snapshot)}"]
+    for one in snapshot.running:
+        loss = "" if one.loss is None else f", loss {one.loss:.3g}"
+        share = f"{one.share:4.0%}" if one.share else "   …"
+        lines.append(f"  {share} {escape(one.title)}, {duration(one.seconds)}{loss}")
+    for failed in snapshot.failed:
+        told = escape(f"{failed['title']}: {failed['reason']}")
+        lines.append(f"  [red]failed[/red] {told}")
+    return "\n".join(lines)

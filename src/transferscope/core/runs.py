@@ -1,0 +1,352 @@
+"""Runs and Points: which weights an analysis may ask for.
+
+A Run is one training run; a Point is a Run's network at one epoch. P and RI are no extra models: they are
+the Points at epoch 0 of P-T and RI-T. Pre-training is a Run like any other, from a random initialization
+on the source.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import SerializeAsAny
+
+from transferscope.core.config import AnalysisConfig, LearningRates, Recipe, Schedule, Study, Weights
+from transferscope.core.datasets import describe
+from transferscope.core.options import DatasetOptions, Frozen, NetworkOptions, Normalization
+
+SHUFFLE_SEED_OFFSET = 1234
+"""A run's seed s shuffles with seed 1234 + s, as the paper's released code does."""
+
+Kind = Literal["p_t", "ri_t", "layer_statistics", "permuted_weights"]
+KINDS: tuple[Kind, ...] = ("p_t", "ri_t")
+"""The kinds that the paper compares."""
+CONTROLS: tuple[Kind, ...] = ("layer_statistics", "permuted_weights")
+"""Kinds that start from P's statistics without P's features; see `transferscope.models.init`."""
+KIND_NAMES: dict[Kind, str] = {
+    "p_t": "P-T",
+    "ri_t": "RI-T",
+    "layer_statistics": "layer statistics",
+    "permuted_weights": "permuted weights",
+}
+"""Names of the kinds in tables and figures."""
+
+
+class View(Frozen):
+    """How a data set's images are shown, train and test alike."""
+
+    kind: Literal["unshuffled", "blocks", "pixels_and_channels"] = "unshuffled"
+    """As they are, square blocks shuffled, or all pixels and channels shuffled."""
+    block_size_px: int | None = None
+    """Side of a block; only for blocks."""
+    seed: int | None = None
+    """Seed of the one permutation for all images, given to numpy's RandomState; only where shuffled."""
+
+
+UNSHUFFLED = View()
+
+Initialization = Literal["random", "pretrained", "layer_statistics", "permuted_weights"]
+_INITIALIZATIONS: dict[Kind, Initialization] = {
+    "p_t": "pretrained",
+    "ri_t": "random",
+    "layer_statistics": "layer_statistics",
+    "permuted_weights": "permuted_weights",
+}
+
+
+def shuffled_view(
+    data: DatasetOptions, block_size_px: int | Literal["pixels_and_channels"], seed: int
+) -> View:
+    """The view for a block size; the whole image's size means unshuffled.
+
+    Args:
+        data: the data set, for its image size.
+        block_size_px: side of a block in pixels, or "pixels_and_channels".
+        seed: the run's seed s; the permutation is drawn with 1234 + s.
+    """
+    if block_size_px == "pixels_and_channels":
+        return View(kind="pixels_and_channels", seed=SHUFFLE_SEED_OFFSET + seed)
+    if block_size_px == describe(data).image_size_px:
+        return UNSHUFFLED
+    return View(kind="blocks", block_size_px=block_size_px, seed=SHUFFLE_SEED_OFFSET + seed)
+
+
+class SearchedRecipe(Schedule):
+    """A recipe whose base rate is the best of a search; known when the Runs of the search are done."""
+
+    search: tuple[Run, ...]
+    """Networks trained with each rate of the grid; see `transferscope.train.rate_search`."""
+
+
+class Run(Frozen):
+    """One training run: all that decides its numbers, and nothing else."""
+
+    network: SerializeAsAny[NetworkOptions]
+    normalization: Normalization
+    data: SerializeAsAny[DatasetOptions]
+    view: View = UNSHUFFLED
+    initialization: Initialization
+    """Drawn at random; the body of `source`, or a control made of it, under a head drawn at random."""
+    source: Point | GivenWeights | None = None
+    """The pre-trained network; none only where the initialization is random."""
+    init_seed: int
+    """Seed of what is drawn at random in the initialization."""
+    seed: int
+    """Seed of the order of the batches."""
+    recipe: Recipe | SearchedRecipe
+    is_search: bool = False
+    """A network of a search of rates: only its history is kept, the test images are not looked at, and a loss that
+    is not finite is a result."""
+
+    @property
+    def final(self) -> Point:
+        """The network at the end of the training."""
+        return Point(run=self, epoch=self.recipe.epochs)
+
+    @property
+    def has_init(self) -> bool:
+        """Whether the init is known: of a Run it is."""
+        return True
+
+    @property
+    def kept_epochs(self) -> tuple[int, ...]:
+        """Epochs with a checkpoint."""
+        return self.recipe.kept_epochs
+
+    @property
+    def best(self) -> Point:
+        """The network at the epoch that its recipe's `best_by` chose."""
+        return Point(run=self, epoch="best")
+
+    @property
+    def init(self) -> Point:
+        """The network before the training: P under a new head, or RI."""
+        return Point(run=self, epoch=0)
+
+
+class GivenRun(Frozen):
+    """A network that was trained elsewhere: nothing is known of its training but the end, and maybe the init."""
+
+    network: SerializeAsAny[NetworkOptions]
+    normalization: Normalization
+    data: SerializeAsAny[DatasetOptions]
+    name: str
+    """What the user calls it; not in the key."""
+    kind: Literal["p_t", "ri_t"]
+    """What the user says it is; not in the key."""
+    weights: Weights
+    """Its weights, head included."""
+    init_weights: Weights | None
+    """What it was started from, where that is at hand; under a head drawn at random unless its own fits."""
+
+    @property
+    def final(self) -> Point:
+        """The network as it was given."""
+        return Point(run=self, epoch=1)
+
+    @property
+    def init(self) -> Point:
+        """What it was started from."""
+        return Point(run=self, epoch=0)
+
+    @property
+    def has_init(self) -> bool:
+        """Whether the init is known."""
+        return self.init_weights is not None
+
+    @property
+    def kept_epochs(self) -> tuple[int, ...]:
+        """1 is the network; 0 the init, where it is known."""
+        return (0, 1) if self.has_init else (1,)
+
+
+class Point(Frozen):
+    """The network of a Run after so many epochs."""
+
+    run: Run | GivenRun
+    epoch: int | Literal["best"]
+    """"best": the epoch that the recipe's `best_by` chose; known when the Run is done."""
+
+
+class GivenWeights(Frozen):
+    """P as the user gave it: weights that are there already, fitted to the study's network."""
+
+    network: SerializeAsAny[NetworkOptions]
+    weights: Weights
+    num_classes: int
+    """Of a head that nobody sees."""
+    channels: int
+    image_size_px: int
+
+
+SearchedRecipe.model_rebuild()
+Run.model_rebuild()
+GivenRun.model_rebuild()
+
+
+def pretraining_run(study: Study) -> Run:
+    """The Run that makes P. Raises ValueError where P's weights are given."""
+    source = study.source
+    recipe = None if source is None else source.pretraining
+    if source is None or recipe is None or source.data is None:
+        raise ValueError("the study's P is given, not pre-trained here")
+    return Run(
+        network=study.network,
+        normalization=study.known_normalization,
+        data=source.data,
+        initialization="random",
+        init_seed=recipe.seed,
+        seed=recipe.seed,
+        recipe=Recipe(**_fields(recipe), learning_rate=recipe.learning_rate),
+    )
+
+
+def pretrained(study: Study) -> Point | GivenWeights:
+    """P: the end of the pre-training, or what was given."""
+    if study.source is None or study.source.weights is None:
+        return pretraining_run(study).final
+    about = describe(next(iter(study.targets.values())).data)  # all are of one size
+    return GivenWeights(
+        network=study.network,
+        weights=study.source.weights,
+        num_classes=about.num_classes,
+        channels=about.channels,
+        image_size_px=about.image_size_px,
+    )
+
+
+def target_run(
+    study: Study,
+    kind: Kind,
+    target: str,
+    seed: int,
+    *,
+    view: View = UNSHUFFLED,
+    pretrain_epoch: int | None = None,
+    init_seed: int | None = None,
+    augment: bool = True,
+) -> Run:
+    """The Run of one instance of P-T, of RI-T or of a control.
+
+    Args:
+        study: the study.
+        kind: "p_t", "ri_t", "layer_statistics" or "permuted_weights".
+        target: name of the target.
+        seed: the instance's seed.
+        view: how the images are shown.
+        pretrain_epoch: not of RI-T: the pre-training epoch to start from; the last by default.
+        init_seed: seed of what is drawn at random; the instance's seed by default.
+        augment: whether training images are varied as the study says; never those of a shuffled view, so what is
+            compared with such a Run asks for none.
+    """
+    augment = augment and view == UNSHUFFLED
+    is_the_studys_own = augment or study.own_training.augmentation == "none"
+    source = None if kind == "ri_t" else pretrained(study)
+    if isinstance(source, Point) and pretrain_epoch == source.epoch:
+        pretrain_epoch = None  # the P-T that every analysis means
+    if source is not None and pretrain_epoch is not None:
+        source = Point(run=pretraining_run(study), epoch=pretrain_epoch)
+    # nobody looks inside a network of shuffled images, of another checkpoint, or inside a control
+    looked_into = view == UNSHUFFLED and is_the_studys_own and pretrain_epoch is None and kind in KINDS
+    schedule = study.own_training.schedule_of(kind)
+    fields = _fields(schedule, looked_into=looked_into, augment=augment)
+    rates = learning_rates(study, target)
+    return Run(
+        network=study.network,
+        normalization=study.known_normalization,
+        data=study.targets[target].data,
+        view=view,
+        initialization=_INITIALIZATIONS[kind],
+        source=source,
+        init_seed=seed if init_seed is None else init_seed,
+        seed=seed,
+        recipe=SearchedRecipe(**fields, search=search_runs(study, kind, target))
+        if rates is None
+        else Recipe(**fields, learning_rate=rates.of(kind)),
+    )
+
+
+def search_runs(study: Study, kind: Kind, target: str) -> tuple[Run, ...]:
+    """The Runs that the rate of a kind on a target is chosen by: each rate with each seed, in the order of rates.
+
+    They are trained as the study's own of this kind, but for seeds, rates, held-out images and epochs. Where one rate
+    is shared, on every target that has no rates of its own. Empty where the study gives the rates.
+    """
+    search = study.own_training.rate_search
+    if search is None or learning_rates(study, target) is not None:
+        return ()
+    targets = (
+        [name for name in study.targets if learning_rates(study, name) is None] if search.shared else [target]
+    )
+    schedule = study.own_training.schedule_of(kind)
+    fields = _fields(schedule, looked_into=False)
+    fields |= {"held_out": search.held_out, "epochs": search.epochs or schedule.epochs}
+    source = None if kind == "ri_t" else pretrained(study)
+    found = [
+        Run(
+            network=study.network,
+            normalization=study.known_normalization,
+            data=study.targets[name].data,
+            initialization=_INITIALIZATIONS[kind],
+            source=source,
+            init_seed=seed,
+            seed=seed,
+            recipe=Recipe(**fields, learning_rate=rate),
+            is_search=True,
+        )
+        for rate in sorted(search.rates)
+        for seed in search.seeds
+        for name in targets
+    ]
+    return tuple(dict.fromkeys(found))  # two names may stand for the same data
+
+
+def given_runs(study: Study, target: str) -> list[tuple[Kind, int, GivenRun]]:
+    """Kind, number and run of each instance that is given, P-T first."""
+    source = study.source
+    runs = [
+        GivenRun(
+            network=study.network,
+            normalization=study.known_normalization,
+            data=study.targets[target].data,
+            name=name,
+            kind=given.kind,
+            weights=given.weights,
+            init_weights=source.weights if source is not None and given.kind == "p_t" else None,
+        )
+        for name, given in (study.instances or {}).items()
+    ]
+    return sorted(((run.kind, number, run) for number, run in enumerate(runs)), key=lambda found: found[:2])
+
+
+def kind_of(run: Run) -> Kind:
+    """The kind of a Run on a target."""
+    return next(kind for kind, made in _INITIALIZATIONS.items() if made == run.initialization)
+
+
+def learning_rates(study: Study, target: str) -> LearningRates | None:
+    """The rates of all kinds on this target; None where they are searched."""
+    return study.targets[target].learning_rate or study.own_training.learning_rate
+
+
+def chosen_targets(study: Study, config: AnalysisConfig) -> tuple[str, ...]:
+    """The targets an analysis looks at, in the study's order."""
+    return tuple(study.targets) if config.targets is None else config.targets
+
+
+def chosen_seeds(study: Study, config: AnalysisConfig) -> tuple[int, ...]:
+    """The seeds an analysis looks at."""
+    return study.seeds if config.seeds is None else config.seeds
+
+
+def _fields(schedule: Schedule, *, looked_into: bool = True, augment: bool = True) -> dict[str, Any]:
+    """A recipe without its rate, written in one way, so that what means the same is the same Run."""
+    fields = {name: getattr(schedule, name) for name in Schedule.model_fields}
+    fields["keep_epochs"] = schedule.kept_epochs[1:-1] if looked_into else ()
+    if not looked_into:
+        fields["best_by"] = "none"
+    if not augment:
+        fields["augmentation"] = "none"
+    if fields["augmentation"] != "crop_and_flip":
+        fields["crop_scale"] = Schedule.model_fields["crop_scale"].default
+    return fields

@@ -1,0 +1,321 @@
+"""Images in folders, one a class: the options and the listing that data sets of this layout share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from transferscope.core.class_order import plain_name, refuse_repeated
+from transferscope.core.errors import BadInput, did_you_mean
+from transferscope.core.options import FileOptions, Frozen, later_option
+from transferscope.data.files.folder_walk import EXTENSIONS, MASK_WORDS, Walk, suspected_masks, walk
+from transferscope.data.files.image_list import Entry, ImageFolder, Listing
+from transferscope.data.files.problems import Problems
+from transferscope.data.files.split_share import stratified
+
+_ONLY_READ = f"only {', '.join(EXTENSIONS)} are read"
+TEST_NAMES = ("test", "val", "valid", "validation", "testing", "eval")
+"""What folders of test images are usually called."""
+TABLES = (".csv", ".parquet", ".tsv", ".xls", ".xlsx")
+"""Suffixes of files that may hold labels."""
+Classes = dict[str, list[Entry]]
+"""The images of each class, both sorted by name; labels are set later."""
+
+
+class SplitFolders(Frozen):
+    """Names of the folders of the two splits, below the root."""
+
+    train: str | None = None
+    """The folder of the training images; by default train."""
+    test: str | None = None
+    """The folder of the test images; by default test (val for ImageNet)."""
+
+
+class FolderOptions(FileOptions):
+    """The options of images in folders."""
+
+    root: Path
+    """The folder that holds those of the splits."""
+    image_size_px: int = Field(default=224, ge=8, le=1024)
+    """Side of the square images."""
+    resize: Literal["crop", "pad", "stretch", "evaluation"] = "crop"
+    """crop: the short side is resized to image_size_px and the middle is kept. pad: the long side is, and the
+    rest is filled with the image's mean colour, so that nothing is cut off. stretch: both sides are, whatever the
+    proportions, as torchvision's Resize((side, side)) does. evaluation: the short side is resized to 256/224 of
+    image_size_px and the middle is kept, as ImageNet networks are evaluated."""
+    max_train_size: int | None = Field(default=None, ge=2)
+    """At most so many training images, as even over the classes as can be; all by default."""
+    max_test_size: int | None = Field(default=None, ge=2)
+    """At most so many test images, as even over the classes as can be; all by default."""
+    seed: int = Field(default=0, ge=0)
+    """Which images are taken where there are more than the maximum, and in which order they come."""
+    splits: SplitFolders | None = later_option()
+    """Which folders hold the splits, as in {train: training, test: val}."""
+    test_share: float | None = later_option(gt=0, lt=1)
+    """For images without a division of their own, <root>/<class>/<image>: this share of each class, drawn at random,
+    is for testing and the rest for training."""
+    split_seed: int | None = later_option(ge=0)
+    """Seed of that draw; 0 by default. Images of one patient or scene are not kept together."""
+    exclude: tuple[str, ...] = later_option(())
+    """Patterns of files and folders to leave out, by their name or their path below the root: "*_mask*"."""
+    grey_range: tuple[float, float] | None = later_option()
+    """The grey values that become black and white, for images of 16 bits. By default 0 and 65535 where the training
+    images use at least half of that, and else their lowest and highest value."""
+
+    @field_validator("exclude", mode="before")
+    @classmethod
+    def _one_pattern(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @field_validator("grey_range", mode="after")
+    @classmethod
+    def _black_below_white(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and value[0] >= value[1]:
+            raise ValueError(
+                "the first value becomes black and must be less than the second, which becomes white"
+            )
+        return value
+
+
+def layout(train: str = "train", test: str = "test") -> str:
+    """What is expected, for messages."""
+    return f"Expected: <root>/{train}/<class>/<image> and <root>/{test}/<class>/<image>."
+
+
+def list_folders(options: FolderOptions, test_folder: str) -> Listing:
+    """The images of both splits; labels are those of the classes in train, sorted by name.
+
+    Images in folders within the folder of a class are of that class, as in torchvision's ImageFolder. Links are
+    followed.
+
+    Args:
+        options: where they are, and how many to take.
+        test_folder: name of the folder with the test images, unless the options name it.
+
+    Raises:
+        BadInput: the folders are not as expected.
+    """
+    root = options.root
+    splits = options.splits or SplitFolders()
+    names = {"train": splits.train or "train", "test": splits.test or test_folder}
+    expected = layout(**names)
+    if not root.is_dir():
+        came = "is not a folder" if root.exists() else "does not exist"
+        raise BadInput(f"the root of the images, {root}, {came}. {expected} Give the folder that holds both.")
+    problems, found = Problems(), Walk()
+    folder = ImageFolder(root, problems, follow_links=True)
+    try:
+        if options.test_share is not None:
+            whole = _undivided(options, names)
+            train, test = _divided(_classes(options, whole, folder, problems, found), options)
+        else:
+            _refuse_missing_folders(root, names, expected)
+            train = _classes(options, names["train"], folder, problems, found)
+            test = _classes(options, names["test"], folder, problems, found)
+    except (OSError, RuntimeError) as error:  # RuntimeError: links that lead in a circle
+        raise BadInput(f"{root} can't be read ({error}). Correct its permissions and links.") from None
+    refuse_repeated(train, f"{root}/{names['train']}")
+    refuse_repeated(test, f"{root}/{names['test']}")
+    test = _by_name(test, train, problems)
+    _refuse_too_little(options, names, tuple(train), test, problems)
+    return Listing(
+        class_names=tuple(train),
+        train=_choose(train, tuple(train), options.max_train_size, options.seed),
+        test=_choose(test, tuple(train), options.max_test_size, options.seed),
+        problems=problems,
+        notes=tuple(_notes(options, names, tuple(train), found, folder)),
+    )
+
+
+def _refuse_missing_folders(root: Path, names: dict[str, str], expected: str) -> None:
+    if names["train"] == names["test"]:
+        raise BadInput(f"splits: both are the folder '{names['train']}'; expected two. {expected}")
+    missing = [name for name in names.values() if not (root / name).is_dir()]
+    if not missing:
+        return
+    folders = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if names["train"] not in missing:
+        usual = [name for name in folders if name.lower() in TEST_NAMES]
+        how = (
+            f" `splits: {{test: {usual[0]}}}` takes {usual[0]} for testing." if usual else ""
+        ) + f" `splits: {{train: {names['train']}}}` with `test_share: 0.2` divides {names['train']}."
+    else:
+        how = (
+            " `splits: {train: ..., test: ...}` names other folders. Where the folders are the classes, "
+            "`test_share: 0.2` takes a fifth of each for testing."
+        )
+    tables = sorted(path.name for path in root.iterdir() if path.suffix.lower() in TABLES)
+    if tables:
+        how += (
+            f" A table of labels ({tables[0]}) is not read: a few lines of Python do it, as the data set `python`; see "
+            "docs/data.md."
+        )
+    raise BadInput(
+        f"{root} has no folder named {' and none named '.join(missing)}; its folders: "
+        f"{', '.join(folders[:20]) or 'none'}{' ...' if len(folders) > 20 else ''}. {expected}{how}"
+    )
+
+
+def _undivided(options: FolderOptions, names: dict[str, str]) -> str:
+    """The folder that holds all classes, relative to the root."""
+    there = [name for name in names.values() if (options.root / name).is_dir()]
+    if options.splits is not None and options.splits.train is not None:
+        return names["train"]
+    if there:
+        raise BadInput(
+            f"test_share: {options.root} has {' and '.join(there)}. Leave test_share out to use the two folders, or "
+            f"give `splits: {{train: {there[0]}}}` to divide the images of {there[0]}."
+        )
+    return "."
+
+
+def _divided(classes: Classes, options: FolderOptions) -> tuple[Classes, Classes]:
+    assert options.test_share is not None
+    labels = [name for name, entries in classes.items() for _ in entries]
+    entries = [entry for of_class in classes.values() for entry in of_class]
+    parts: tuple[Classes, Classes] = ({}, {})
+    for part, rows in zip(
+        parts, stratified(labels, options.test_share, options.split_seed or 0), strict=True
+    ):
+        for row in rows:
+            part.setdefault(labels[row], []).append(entries[row])
+    return parts
+
+
+def _by_name(test: Classes, train: Classes, problems: Problems) -> Classes:
+    """The test images by the names of the training classes; those of other classes are noted."""
+    known = {plain_name(name): name for name in train}
+    for name in [name for name in test if plain_name(name) not in known]:
+        for entry in test.pop(name):
+            problems.add("class_not_in_train", entry.id, f"'{name}'.{did_you_mean(name, train)}")
+    return {known[plain_name(name)]: entries for name, entries in test.items()}
+
+
+def _refuse_too_little(
+    options: FolderOptions,
+    names: dict[str, str],
+    classes: tuple[str, ...],
+    test: Classes,
+    problems: Problems,
+) -> None:
+    wrong, expected = [], layout(**names)
+    if len(classes) < 2:
+        where = options.root if options.test_share is not None else options.root / names["train"]
+        wrong.append(
+            f"{where} has {len(classes)} class folders with images; at least 2 are needed. {expected}"
+        )
+    if not test:
+        wrong.append(
+            f"{options.root / names['test']} has no class folders; test images are needed. {expected}"
+        )
+    if options.max_train_size is not None and options.max_train_size < len(classes):
+        wrong.append(
+            f"max_train_size is {options.max_train_size} and there are {len(classes)} classes: each needs an "
+            f"image to train on. Give {len(classes)} or more."
+        )
+    if wrong:
+        raise BadInput([*wrong, *(f"{options.root}: {line}" for line in problems.lines())])
+
+
+def _classes(
+    options: FolderOptions, split: str, folder: ImageFolder, problems: Problems, found: Walk
+) -> Classes:
+    """The images of each class folder of a split; what can't be used is noted."""
+    root = os.fspath(options.root)
+    classes = {}
+    for name in sorted(os.listdir(os.path.join(root, split))):
+        path = name if split == "." else f"{split}/{name}"
+        if name.startswith(".") or any(
+            fnmatch(one, pattern) for pattern in options.exclude for one in (name, path)
+        ):
+            continue
+        if not os.path.isdir(os.path.join(root, path)):
+            if os.path.islink(os.path.join(root, path)):
+                problems.add("missing", path, "a link that leads nowhere")
+            else:
+                found.passed_over["files beside the folders of classes"] += 1
+            continue
+        before = len(found.unread), len(found.loops)
+        files = walk(root, path, options.exclude, found)
+        for image in found.unread[before[0] :] if files else ():
+            problems.add("undecodable", image, _ONLY_READ)
+        for loop in found.loops[before[1] :]:
+            problems.add("missing", loop, "a link that leads back to a folder above it")
+        entries = [entry for file in files if (entry := folder.entry(file, 0))]
+        if entries:
+            classes[name] = entries
+        elif not files:
+            problems.add("empty_class", path, _ONLY_READ)
+    return classes
+
+
+def _notes(
+    options: FolderOptions, names: dict[str, str], classes: Sequence[str], found: Walk, folder: ImageFolder
+) -> list[str]:
+    """What of the folders was read in a way that one should know, and what was not read."""
+    notes = []
+    if options.test_share is not None:
+        notes.append(
+            f"the test images are {100 * options.test_share:g} % of each class, drawn at random by `split_seed` "
+            f"{options.split_seed or 0}; images of one person or scene may be in both splits"
+        )
+    if found.num_deep:
+        notes.append(
+            f"{found.num_deep:,} images are in folders within the folder of a class, and count as images of the class"
+        )
+    if folder.num_linked:
+        more = " ..." if folder.num_linked > len(folder.linked) else ""
+        notes.append(
+            f"{folder.num_linked:,} images are reached by links that lead out of {options.root}: "
+            f"{', '.join(folder.linked)}{more}"
+        )
+    masks = suspected_masks(found.images)
+    if masks:
+        notes.append(
+            f"{len(masks):,} of {len(found.images):,} files look like masks or other companions of images, and are "
+            f"taken as images of their class: {', '.join(masks[:3])}{' ...' if len(masks) > 3 else ''}. "
+            '`exclude: ["*_mask*"]` leaves files out by a pattern of their names.'
+        )
+    masks_of = [name for name in classes if name.lower() in MASK_WORDS]
+    if masks_of:
+        notes.append(
+            f"the class '{masks_of[0]}' is called as folders of masks are; its files are taken as images"
+        )
+    if found.excluded:
+        counts = ", ".join(f"{count:,} by {pattern}" for pattern, count in found.excluded.items())
+        notes.append(f"left out by `exclude`: {counts}")
+    if found.passed_over:
+        counts = ", ".join(f"{count:,} ({kind})" for kind, count in sorted(found.passed_over.items()))
+        notes.append(f"files that were passed over, as {_ONLY_READ}: {counts}")
+    if options.test_share is None:
+        others = sorted(
+            path.name
+            for path in options.root.iterdir()
+            if path.is_dir() and path.name not in {Path(one).parts[0] for one in names.values()}
+        )
+        others = [name for name in others if not name.startswith(".")]
+        if others:
+            notes.append(f"folders of {options.root} that are not read: {', '.join(others[:10])}")
+    return notes
+
+
+def _choose(classes: Classes, names: tuple[str, ...], maximum: int | None, seed: int) -> tuple[Entry, ...]:
+    """The images to take, in random order: the first ones stand for all."""
+    import numpy as np
+
+    generator = np.random.Generator(np.random.PCG64(seed))
+    turns = [
+        (turn, name, entries[i])
+        for name, entries in classes.items()
+        for turn, i in enumerate(generator.permutation(len(entries)))
+    ]
+    # One image of each class in turn: small classes are taken whole, and large ones evenly.
+    chosen = sorted((name, entry) for _, name, entry in sorted(turns)[:maximum])
+    numbers = {name: number for number, name in enumerate(names)}
+    order = generator.permutation(len(chosen))
+    return tuple(entry._replace(label=numbers[name]) for name, entry in (chosen[i] for i in order))

@@ -1,1 +1,0 @@
-"""One file a data set, found by its name. See `transferscope.data.base` for what such a file holds."""

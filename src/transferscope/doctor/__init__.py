@@ -1,1 +1,0 @@
-"""What is here to compute with, and whether it computes what it should."""

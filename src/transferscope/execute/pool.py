@@ -1,0 +1,255 @@
+"""Executors on one machine: in this process, or in a pool of spawned ones.
+
+Both give the same results to the bit: every task computes with one torch thread, seeded by what it is.
+The pool is our own because the standard one breaks for all pending tasks when one worker is killed.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnContext, SpawnProcess
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from transferscope.core.disk_errors import Unwritable
+from transferscope.core.errors import BadInput, TaskFailed
+from transferscope.execute.store.checksums import Damaged
+from transferscope.execute.store.local import Store
+from transferscope.execute.store.remote import open_store
+from transferscope.study.task import Task
+
+if TYPE_CHECKING:
+    from transferscope.train.ranks import Ranks
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Something that happened to a task."""
+
+    key: str
+    what: Literal["progress", "done", "failed", "died", "damaged", "unwritable"]
+    """died: its process was killed from outside; damaged: a result that it reads is; the task may be run again.
+    unwritable: its result could not be stored, nor could any other."""
+    share: float = 0.0
+    """Share that is done; only for progress."""
+    row: Mapping[str, float] = field(default_factory=dict)
+    """The newest row of a training's history; only for progress."""
+    seconds: float = 0.0
+    """How long it took; only for done."""
+    reason: str = ""
+    """One line; only for failed, died, damaged and unwritable."""
+    details: str = ""
+    """The traceback; only for failed."""
+
+
+class InProcess:
+    """One task at a time, here.
+
+    Args:
+        store: where results go.
+        device: where to compute.
+        tell: told how the task gets on while `events` computes it.
+    """
+
+    slots = 1
+
+    def __init__(
+        self,
+        store: Store,
+        device: str,
+        tell: Callable[[Task, float, Mapping[str, float]], None] = lambda *_: None,
+    ) -> None:
+        self._store, self._device, self._tell = store, device, tell
+        self._next: Task | None = None
+
+    def submit(self, task: Task) -> None:
+        """Take a task; it is computed by the next `events`."""
+        self._next = task
+
+    def events(self) -> Iterator[Event]:
+        """Compute the task that was submitted."""
+        task, self._next = self._next, None
+        if task is not None:
+            yield attempt(task, self._store, self._device, partial(self._tell, task))
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+class Pool:
+    """Spawned processes, one task each at a time; a process that dies is replaced."""
+
+    def __init__(self, store: Store, device: str, num_workers: int) -> None:
+        self.slots = num_workers
+        self._context = multiprocessing.get_context("spawn")
+        self._arguments = (str(store.root), store.url, device)
+        self._workers: list[_Worker] = []
+
+    def submit(self, task: Task) -> None:
+        """Give a task to an idle worker, or to a new one."""
+        worker = next((worker for worker in self._workers if worker.task is None), None)
+        if worker is None:
+            worker = _Worker(self._context, self._arguments)
+            self._workers.append(worker)
+        worker.task = task
+        with suppress(OSError):  # where the worker died while idle, events() sees it and reports the task
+            worker.pipe.send(task)
+
+    def events(self) -> Iterator[Event]:
+        """Wait until something happens, and say what."""
+        busy = [worker for worker in self._workers if worker.task is not None]
+        handles = [handle for worker in busy for handle in (worker.pipe, worker.process.sentinel)]
+        ready = wait(handles)
+        for worker in busy:
+            if worker.pipe in ready:
+                try:
+                    event = worker.pipe.recv()
+                except (EOFError, OSError):
+                    yield self._bury(worker)
+                    continue
+                if event.what != "progress":
+                    worker.task = None
+                yield event
+            elif worker.process.sentinel in ready:
+                yield self._bury(worker)
+
+    def close(self) -> None:
+        """End all workers, whatever they are at: an unfinished result is never seen."""
+        for worker in self._workers:
+            worker.process.terminate()
+        for worker in self._workers:
+            worker.process.join(timeout=5)
+            if worker.process.is_alive():
+                worker.process.kill()
+                worker.process.join()
+            worker.pipe.close()
+        self._workers.clear()
+
+    def _bury(self, worker: _Worker) -> Event:
+        worker.process.join()
+        worker.pipe.close()
+        self._workers.remove(worker)
+        if worker.task is None:
+            raise AssertionError("an idle worker is not waited for")
+        return Event(key=worker.task.key, what="died", reason=_how_it_died(worker.process.exitcode))
+
+
+class _Worker:
+    def __init__(self, context: SpawnContext, arguments: tuple[str, str | None, str]) -> None:
+        self.pipe, theirs = context.Pipe()
+        self.process: SpawnProcess = context.Process(
+            target=_worker_main, args=(theirs, *arguments), daemon=True, name="transferscope-worker"
+        )
+        with _one_thread_environment(), _interrupts_blocked():
+            self.process.start()
+        theirs.close()
+        self.task: Task | None = None
+
+
+def _worker_main(pipe: Connection, root: str, url: str | None, device: str) -> None:
+    """A worker's life: tasks in, events out, until the pipe closes or the parent is gone."""
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    store = open_store(Path(root), url)
+    while True:
+        try:
+            task: Task = pipe.recv()
+        except (EOFError, OSError):
+            return
+        key = task.key
+        event = attempt(
+            task,
+            store,
+            device,
+            lambda share, row, key=key: pipe.send(Event(key=key, what="progress", share=share, row=row)),
+        )
+        pipe.send(event)
+
+
+def attempt(
+    task: Task,
+    store: Store,
+    device: str,
+    on_progress: Callable[[float, Mapping[str, float]], None],
+    reraised: tuple[type[Exception], ...] = (),
+    ranks: Ranks | None = None,
+) -> Event:
+    """Compute a task here, with one torch thread, and say how it ended.
+
+    Args:
+        task: inputs are in the store.
+        store: where the result goes.
+        device: where to compute.
+        on_progress: told the share that is done, and the newest row of a training's history.
+        reraised: exceptions that are the caller's to handle; all others make the event "failed".
+        ranks: the processes that are at it together, all here; it is this one's alone by default.
+    """
+    try:
+        import torch
+
+        from transferscope.execute.jobs import run_task
+        from transferscope.train.ranks import ALONE
+
+        # tiny networks are up to ten times slower with two threads under load; and one thread
+        # gives the same bits on every machine of a kind
+        torch.set_num_threads(1)
+        seconds = run_task(task, store, torch.device(device), on_progress, ranks or ALONE)
+    except reraised:
+        raise
+    except Damaged as error:
+        return Event(key=task.key, what="damaged", reason=error.reason)
+    except Unwritable as error:
+        return Event(key=task.key, what="unwritable", reason=str(error))
+    except (TaskFailed, BadInput) as error:
+        return Event(key=task.key, what="failed", reason=str(error), details=str(error))
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".strip().splitlines()[0]
+        return Event(key=task.key, what="failed", reason=reason, details=traceback.format_exc())
+    return Event(key=task.key, what="done", seconds=seconds)
+
+
+def _die_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _how_it_died(exitcode: int | None) -> str:
+    if exitcode is not None and exitcode < 0:
+        return f"its process was killed by {signal.Signals(-exitcode).name}"
+    return f"its process ended with exit code {exitcode}"
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Ctrl-C is the parent's to handle: a process that is started here never gets it, from its first moment on."""
+    resource_tracker.ensure_running()  # the first start would unblock it again for what it starts itself
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class _one_thread_environment:
+    """OpenMP reads its number of threads when a process starts."""
+
+    def __enter__(self) -> None:
+        self._before = os.environ.get("OMP_NUM_THREADS")
+        os.environ["OMP_NUM_THREADS"] = "1"
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is None:
+            os.environ.pop("OMP_NUM_THREADS", None)
+        else:
+            os.environ["OMP_NUM_THREADS"] = self._before

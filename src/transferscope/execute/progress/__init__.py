@@ -1,0 +1,1 @@
+"""Records of a run, and who is told of them."""

@@ -1,0 +1,1 @@
+"""Results by key, on a disk or an object store."""

@@ -1,0 +1,1 @@
+"""How much each module's weights matter."""

@@ -1,0 +1,205 @@
+"""What it costs to put modules of a trained network back to earlier or other values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import polars as pl
+import torch
+from torch import nn
+
+from transferscope.metrics.criticality.module_path import module_paths
+from transferscope.metrics.evaluation.evaluate import Data, Evaluation
+from transferscope.metrics.evaluation.forward_checks import check_forward
+from transferscope.metrics.evaluation.repeated_passes import RepeatedPasses
+from transferscope.metrics.evaluation.resampled_auc import resampled_auc
+from transferscope.metrics.evaluation.states import Modules
+from transferscope.metrics.inputs.guard import guarded, lent
+from transferscope.metrics.inputs.state_dicts import State
+from transferscope.metrics.statistics.intervals import Interval, percentile_ends, resampling_weights
+
+REWIND_COLUMNS = {
+    "to": pl.String,
+    "module": pl.String,
+    "loss": pl.Float64,
+    "metric": pl.Float64,
+    "rise_loss": pl.Float64,
+    "drop_metric": pl.Float64,
+    "drop_low": pl.Float64,
+    "drop_high": pl.Float64,
+    "final_metric": pl.Float64,
+    "n": pl.Int64,
+}
+
+
+@guarded
+def rewind(
+    model: nn.Module,
+    init: State,
+    final: State,
+    data: Data,
+    *,
+    modules: Modules | None = None,
+    cumulative: bool = False,
+    draws: int = 1000,
+    level: float = 0.95,
+    batch_size: int = 256,
+    generator: torch.Generator | None = None,
+) -> pl.DataFrame:
+    """Loss and metric with modules put back to `init`, one at a time or from the bottom up to each.
+
+    `init` may be any earlier checkpoint: a row for each checkpoint and module is the optimization path of
+    Neyshabur, Sedghi, Zhang 2020; or a fresh random draw. A module's buffers go back with its parameters.
+
+    Args:
+        model: the architecture; it is the same afterwards, also after an exception.
+        init, final: networks or state dicts; `init` needs the tensors of the modules alone.
+        data: inputs (n, ...) and labels (n,) int64 or (n, k) float.
+        modules: as for `module_criticality`; their order is the order from the bottom up.
+        cumulative: put back all modules up to this one.
+        draws: resamples of the examples behind the interval of the drop; 0 for none.
+        level: coverage of the interval, inside (0, 1).
+        batch_size: examples in one forward pass.
+        generator: of the resamples; one with seed 0 by default.
+
+    Returns:
+        One row a module. Columns: module; loss (in nats); metric; rise_loss (loss - loss of the final
+        network); drop_metric (metric of the final network - metric); drop_low, drop_high (the drop's paired
+        bootstrap interval over the examples, see `drop_intervals`; NaN without draws); final_metric (of the
+        final network); n (examples). NaN where the network's output is.
+
+    Raises:
+        BadInput: states or modules that don't fit, data that don't go together.
+
+    >>> import torch
+    >>> net = torch.nn.Sequential(torch.nn.Linear(1, 2))
+    >>> final = {"0.weight": torch.tensor([[4.0], [0.0]]), "0.bias": torch.zeros(2)}
+    >>> init = {"0.weight": torch.tensor([[0.0], [4.0]]), "0.bias": torch.zeros(2)}
+    >>> rewind(net, init, final, (torch.ones(1, 1), torch.tensor([0]))).select("module", "drop_metric").row(0)
+    ('0', 1.0)
+    """
+    # for one state, whole passes cost no more than shortened ones and their check
+    passes = RepeatedPasses(model, data, batch_size, shortened=False)
+    options = {"modules": modules, "cumulative": cumulative, "draws": draws, "level": level}
+    return rewind_to(passes, {"init": init}, final, generator=generator, **options).drop("to")
+
+
+@guarded
+def rewind_to(
+    passes: RepeatedPasses,
+    states: Mapping[str, State],
+    final: State,
+    *,
+    modules: Modules | None = None,
+    cumulative: bool = False,
+    draws: int = 0,
+    level: float = 0.95,
+    generator: torch.Generator | None = None,
+) -> pl.DataFrame:
+    """`rewind` to several states at once: what lies in front of a module is computed once for all of them.
+
+    Args:
+        passes: the network and the examples; what it holds is used again from call to call.
+        states: name -> network or state dict that the modules are put back to.
+        final, modules, cumulative, draws, level, generator: as for `rewind`.
+
+    Returns:
+        The rows of `rewind`, state by state, behind a column `to` with the state's name.
+
+    Raises:
+        BadInput: states or modules that don't fit.
+    """
+    found: dict[tuple[str, str], Evaluation] = {}
+    with lent(passes.model) as live:
+        ways = module_paths(passes.model, live, states, final, modules)
+        check_forward(passes.model, passes.data[0])
+        reference = passes.evaluate()
+        if cumulative:
+            for to, parts in ways.items():
+                for part in parts:
+                    passes.stand_before(part.tensors)
+                    part.put_back()
+                    found[to, part.name] = passes.evaluate()
+                for part in parts:
+                    part.finish()
+        else:
+            for same_module in zip(*ways.values(), strict=True):
+                passes.stand_before(same_module[0].tensors)
+                for to, part in zip(ways, same_module, strict=True):
+                    part.put_back()
+                    found[to, part.name] = passes.evaluate()
+                same_module[0].finish()
+    keys = [(to, part.name) for to, parts in ways.items() for part in parts]
+    outcomes = [found[key] for key in keys]
+    intervals = drop_intervals(reference, outcomes, draws=draws, level=level, generator=generator)
+    rows = [
+        {
+            "to": to,
+            "module": name,
+            "loss": outcome.loss,
+            "metric": outcome.metric,
+            "rise_loss": outcome.loss - reference.loss,
+            "drop_metric": drop.estimate,
+            "drop_low": drop.low,
+            "drop_high": drop.high,
+            "final_metric": reference.metric,
+            "n": drop.n,
+        }
+        for (to, name), outcome, drop in zip(keys, outcomes, intervals, strict=True)
+    ]
+    return pl.DataFrame(rows, schema=REWIND_COLUMNS)
+
+
+@guarded
+def drop_intervals(
+    reference: Evaluation,
+    others: Sequence[Evaluation],
+    *,
+    draws: int = 1000,
+    level: float = 0.95,
+    generator: torch.Generator | None = None,
+) -> list[Interval]:
+    """Metric of the reference minus that of each other network, with paired percentile bootstrap intervals.
+
+    All networks are seen on the same resampled examples (Efron 1979). An interval speaks of other test
+    images, not of other seeds; several drops share the resamples, so their intervals are not independent.
+
+    Args:
+        reference, others: evaluations of networks on the same examples in the same order.
+        draws: resamples; 0 for estimates without ends.
+        level: coverage, inside (0, 1).
+        generator: of the resamples; one with seed 0 by default.
+
+    Returns:
+        One interval a network, in [-1, 1]; NaN where a metric is, ends NaN without draws.
+    """
+    n = len(reference.losses)
+    estimates = [reference.metric - other.metric for other in others]
+    ends = torch.full((2, len(others)), math.nan, dtype=torch.float64)
+    if draws and others:
+        replicates = [
+            _scores(reference, weights)[:, None] - torch.stack([_scores(o, weights) for o in others], 1)
+            for weights in resampling_weights(n, draws, generator)
+        ]
+        ends = percentile_ends(torch.cat(replicates), level)
+    return [
+        Interval(
+            estimate=estimate,
+            low=math.nan if math.isnan(estimate) else float(ends[0, i]),
+            high=math.nan if math.isnan(estimate) else float(ends[1, i]),
+            n=n,
+            level=level,
+        )
+        for i, estimate in enumerate(estimates)
+    ]
+
+
+def _scores(outcome: Evaluation, weights: torch.Tensor) -> torch.Tensor:
+    """(draws,) the metric on each resample."""
+    if outcome.correct is not None:
+        return weights @ outcome.correct
+    if outcome.logits is None:
+        return torch.full((len(weights),), math.nan, dtype=torch.float64)
+    counts = (weights * len(outcome.labels)).round()
+    return resampled_auc(outcome.logits, outcome.labels, counts).nanmean(1)

@@ -1,0 +1,1 @@
+"""Passes of networks over data, and the scores of their predictions."""

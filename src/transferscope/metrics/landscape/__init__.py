@@ -1,0 +1,1 @@
+"""Paths, planes, basins and distances between weights."""

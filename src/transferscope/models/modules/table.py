@@ -1,0 +1,145 @@
+"""The modules of a network as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+from torch import Tensor, nn
+
+from transferscope.core.errors import BadInput
+from transferscope.metrics.evaluation.passes import PROBE, batch_axis, trace
+from transferscope.metrics.inputs.guard import guarded
+from transferscope.models.modules.find import HEAD, Choice, Module, find_modules, is_under
+
+SCHEMA = {
+    "module": pl.String,
+    "prefixes": pl.List(pl.String),
+    "num_parameters": pl.Int64,
+    "order": pl.Int64,
+    "calls": pl.Int64,
+    "output_shape": pl.List(pl.Int64),
+    "batch_axis": pl.Int64,
+    "is_head": pl.Boolean,
+    "note": pl.String,
+}
+
+
+@guarded
+def modules(
+    model: nn.Module, example: Tensor, *, num_classes: int | None = None, choice: Choice = "blocks"
+) -> pl.DataFrame:
+    """The modules of a network as the analyses see them: from the stem, by the order of a pass, to the head.
+
+    A few passes in evaluation mode over two or three samples of the example show which layers give the logits (the
+    head), in which order the modules are called, and what has no effect on the logits, such as an auxiliary
+    classifier. The network is left as it was. A network with an attribute `MODULES`, name -> patterns of paths, says
+    itself what its modules are.
+
+    Args:
+        model: a classifier; of several outputs the first tensor counts as the logits.
+        example: inputs (n, ...), as the network takes them.
+        num_classes: number of outputs; that of the logits by default.
+        choice: "blocks", "stages" (blocks of one list together, where there are several lists), or name -> pattern or
+            patterns of paths, as in {"stem": "conv1", "block {}": "layers.*"}.
+
+    Returns:
+        One row a module. Columns: module (its name); prefixes (of the names of its tensors, as `l2_distance`, `rewind`
+        and `module_criticality` take them); num_parameters (weights; shared ones count in the first module that has
+        them); order (its place, from 0; null for layers without an effect); calls (of the submodule whose output is
+        the module's feature, in one pass); output_shape (of that output, -1 for the batch; null if it is no tensor);
+        batch_axis (the axis that counts the samples; null if none does); is_head; note (what to know of it, or empty).
+        Layers that have no effect on the logits come last, one row each.
+
+    Raises:
+        BadInput: the network can't be run on the example or has lazy layers without weights, no head can be found, or
+            the patterns miss, repeat, or leave out tensors.
+
+    >>> import torch
+    >>> net = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
+    >>> table = modules(net, torch.zeros(2, 3))
+    >>> table.select("module", "num_parameters", "output_shape", "is_head").rows()
+    [('stem', 16, [-1, 4], False), ('head', 10, [-1, 2], True)]
+    """
+    if not isinstance(model, nn.Module):
+        raise BadInput(f"Expected a network (torch.nn.Module), got a {type(model).__name__}.")
+    if not isinstance(example, Tensor) or example.ndim == 0 or len(example) == 0:
+        came = tuple(example.shape) if isinstance(example, Tensor) else f"a {type(example).__name__}"
+        raise BadInput(f"Expected an example batch, a tensor (n, ...) with n >= 1, got {came}.")
+    few = _samples(example, PROBE)
+    found = find_modules(model, num_classes=num_classes, choice=choice, example=few)
+    passes = [trace(model, few), trace(model, _samples(example, PROBE + 1))]
+    rows = []
+    for order, (name, module) in enumerate(found.items()):
+        shapes = [seen.shapes.get(module.output) for seen in passes]
+        axis = None
+        if shapes[0] is not None:
+            axis = batch_axis(shapes[0], PROBE, shapes[1], PROBE + 1)
+        calls = passes[0].calls.get(module.output, 0)
+        rows.append(
+            {
+                "module": name,
+                "prefixes": list(module.prefixes),
+                "num_parameters": _num_parameters(
+                    model, module.prefixes if module.own is None else module.own
+                ),
+                "order": order,
+                "calls": calls,
+                "output_shape": None if shapes[0] is None else _with_batch(shapes[0], axis),
+                "batch_axis": axis if isinstance(axis, int) else None,
+                "is_head": name == HEAD,
+                "note": "; ".join(_notes(module, calls, axis)),
+            }
+        )
+    for place in found[HEAD].without_effect:
+        calls = passes[0].calls.get(place, 0)
+        rows.append(
+            {
+                **dict.fromkeys(SCHEMA),
+                "module": place,
+                "prefixes": [place],
+                "num_parameters": _num_parameters(model, (place,)),
+                "calls": calls,
+                "is_head": False,
+                "note": f"{'no effect on the logits' if calls else 'not called'} in evaluation mode; in no module",
+            }
+        )
+    return pl.DataFrame(rows, schema=SCHEMA)
+
+
+def _samples(example: Tensor, count: int) -> Tensor:
+    """As many samples, repeated where the example has fewer."""
+    repeats = -(-count // len(example))
+    return example.repeat(repeats, *(1 for _ in example.shape[1:]))[:count]
+
+
+def _num_parameters(model: nn.Module, prefixes: tuple[str, ...]) -> int:
+    shared = {id(each): each for name, each in _parameters(model).items() if is_under(name, prefixes)}
+    return sum(each.numel() for each in shared.values())
+
+
+def _parameters(model: nn.Module) -> Mapping[str, nn.Parameter]:
+    return dict(model.named_parameters(remove_duplicate=False))
+
+
+def _with_batch(shape: tuple[int, ...], axis: int | str | None) -> list[int]:
+    return [-1 if place == axis else size for place, size in enumerate(shape)]
+
+
+def _notes(module: Module, calls: int, axis: int | str | None) -> list[str]:
+    notes = []
+    if module.own is not None:
+        notes.append(
+            "shares weights with a module before it" if module.own else "all weights are in modules before it"
+        )
+    if calls > 1:
+        notes.append(f"called {calls} times: its output is that of the last call")
+    if calls == 0:
+        notes.append("its feature is not the output of a call")
+    elif axis is None:
+        notes.append("its output has no tensor")
+    elif isinstance(axis, str):
+        notes.append(f"{axis}: no CKA")
+    elif axis > 0:
+        notes.append("the batch is not the first axis")
+    return notes

@@ -1,0 +1,1 @@
+"""The report's first page: the answer and the advice."""

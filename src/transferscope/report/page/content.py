@@ -1,0 +1,171 @@
+"""What a report holds, before it is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from transferscope.analyses.contract import Gallery
+from transferscope.analyses.findings import Finding
+from transferscope.core.tables import Column
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnPanel:
+    """One chart, drawn."""
+
+    name: str
+    title: str
+    summary: str
+    svg: str
+    """A standalone SVG in the light theme, as written to figures/."""
+    group: str = ""
+    """As of `Panel`."""
+    secondary: bool = False
+    """As of `Panel`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportTable:
+    """One table of an analysis, with its documentation."""
+
+    name: str
+    """Its file is tables/<name>.csv and .parquet."""
+    columns: Sequence[Column]
+    """All columns in order, the key columns included."""
+    frame: pl.DataFrame
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One option of an analysis, as the study set it."""
+
+    name: str
+    value: str
+    meaning: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """One analysis in the report."""
+
+    name: str
+    title: str
+    shows: str
+    how_to_read: str
+    caveats: str
+    source: str
+    panels: Sequence[DrawnPanel]
+    tables: Sequence[ReportTable]
+    findings: Sequence[Finding]
+    galleries: Sequence[Gallery] = ()
+    settings: Sequence[Setting] = ()
+    """How it was computed: the analysis's options in this study."""
+    gap: str = ""
+    """Why (part of) it is missing, where tasks failed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Headline:
+    """One of the numbers that carry the answer."""
+
+    value: str
+    label: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GivenNetwork:
+    """What one network that was given reaches, as it is shown."""
+
+    name: str
+    kind: str
+    value: str
+    interval: str
+    expected: str
+    train_value: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class GivenNetworks:
+    """What the networks that were given reach."""
+
+    metric: str
+    rows: Sequence[GivenNetwork]
+    caption: str
+    table: ReportTable
+    """The same with all numbers."""
+    warnings: Sequence[str]
+    """What is suspicious about them."""
+
+
+Certainty = Literal["clear", "indirect", "open"]
+"""Clear: the interval leaves one answer. Indirect: a rule or another measurement stands in for the question.
+Open: this study can't tell."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Advice:
+    """One thing to do with the pre-trained weights."""
+
+    text: str
+    evidence: str
+    """The numbers that it rests on."""
+    certainty: Certainty
+    why: str
+    """What the certainty rests on."""
+    analysis: str
+    """The analysis whose section has the evidence."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """The first page in plain words."""
+
+    paragraphs: Sequence[str]
+    """The answer with all its numbers."""
+    headlines: Sequence[Headline]
+    advice: Sequence[Advice] = ()
+    """What to do with the pre-trained weights."""
+    summary: Sequence[str] = ()
+    """The answer in a few plain sentences."""
+    figures: Sequence[DrawnPanel] = ()
+    """The split of the gain."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSection:
+    """The data that the study is of."""
+
+    tables: Sequence[ReportTable]
+    notes: Sequence[str] = ()
+    """What readers of an accuracy should know."""
+    pictures: str = ""
+    """Which test images are shown in this file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportContent:
+    """All of a report."""
+
+    title: str
+    description: str
+    variant: str | None
+    """Where set, the report says on its first page that this is a reduced variant of the study."""
+    answer: Answer
+    findings: Sequence[Finding]
+    sections: Sequence[Section]
+    study_yaml: str
+    """The study as resolved."""
+    provenance: Mapping[str, Any]
+    """versions, hardware, seeds, command, and `tasks`: a list of {title, kind, seconds, cached}."""
+    networks: GivenNetworks | None = None
+    """None if the study trained its own."""
+    data: DataSection | None = None
+    """None if no data are decoded yet."""
+    over: str = "seed"
+    """What intervals are over: a seed, or a network where these were given."""

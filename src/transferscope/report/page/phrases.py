@@ -1,0 +1,75 @@
+"""How the first page puts numbers in words: differences in points of a hundred, each with its interval or seeds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import polars as pl
+
+from transferscope.analyses.findings import Estimate, estimate, mean_over_targets
+
+MINUS = "−"
+
+
+def points(difference: float, *, signed: bool = True) -> str:
+    """A difference of metrics in points of a hundred."""
+    if not math.isfinite(difference):
+        return "an unknown number of points"
+    text = f"{100 * difference:+.1f}" if signed else f"{100 * difference:.1f}"
+    if float(text) == 0:
+        text = "0.0"
+    return f"{text.replace('-', MINUS)} points"
+
+
+def counted(number: int, noun: str) -> str:
+    """Such as 1 seed, 3 seeds."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def interval(found: Estimate) -> str:
+    """What stands in brackets behind an estimate in points: its interval, or why there is none."""
+    if math.isfinite(found.low):
+        ends = [f"{100 * end:+.1f}".replace("-", MINUS) for end in (found.low, found.high)]
+        return f"[{ends[0]}, {ends[1]}]"
+    why = "all the same, no interval" if found.standard_error == 0 else "no interval"
+    return f"({counted(found.num_seeds, 'seed')}, {why})"
+
+
+def estimated(found: Estimate) -> str:
+    """An estimate in points with its interval."""
+    return f"{points(found.effect)} {interval(found)}"
+
+
+def side(found: Estimate, threshold: float = 0.0) -> int:
+    """1 where the whole interval lies above the threshold, -1 below, 0 where seeds can't tell."""
+    if not math.isfinite(found.low):
+        return 0
+    return 1 if found.low > threshold else -1 if found.high < threshold else 0
+
+
+def listed(names: Sequence[str]) -> str:
+    """Such as: a, b and c; none for no name."""
+    if not names:
+        return "none"
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def mean_estimate(table: pl.DataFrame, value: pl.Expr | str) -> Estimate:
+    """Mean of a column over targets, with its interval over seeds."""
+    return estimate(table, lambda rows: mean_over_targets(rows, value))
+
+
+def targets_of(table: pl.DataFrame) -> list[str]:
+    """The targets of a table in its order."""
+    return table["target"].unique(maintain_order=True).to_list()
+
+
+def rows_of(
+    tables: Mapping[str, Mapping[str, pl.DataFrame]], analysis: str, where: pl.Expr
+) -> pl.DataFrame | None:
+    """The analysis's own table, filtered; None where nothing is left."""
+    if analysis not in tables:
+        return None
+    rows = tables[analysis][analysis].filter(where)
+    return None if rows.is_empty() else rows

@@ -1,0 +1,265 @@
+"""From a report's content to its one HTML file.
+
+The page needs nothing but itself: styles, drawings, data and the few lines of script stand in it, and its
+content policy forbids every request. The script only adds comfort: without it all but the further rows of long
+tables can be read. All text is escaped; only the drawings, the styles and the script are put in as they are.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import Any
+
+import jinja2
+from markupsafe import Markup, escape
+
+from transferscope.analyses.contract import Gallery
+from transferscope.analyses.findings import Finding, Standing
+from transferscope.report.page import numbers
+from transferscope.report.page.content import Certainty, DrawnPanel, ReportContent, Section
+from transferscope.report.page.data_tables import data_table
+from transferscope.report.page.drawings import inline_svg
+from transferscope.report.page.provenance import provenance_of
+
+_PLURALS: Mapping[Standing, str] = {
+    "holds": "hold",
+    "does not hold": "do not hold",
+    "undecided": "undecided",
+    "not measured": "not measured",
+}
+_CERTAINTY: Mapping[Certainty, str] = {"clear": "Clear:", "indirect": "Indirect:", "open": "Open:"}
+_UNSEEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_CODE = re.compile(r"`([^`]+)`")
+_KIND_NAME = re.compile(r"\b(?:P|RI)-T\b")
+_OUT_OF_ID = re.compile(r"[^A-Za-z0-9_-]+")
+
+
+def render(content: ReportContent) -> str:
+    """The report as one HTML page; the same content gives the same bytes."""
+    provenance = provenance_of(content.provenance)
+    chart = provenance["chart"]
+    return page(
+        "page.html.j2",
+        content=content,
+        tally=_tally(content.findings),
+        among_all=_among_all(content.findings),
+        findings=[finding_on_page(finding) for finding in content.findings],
+        sections=[_section(section) for section in content.sections],
+        networks=content.networks and data_table(content.networks.table, "table-networks"),
+        data=content.data,
+        data_tables=[
+            data_table(table, identifier("table", table.name))
+            for table in (content.data.tables if content.data else ())
+        ],
+        certainty=_CERTAINTY,
+        section_titles={section.name: section.title for section in content.sections},
+        split=[_panel(panel, identifier("figure", "answer", panel.name)) for panel in content.answer.figures],
+        provenance=provenance | {"chart": chart and _panel(chart, "figure-provenance-time")},
+        study_file=base64.b64encode(content.study_yaml.encode()).decode(),
+    )
+
+
+def page(template: str, **values: Any) -> str:
+    """A page from its template, with style and script in it."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("transferscope", "report/page"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        identifier=identifier,
+        prose=prose,
+        words=words,
+        given=numbers.given,
+        count=numbers.count,
+        duration=numbers.duration,
+    )
+    script = _resource("page.js")
+    return environment.get_template(template).render(
+        **values,
+        style=Markup(_resource("page.css")),
+        script=Markup(script),
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+
+
+def _shown(value: Any) -> Any:
+    """What would turn the direction of the page's own words behind a name, or is no letter, by its number."""
+    if not isinstance(value, str) or not _UNSEEN.search(value):
+        return value
+    return type(value)(_UNSEEN.sub(lambda found: f"[U+{ord(found[0]):04X}]", value))
+
+
+def identifier(*parts: str) -> str:
+    """An id for an element, from names."""
+    return "-".join(_OUT_OF_ID.sub("-", part) for part in parts)
+
+
+def prose(text: str) -> Markup:
+    """Paragraphs where there are blank lines."""
+    paragraphs = [" ".join(part.split()) for part in re.split(r"\n\s*\n", text) if part.strip()]
+    return Markup("\n").join(Markup("<p>{}</p>").format(words(part)) for part in paragraphs)
+
+
+def words(text: str) -> Markup:
+    """One line of prose: `code` where there are backticks, and no line break within P-T and RI-T."""
+    marked = _CODE.sub(r"<code>\1</code>", str(escape(text)))
+    return Markup(_KIND_NAME.sub(r'<span class="whole">\g<0></span>', marked))
+
+
+def _tally(findings: Sequence[Finding]) -> list[tuple[Standing, str]]:
+    """How many claims have which verdict, in words; and how many were not measured, where there are."""
+    counts = Counter(finding.standing for finding in findings)
+    return [
+        (standing, f"{counts[standing]} {standing if counts[standing] == 1 else plural}")
+        for standing, plural in _PLURALS.items()
+        if counts[standing] or standing != "not measured"
+    ]
+
+
+def _among_all(findings: Sequence[Finding]) -> str:
+    """How many of the claims that hold do so when all are tested at once."""
+    count, hold = (
+        sum(finding.holds_among_all for finding in findings),
+        sum(finding.verdict == "holds" for finding in findings),
+    )
+    tested = sum(not numbers.is_missing(finding.p_value) for finding in findings)
+    if not hold:
+        return ""
+    return (
+        f"Of the {hold} that hold, {count} {'holds' if count == 1 else 'hold'} also when the chance of a single wrong "
+        f"verdict among all {tested} tested is to stay below 5 % (p in brackets, after Holm, below 0.05)."
+    )
+
+
+def _section(section: Section) -> dict[str, Any]:
+    panel_ids = _unique([identifier("figure", section.name, panel.name) for panel in section.panels])
+    drawn = list(zip(section.panels, map(_panel, section.panels, panel_ids), strict=True))
+    names = dict.fromkeys(panel.group for panel in section.panels)
+    strips = [gallery for gallery in section.galleries if gallery.group in names and gallery.group]
+    return {
+        "section": section,
+        "id": identifier("analysis", section.name),
+        "groups": [
+            {
+                "name": name,
+                "panels": [shown for panel, shown in drawn if panel.group == name and not panel.secondary],
+                "galleries": [_gallery(section.name, strip) for strip in strips if strip.group == name],
+            }
+            for name in sorted(names, key=bool)  # what speaks of all of them comes first
+        ],
+        # folded away, they stand below no name of a group
+        "further": [shown | {"title": panel.title} for panel, shown in drawn if panel.secondary],
+        "galleries": [
+            _gallery(section.name, gallery) for gallery in section.galleries if gallery not in strips
+        ],
+        "findings": [finding_on_page(finding) for finding in section.findings],
+        "tables": [data_table(table, identifier("table", table.name)) for table in section.tables],
+    }
+
+
+def _panel(panel: DrawnPanel, id_: str) -> dict[str, Any]:
+    svg = inline_svg(panel.svg, id_, title=panel.title, summary=panel.summary)
+    return {
+        "id": id_,
+        "title": _below(panel.group, panel.title),
+        "summary": panel.summary,
+        "svg": Markup(svg),
+    }
+
+
+def _below(group: str, title: str) -> str:
+    """A title below the name of its group, which it need not say again."""
+    own = title.removeprefix(f"{group}: ") if group else title
+    return own if own == title else own[:1].upper() + own[1:]
+
+
+def _gallery(section: str, gallery: Gallery) -> dict[str, Any]:
+    return {
+        "id": identifier("gallery", section, gallery.name),
+        "title": _below(gallery.group, gallery.title),
+        "summary": gallery.summary,
+        "rows": [
+            {
+                "title": row.title,
+                "empty": row.empty,
+                "pictures": [
+                    {"source": _address(picture.png), "alt": picture.alt, "caption": picture.caption}
+                    for picture in row.pictures
+                ],
+            }
+            for row in gallery.rows
+        ],
+    }
+
+
+def _address(png: bytes | None) -> str:
+    """The picture itself as an address, so that nothing is fetched."""
+    return "" if png is None else f"data:image/png;base64,{base64.b64encode(png).decode()}"
+
+
+def finding_on_page(finding: Finding, reach: float | None = None) -> dict[str, Any]:
+    """What the templates need of a finding.
+
+    Args:
+        finding: what was found.
+        reach: how far its strip reaches to either side of the threshold; by default as far as it needs.
+    """
+    effect, interval = numbers.effect(finding.effect, finding.low, finding.high, unit=finding.claim.unit)
+    return {
+        "finding": finding,
+        "claim": finding.claim,
+        "effect": effect,
+        "has_effect": not numbers.is_missing(finding.effect),
+        "interval": interval,
+        "p_value": "" if numbers.is_missing(finding.p_value) else numbers.number(finding.p_value),
+        "p_adjusted": "" if numbers.is_missing(finding.p_adjusted) else numbers.number(finding.p_adjusted),
+        "unit": finding.claim.unit,
+        "places": _places(finding, reach),
+    }
+
+
+def reach(findings: Sequence[Finding]) -> float:
+    """How far effects and intervals reach from their thresholds, and a little more."""
+    distances = [
+        abs(value - finding.claim.threshold)
+        for finding in findings
+        for value in (finding.effect, finding.low, finding.high)
+        if math.isfinite(value)
+    ]
+    return 1.1 * max(distances, default=0.0) or 1.0
+
+
+def _places(finding: Finding, width: float | None) -> dict[str, float] | None:
+    """Where effect and interval lie in a strip from 0 to 100 with the threshold in its middle; none where none is."""
+    threshold = finding.claim.threshold
+    ends = [end for end in (finding.low, finding.high) if math.isfinite(end)]
+    if not math.isfinite(finding.effect):
+        return None
+    width = width or reach([finding])
+    low, high = (min(ends), max(ends)) if len(ends) == 2 else (finding.effect, finding.effect)
+    places = {"low": low, "high": high, "effect": finding.effect}
+    return {name: round(50 + 50 * (value - threshold) / width, 1) for name, value in places.items()}
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    """The names, with a number behind those that came before."""
+    seen: Counter[str] = Counter()
+    unique = []
+    for name in names:
+        seen[name] += 1
+        unique.append(name if seen[name] == 1 else f"{name}--{seen[name]}")
+    return unique
+
+
+def _resource(name: str) -> str:
+    return resources.files("transferscope.report.page").joinpath(name).read_text(encoding="utf-8")

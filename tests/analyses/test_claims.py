@@ -1,0 +1,45 @@
+"""The register of the paper's claims."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from transferscope.analyses.claims import BY_ID, CLAIMS
+from transferscope.analyses.contract import analysis_names
+from transferscope.analyses.findings import Claim
+
+WITHOUT_CLAIMS = {"learning_rates"}
+"""It shows a search and claims nothing."""
+FINDINGS = Path(__file__).parents[2] / "docs" / "findings.md"
+
+
+def test_no_claim_stands_there_twice() -> None:
+    assert len(BY_ID) == len(CLAIMS)
+    assert len({claim.statement for claim in CLAIMS}) == len(CLAIMS)
+
+
+def test_every_claim_has_its_analysis_and_every_analysis_a_claim() -> None:
+    assert {claim.analysis for claim in CLAIMS} == set(analysis_names()) - WITHOUT_CLAIMS
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)
+def test_a_claim_stands_in_the_documentation_as_it_is_tested(claim: Claim) -> None:
+    sign = ">" if claim.side == "above" else "<"
+    rows = [line for line in FINDINGS.read_text().splitlines() if line.startswith(f"| `{claim.id}` |")]
+    assert len(rows) == 1
+    assert f"| {claim.statistic} {sign} {claim.threshold:g} |" in rows[0]
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)
+def test_a_claim_says_all_that_a_reader_needs(claim: Claim) -> None:
+    assert claim.id.isidentifier()
+    assert claim.id == claim.id.lower()
+    assert claim.statement[0].isupper()
+    assert claim.statement.endswith(".")
+    assert claim.statistic
+    assert claim.reason
+    assert math.isfinite(claim.threshold)
+    assert claim.side in ("above", "below")
