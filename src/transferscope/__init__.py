@@ -7,8 +7,9 @@ modules and state dicts.
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from transferscope.core.earlier_names import keep_earlier_names
 
 if TYPE_CHECKING:
     from transferscope.api.compare import compare
@@ -27,9 +28,7 @@ if TYPE_CHECKING:
     from transferscope.study.file import load_study
 
 __version__ = "0.1.0"
-__path__.append(
-    str(Path(__file__).parent / "api/earlier_names")
-)  # `-m transferscope.distributed` still works
+keep_earlier_names()
 __all__ = [
     "barrier",
     "basin",

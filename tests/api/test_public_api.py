@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import subprocess
 import sys
@@ -32,6 +33,22 @@ def test_unknown_name_is_an_attribute_error() -> None:
 def test_importing_the_package_imports_no_torch() -> None:
     code = "import sys, transferscope; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("earlier", "present"),
+    [
+        ("errors", "core.errors"),
+        ("data.base", "core.datasets"),
+        ("datasets.imagefolder", "data.sets.imagefolder"),
+        ("metrics.error_consistency", "metrics.agreement.error_consistency"),
+        ("metrics.states", "metrics.evaluation.states"),
+    ],
+)
+def test_modules_can_be_imported_by_their_earlier_names(earlier: str, present: str) -> None:
+    found = importlib.import_module(f"transferscope.{earlier}")
+    assert found is importlib.import_module(f"transferscope.{present}")
+    assert found.__name__ == f"transferscope.{present}"
 
 
 def test_the_command_for_torchrun_keeps_its_earlier_name() -> None:

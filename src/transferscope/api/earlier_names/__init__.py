@@ -1,1 +1,0 @@
-"""Modules under the names that they had in version 0.1."""
