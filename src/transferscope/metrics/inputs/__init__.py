@@ -1,0 +1,1 @@
+"""What callers hand over: arguments, networks, state dicts; checked, guarded and read in one place."""
