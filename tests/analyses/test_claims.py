@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from transferscope.analyses.claims import BY_ID, CLAIMS
-from transferscope.analyses.contract import analysis_names
+from transferscope.analyses.contract import all_claims, analysis_names
 from transferscope.analyses.findings import Claim
+
+CLAIMS = all_claims()
+BY_ID = {claim.id: claim for claim in CLAIMS}
 
 WITHOUT_CLAIMS = {"learning_rates"}
 """It shows a search and claims nothing."""

@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 from planted_studies import SCENARIOS, Draw, Scenario
 
-from transferscope.analyses.claims import BY_ID, CLAIMS
-from transferscope.analyses.contract import analysis_module
+from transferscope.analyses.contract import all_claims, analysis_module
 from transferscope.analyses.findings import ORDER_TEST, Finding
+
+CLAIMS = all_claims()
+BY_ID = {claim.id: claim for claim in CLAIMS}
 
 STUDIES = 120
 AT_MOST = 9

@@ -17,8 +17,9 @@ import pytest
 from planted_studies import SCENARIOS, Draw, Scenario
 from scipy import stats
 
-from transferscope.analyses.claims import BY_ID
-from transferscope.analyses.contract import analysis_module
+from transferscope.analyses.contract import all_claims, analysis_module
+
+BY_ID = {claim.id: claim for claim in all_claims()}
 
 SEEDS = range(4)
 NO_STUDY: Any = None

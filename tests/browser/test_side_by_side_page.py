@@ -10,10 +10,12 @@ import polars as pl
 import pytest
 from synthetic_report import HOSTILE
 
-from transferscope.analyses.claims import CLAIMS
+from transferscope.analyses.contract import all_claims
 from transferscope.analyses.findings import Finding, not_measured
 from transferscope.report.compare.differences import ReadStudy, claim_pairs, differences, warnings
 from transferscope.report.compare.side_by_side import Comparison, side_by_side_page
+
+CLAIMS = all_claims()
 
 pytestmark = pytest.mark.browser
 

@@ -14,11 +14,11 @@ import pytest
 import torch
 from tiny import TinyRun
 
-from transferscope.analyses.claims import CLAIMS
 from transferscope.analyses.contract import (
     ConfigProblem,
     Panel,
     Row,
+    all_claims,
     analysis_module,
     analysis_names,
     measured_settings,
@@ -31,6 +31,8 @@ from transferscope.execute.store.artifacts import DTYPES, StoredCellData, Stored
 from transferscope.report.collect import collect
 from transferscope.study.plan import PlannedCell
 from transferscope.study.task import Measurement
+
+CLAIMS = all_claims()
 
 NAMES = analysis_names()
 Tables = Mapping[str, pl.DataFrame]

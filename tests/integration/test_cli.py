@@ -18,7 +18,9 @@ from PIL import Image
 from tiny import TinyRun
 
 from transferscope import __version__
-from transferscope.analyses.claims import CLAIMS
+from transferscope.analyses.contract import all_claims
+
+CLAIMS = all_claims()
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,10 @@ import yaml
 from PIL import Image
 
 from transferscope import cli
-from transferscope.analyses.claims import CLAIMS
-from transferscope.analyses.contract import analysis_module
+from transferscope.analyses.contract import all_claims, analysis_module
 from transferscope.report.page.render import identifier
+
+CLAIMS = all_claims()
 
 WNIDS = ("n01440764", "n01443537", "n01484850")
 CLASSES = ("aircraft_carrier", "alarm_clock", "ant")

@@ -11,12 +11,14 @@ from types import SimpleNamespace
 import polars as pl
 import pytest
 
-from transferscope.analyses.claims import CLAIMS
+from transferscope.analyses.contract import all_claims
 from transferscope.analyses.findings import Finding, judge, not_measured
 from transferscope.report.workspace import Workspace, findings_document, outputs_key, read_findings
 from transferscope.report.write import all_findings
 from transferscope.study.file import load_study
 from transferscope.study.plan import plan
+
+CLAIMS = all_claims()
 
 DEMO = Path(__file__).parents[2] / "src/transferscope/study/studies/demo.yaml"
 
@@ -37,7 +39,7 @@ def test_findings_come_back_as_written() -> None:
     own = not_measured(replace(CLAIMS[1], id="somebodys_own", statement="Mine.", unit="x"), "why")
     back = read_findings(findings_document([held, unknown, own], the_plan))
     assert back[2].claim == own.claim
-    assert back[0].claim is CLAIMS[0]
+    assert back[0].claim == CLAIMS[0]
     assert (back[0].effect, back[0].low, back[0].verdict, back[0].note) == (0.5, 0.25, "holds", "n")
     assert back[1].verdict == "undecided"
     assert math.isnan(back[1].effect)

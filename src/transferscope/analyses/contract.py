@@ -18,8 +18,8 @@ An analysis is one module in `transferscope.analyses`, importable without torch,
   rows, but for those in `MAY_BE_EMPTY`,
 - `galleries(tables)`: images to look at, beside the charts; only where an analysis has some,
 - `NOTHING`: why its tables are empty, where a network may have nothing to measure,
-- `findings(tables, study)`: claims tested on its tables, by `transferscope.analyses.findings.judge`: those of
-  `transferscope.analyses.claims`, or a `Claim` that the module makes itself, with an id of its own.
+- `CLAIMS`: the claims that it tests, if it tests any; `findings(tables, study)`: the verdict on each, from
+  `transferscope.analyses.findings.judge`.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     import polars as pl
     from torch import Tensor, nn
 
+    from transferscope.analyses.findings import Claim
     from transferscope.core.datasets import Description
     from transferscope.models.modules.find import Module
 
@@ -213,6 +214,12 @@ def analysis_module(name: str) -> Any:
         return known
     module: ModuleType = load_plugin(PACKAGE, name, "analysis")
     return importlib.import_module(f"{PACKAGE}.{name}.analysis") if hasattr(module, "__path__") else module
+
+
+def all_claims() -> tuple[Claim, ...]:
+    """The claims of all analyses, in the order of their sections."""
+    modules = sorted((analysis_module(name) for name in analysis_names()), key=lambda module: module.ORDER)
+    return tuple(claim for module in modules for claim in getattr(module, "CLAIMS", ()))
 
 
 def measured_settings(name: str, config: AnalysisConfig) -> Frozen:

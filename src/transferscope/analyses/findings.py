@@ -23,6 +23,9 @@ Standing = Literal["holds", "does not hold", "undecided", "not measured"]
 SCALE = 1.0
 """Size of what statistics are made of: metrics, shares, correlations, losses in nats, ratios of distances. Where
 seeds differ by less than `metrics.intervals.ROUNDING` times this, they give the same number up to rounding."""
+SMALL_METRIC = 0.02
+"""Two points of accuracy or AUC: below it, a difference is called small. Frankle et al. (2020) call a path
+stable whose error rises by less."""
 MIN_SEEDS = 3
 """Fewest seeds that can decide a claim: with two, an interval over pairs has nothing left to compare."""
 LEVEL = 0.95
@@ -49,11 +52,11 @@ class Claim:
     """Who claims it: the paper, or this tool beyond it."""
     statistic: str
     """The number, in words."""
-    threshold: float
+    threshold: float = 0.0
     """The claim holds if the interval lies on the right side of this."""
     side: Literal["above", "below"] = "above"
     """Which side is the right one."""
-    reason: str
+    reason: str = "zero: any difference in the claimed direction, with its interval"
     """Why this threshold."""
     unit: str = ""
 

@@ -12,7 +12,6 @@ from types import CodeType, ModuleType
 ROOT = "transferscope"
 MOVED = {
     "analysis": "analyses.contract",
-    "claims": "analyses.claims",
     "config": "core.config",
     "data.base": "core.datasets",
     "datasets": "data.sets",

@@ -21,7 +21,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from transferscope.analyses.claims import BY_ID
 from transferscope.analyses.findings import Claim, Finding
 from transferscope.core.config import Study
 from transferscope.core.disk_errors import writing_to
@@ -152,8 +151,8 @@ def read_findings(document: str) -> list[Finding]:
     found = []
     for entry in json.loads(document)["findings"]:
         values: dict[str, Any] = {name: math.nan if entry[name] is None else entry[name] for name in names}
-        own = {field.name: entry[field.name] for field in fields(Claim)}  # of an analysis of somebody's own
-        found.append(Finding(claim=BY_ID.get(entry["id"]) or Claim(**own), **values))
+        claim = Claim(**{field.name: entry[field.name] for field in fields(Claim)})
+        found.append(Finding(claim=claim, **values))
     return found
 
 

@@ -10,8 +10,7 @@ from typing import Any
 import polars as pl
 import yaml
 
-from transferscope.analyses.claims import BY_ID, CLAIMS
-from transferscope.analyses.contract import Panel, analysis_module, analysis_names
+from transferscope.analyses.contract import Panel, all_claims, analysis_module, analysis_names
 from transferscope.analyses.findings import Finding, adjusted, not_measured
 from transferscope.analyses.theme import draw
 from transferscope.core.files import write_atomically
@@ -121,25 +120,26 @@ def write_outputs(
 
 
 def all_findings(plan: Plan, results: Mapping[str, AnalysisResult]) -> list[Finding]:
-    """One finding for every claim, the paper's first and in its order, then those on claims that analyses bring
-    along; p-values adjusted for all of them."""
+    """One finding for every claim, in the order of the analyses; p-values adjusted for all of them.
+
+    A claim that an analysis judges without naming it in `CLAIMS` comes last.
+    """
     found: dict[str, Finding] = {}
     for name, result in results.items():
         if any(not table.is_empty() for table in result.tables.values()):
             for finding in analysis_module(name).findings(result.tables, plan.study):
                 found[finding.claim.id] = finding
     findings = []
-    for claim in CLAIMS:
+    for claim in all_claims():
         if claim.id in found:
-            findings.append(found[claim.id])
+            findings.append(found.pop(claim.id))
         elif claim.analysis not in results:
             findings.append(not_measured(claim, f"The study does not run {claim.analysis}."))
         elif results[claim.analysis].missing:
             findings.append(not_measured(claim, "The measurements that it rests on failed or did not run."))
         else:
             findings.append(not_measured(claim, _nothing(claim.analysis)))
-    findings += [finding for name, finding in found.items() if name not in BY_ID]
-    return adjusted(findings)
+    return adjusted([*findings, *found.values()])
 
 
 def _remove_old(workspace: Workspace, results: Mapping[str, AnalysisResult], content: ReportContent) -> None:

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transferscope.analyses.criticality.analysis import KEYS, TABLES
+from transferscope.analyses.criticality.claims import _sudden, _suddenness
 from transferscope.analyses.criticality.maps import path
-from transferscope.analyses.criticality.verdicts import _sudden, _suddenness
 from transferscope.execute.store.artifacts import DTYPES
 
 SCHEMA = {column.name: DTYPES[column.dtype] for column in (*KEYS, *TABLES["criticality_training"])}

@@ -12,13 +12,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from transferscope.analyses.claims import BY_ID
-from transferscope.analyses.contract import Split
+from transferscope.analyses.contract import Split, all_claims
 from transferscope.analyses.feature_similarity import analysis as feature_similarity
 from transferscope.analyses.theme import draw
 from transferscope.core.errors import TaskFailed
 from transferscope.execute.store.artifacts import DTYPES
 from transferscope.models.modules.find import Module, find_modules
+
+BY_ID = {claim.id: claim for claim in all_claims()}
 
 N = 40
 TRAINED = ("P-T 0", "P-T 1", "P-T 2", "RI-T 0", "RI-T 1", "RI-T 2")

@@ -11,11 +11,13 @@ from typing import Any
 import polars as pl
 import pytest
 
-from transferscope.analyses.claims import CLAIMS
+from transferscope.analyses.contract import all_claims
 from transferscope.analyses.findings import Finding, Verdict, not_measured
 from transferscope.report.answer.advice import advice as advised
 from transferscope.report.answer.answer import answer
 from transferscope.report.page.content import Advice, Answer
+
+CLAIMS = all_claims()
 
 Tables = dict[str, dict[str, pl.DataFrame]]
 SPREAD = (-0.01, 0.0, 0.01, 0.005, -0.005)

@@ -13,12 +13,15 @@ import altair as alt
 import polars as pl
 import pytest
 
-from transferscope.analyses.claims import BY_ID, CLAIMS
+from transferscope.analyses.contract import all_claims
 from transferscope.analyses.findings import Finding, not_measured
 from transferscope.analyses.theme import draw_specification, themed
 from transferscope.report.compare.differences import ReadStudy, claim_pairs, differences, warnings
 from transferscope.report.compare.side_by_side import claims_table
 from transferscope.report.page.equal_axes import with_equal_axes
+
+CLAIMS = all_claims()
+BY_ID = {claim.id: claim for claim in CLAIMS}
 
 CLAIM = BY_ID["p_t_are_close"]
 
@@ -180,14 +183,16 @@ def test_networks_that_were_given_are_counted_as_such() -> None:
 def test_claims_of_both() -> None:
     a, b = study("A"), study("B")
     own = replace(b.findings[CLAIM.id], verdict="undecided", num_seeds=5, low=math.nan)
-    other = CLAIMS[0]
-    b = replace(b, findings={CLAIM.id: own, other.id: replace(own, claim=other)})
-    a = replace(a, findings={**a.findings, other.id: not_measured(other, "no")})
+    other, third = CLAIMS[:2]
+    a = replace(
+        a, findings={**a.findings, other.id: not_measured(other, "no"), third.id: not_measured(third, "no")}
+    )
+    b = replace(b, findings={other.id: replace(own, claim=other), CLAIM.id: own})
     pairs = {pair.claim.id: pair for pair in claim_pairs(a, b)}
-    assert list(pairs) == [claim.id for claim in CLAIMS]
+    assert list(pairs) == [CLAIM.id, other.id, third.id]
     assert (pairs[CLAIM.id].change, pairs[CLAIM.id].remark) == ("changed", "3 and 5 seeds")
     assert pairs[other.id].change == "only in B"
-    assert pairs[CLAIMS[1].id].change == "in neither"
+    assert pairs[third.id].change == "in neither"
     rows = {row["claim"]: row for row in claims_table(list(pairs.values())).iter_rows(named=True)}
     assert rows[CLAIM.id]["effect_a"] == 0.3
     assert (rows[other.id]["verdict_a"], rows[other.id]["verdict_b"]) == ("not measured", "undecided")

@@ -16,14 +16,15 @@ from types import ModuleType
 import polars as pl
 import pytest
 
-from transferscope.analyses.claims import CLAIMS
-from transferscope.analyses.contract import Gallery, Picture, PictureRow
+from transferscope.analyses.contract import Gallery, Picture, PictureRow, all_claims
 from transferscope.analyses.findings import Finding, adjusted, not_measured
 from transferscope.core.tables import Column
 from transferscope.report.page import numbers
 from transferscope.report.page.content import Advice, Answer, ReportContent, ReportTable, Section, Setting
 from transferscope.report.page.data_tables import MAX_PACKED_BYTES, SHOWN_ROWS
 from transferscope.report.page.render import prose, render
+
+CLAIMS = all_claims()
 
 VOID = {"meta", "link", "input", "br", "img"}
 MAX_BYTES = 3_000_000

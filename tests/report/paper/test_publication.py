@@ -17,7 +17,7 @@ import vl_convert
 from PIL import Image
 
 from transferscope.analyses import theme as figures
-from transferscope.analyses.claims import BY_ID
+from transferscope.analyses.contract import all_claims
 from transferscope.analyses.findings import Finding, not_measured
 from transferscope.report.page.outlines import SVG, with_outlines
 from transferscope.report.paper.publication import (
@@ -28,6 +28,8 @@ from transferscope.report.paper.publication import (
     latex,
     tables_in,
 )
+
+BY_ID = {claim.id: claim for claim in all_claims()}
 
 
 @pytest.fixture(scope="module")

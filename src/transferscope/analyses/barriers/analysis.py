@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
+from transferscope.analyses.barriers.claims import CLAIMS as CLAIMS
+from transferscope.analyses.barriers.claims import findings as findings
 from transferscope.analyses.barriers.panels import barriers_panels
-from transferscope.analyses.barriers.tables import AVERAGED, KEYS, TABLES
-from transferscope.analyses.claims import BY_ID
+from transferscope.analyses.barriers.tables import KEYS, TABLES
 from transferscope.analyses.contract import Cell, CellData, ConfigProblem, Panel, Row, Subject
-from transferscope.analyses.findings import Finding, judge, largest, mean_over_targets, not_measured
 from transferscope.core.config import AnalysisConfig, PositiveInt, Study
 from transferscope.core.datasets import describe
-from transferscope.core.instances import PAIR_COLUMNS, SAME_INIT, Pair, instances, pairs, parse
+from transferscope.core.instances import PAIR_COLUMNS, Pair, instances, pairs, parse
 from transferscope.core.options import Frozen
 from transferscope.core.runs import Point, chosen_seeds, chosen_targets, target_run
 
@@ -276,32 +276,3 @@ def measure(
 def panels(tables: Mapping[str, pl.DataFrame]) -> Sequence[Panel]:
     """All barriers; averaging; basins; of each target, the paths; the planes."""
     return barriers_panels(tables)
-
-
-def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Finding]:
-    """The claims about barriers between final networks, over the line; about basins; about averaging."""
-    import polars as pl
-
-    line = tables["barriers"].filter((pl.col("definition") == "line") & (pl.col("checkpoint") == "final"))
-    averaged = tables["barriers_averaging"].filter(pl.col("what") == AVERAGED)
-    room = pl.col("largest_epsilon") - pl.col("deviation")
-    return [
-        _finding("no_barrier_between_p_t", line, "P-T & P-T", pl.col("barrier_metric")),
-        _finding("barrier_p_t_ri_t", line, "P-T & RI-T", pl.col("barrier_metric")),
-        _finding("barrier_ri_t_ri_t", line, "RI-T & RI-T", pl.col("barrier_metric")),
-        _finding("barrier_ri_t_same_init", line, SAME_INIT, pl.col("barrier_metric")),
-        _finding("p_t_share_a_basin", tables["barriers_basin"], "P-T & P-T", room),
-        _finding("p_t_can_be_averaged", averaged, "P-T & P-T", pl.col("metric_gain")),
-    ]
-
-
-def _finding(claim: str, table: pl.DataFrame, pair: str, value: pl.Expr) -> Finding:
-    """The mean over targets of a number of every pair of a kind."""
-    import polars as pl
-
-    rows = table.filter(pl.col("pair") == pair)
-    if rows.is_empty():
-        return not_measured(BY_ID[claim], f"The study has no pair {pair}.")
-    return judge(
-        BY_ID[claim], rows, lambda part: mean_over_targets(part, value), num_images=largest(rows, "n")
-    )

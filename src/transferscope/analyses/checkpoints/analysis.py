@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
+from transferscope.analyses.checkpoints.claims import CLAIMS as CLAIMS
+from transferscope.analyses.checkpoints.claims import findings as findings
 from transferscope.analyses.checkpoints.summary import SUMMARIES as SUMMARIES
-from transferscope.analyses.claims import BY_ID
 from transferscope.analyses.contract import Cell, CellData, ConfigProblem, Panel, Row, Subject
-from transferscope.analyses.findings import Finding, judge, largest, mean_over_targets, not_measured
 from transferscope.core.config import AnalysisConfig, NaturalInt, Study
 from transferscope.core.options import Frozen
 from transferscope.core.runs import Point, chosen_seeds, chosen_targets, pretraining_run, target_run
@@ -181,62 +181,3 @@ def panels(tables: Mapping[str, pl.DataFrame]) -> Sequence[Panel]:
     from transferscope.analyses.checkpoints.panels import checkpoint_panels
 
     return checkpoint_panels(tables)
-
-
-def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Finding]:
-    """The three claims about checkpoints."""
-    import polars as pl
-
-    table = tables["checkpoints"]
-    n = largest(table, "n_test")
-    trained = sorted(set(table["pretrain_epoch"].to_list()) - {0})
-    names = (
-        "later_checkpoints_are_better",
-        "late_checkpoints_differ_little",
-        "source_jumps_do_not_carry_over",
-    )
-    if len(trained) < 3:
-        return [not_measured(BY_ID[name], "Fewer than three trained checkpoints.") for name in names]
-    last = trained[-1]
-    middle = min(trained, key=lambda epoch: (abs(epoch - last / 2), epoch))
-
-    def at(rows: pl.DataFrame, epoch: int) -> float:
-        return mean_over_targets(rows.filter(pl.col("pretrain_epoch") == epoch), "target_metric")
-
-    found = [
-        judge(BY_ID[names[0]], table, lambda rows: at(rows, last) - at(rows, trained[0]), num_images=n),
-        judge(
-            BY_ID[names[1]],
-            table,
-            lambda rows: at(rows, last) - at(rows, middle),
-            num_images=n,
-            note=f"Middle: epoch {middle} of {last}.",
-        ),
-    ]
-    drops = sorted(set(table.filter("after_rate_drop")["pretrain_epoch"].to_list()))
-    if not drops:
-        found.append(not_measured(BY_ID[names[2]], "The rate of the pre-training never drops at once."))
-    else:
-        note = f"Drops before epoch {', '.join(map(str, drops))}."
-        found.append(
-            judge(BY_ID[names[2]], table, lambda rows: _carried_over(rows, drops), num_images=n, note=note)
-        )
-    return found
-
-
-def _carried_over(rows: pl.DataFrame, drops: Sequence[Any]) -> float:
-    """Change of the target over change of the source, each a mean over targets, summed over the rate drops."""
-    import polars as pl
-
-    epochs = sorted(set(rows["pretrain_epoch"].to_list()))
-    changes = {"source_metric": 0.0, "target_metric": 0.0}
-    for epoch in drops:
-        before = epochs[epochs.index(epoch) - 1]
-        for name in changes:
-            after_before = [
-                mean_over_targets(rows.filter(pl.col("pretrain_epoch") == e), name) for e in (epoch, before)
-            ]
-            changes[name] += after_before[0] - after_before[1]
-    return (
-        changes["target_metric"] / changes["source_metric"] if changes["source_metric"] > 0 else float("nan")
-    )

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from transferscope.analyses.contract import Cell, CellData, ConfigProblem, Row, Subject
+from transferscope.analyses.criticality.claims import CLAIMS as CLAIMS
+from transferscope.analyses.criticality.claims import findings as findings
 from transferscope.analyses.criticality.panels import panels as panels
 from transferscope.analyses.criticality.rows import FRESH, Instance
 from transferscope.analyses.criticality.tables import TABLES as TABLES
-from transferscope.analyses.criticality.verdicts import findings as findings
 from transferscope.core.config import AnalysisConfig, Study
 from transferscope.core.datasets import describe
 from transferscope.core.instances import trained

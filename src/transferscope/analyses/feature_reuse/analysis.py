@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from transferscope.analyses.claims import BY_ID
 from transferscope.analyses.contract import Cell, CellData, ConfigProblem, Gallery, Panel, Row, Subject
+from transferscope.analyses.feature_reuse.claims import CLAIMS as CLAIMS
+from transferscope.analyses.feature_reuse.claims import findings as findings
 from transferscope.analyses.feature_reuse.tables import KEYS as KEYS
 from transferscope.analyses.feature_reuse.tables import SUMMARIES as SUMMARIES
 from transferscope.analyses.feature_reuse.tables import TABLES as TABLES
-from transferscope.analyses.findings import Finding, judge, largest, mean_over_targets, not_measured
 from transferscope.core.config import AnalysisConfig, Fraction, Study
 from transferscope.core.datasets import describe
 from transferscope.core.errors import did_you_mean
@@ -224,77 +224,3 @@ def galleries(tables: Mapping[str, pl.DataFrame]) -> Sequence[Gallery]:
     from transferscope.analyses.feature_reuse.panels import reuse_galleries
 
     return reuse_galleries(tables["feature_reuse_examples"])
-
-
-def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Finding]:
-    """The four claims about shuffled blocks."""
-    import polars as pl
-
-    table = tables["feature_reuse"]
-    names = (
-        "gain_shrinks_with_blocks",
-        "gain_shrinks_most_near_source",
-        "gain_survives_shuffling",
-        "statistics_help_speed_most",
-    )
-    blocks = table.filter(pl.col("view") == "blocks")
-    if blocks.is_empty():
-        return [not_measured(BY_ID[name], "No blocks were shuffled.") for name in names]
-    smallest = blocks["block_size_px"].min()
-    by_id = dict(
-        zip(
-            names,
-            (
-                lambda rows: _mean([shrinkage for _, shrinkage in _shrinkages(rows, smallest)]),
-                lambda rows: _shrinks_most(rows, smallest),
-                lambda rows: _at_smallest(rows, smallest, pl.col("relative_gain")),
-                lambda rows: _at_smallest(
-                    rows, smallest, pl.col("speed_gain") / pl.col("p_t_speed") - pl.col("relative_gain")
-                ),
-            ),
-            strict=True,
-        )
-    )
-    n = largest(table, "n_test")
-    note = f"Smallest blocks: {smallest} px."
-    found = []
-    for name, statistic in by_id.items():
-        if name == "gain_shrinks_most_near_source" and table["likeness_rank"].drop_nulls().n_unique() < 2:
-            found.append(not_measured(BY_ID[name], "Fewer than two targets have a likeness_rank."))
-        else:
-            found.append(judge(BY_ID[name], table, statistic, num_images=n, note=note))
-    return found
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else math.nan
-
-
-def _shrinkages(rows: pl.DataFrame, smallest: Any) -> list[tuple[int | None, float]]:
-    """Likeness rank, and relative gain unshuffled minus at the smallest blocks, of each target that has both."""
-    import polars as pl
-
-    found = []
-    for _, part in rows.group_by(["target"], maintain_order=True):
-        whole = part.filter(pl.col("view") == "unshuffled")
-        small = part.filter((pl.col("view") == "blocks") & (pl.col("block_size_px") == smallest))
-        if not (whole.is_empty() or small.is_empty()):
-            gains = [mean_over_targets(shown, "relative_gain") for shown in (whole, small)]
-            found.append((part["likeness_rank"][0], gains[0] - gains[1]))
-    return found
-
-
-def _shrinks_most(rows: pl.DataFrame, smallest: Any) -> float:
-    ranked = [(rank, shrinkage) for rank, shrinkage in _shrinkages(rows, smallest) if rank is not None]
-    ranks = {rank for rank, _ in ranked}
-    if len(ranks) < 2:
-        return math.nan
-    ends = [_mean([value for rank, value in ranked if rank == end]) for end in (min(ranks), max(ranks))]
-    return ends[0] - ends[1]
-
-
-def _at_smallest(rows: pl.DataFrame, smallest: Any, value: pl.Expr) -> float:
-    import polars as pl
-
-    part = rows.filter((pl.col("view") == "blocks") & (pl.col("block_size_px") == smallest))
-    return mean_over_targets(part, value)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from transferscope.analyses.claims import BY_ID
 from transferscope.analyses.contract import Cell, CellData, ConfigProblem, Panel, Row, Split, Subject
+from transferscope.analyses.feature_similarity.claims import CLAIMS as CLAIMS
+from transferscope.analyses.feature_similarity.claims import findings as findings
 from transferscope.analyses.feature_similarity.tables import TABLES as TABLES
-from transferscope.analyses.findings import Finding, judge, largest, mean_over_targets
 from transferscope.core.config import AnalysisConfig, Study
 from transferscope.core.errors import TaskFailed
 from transferscope.core.instances import Pair, instances, pairs, parse
@@ -204,60 +203,3 @@ def panels(tables: Mapping[str, pl.DataFrame]) -> Sequence[Panel]:
     from transferscope.analyses.feature_similarity.panels import feature_similarity_panels
 
     return feature_similarity_panels(tables["feature_similarity"])
-
-
-def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Finding]:
-    """The three claims about features."""
-    import polars as pl
-
-    table = tables["feature_similarity"].filter(pl.col("depth_a") == pl.col("depth_b"))
-    n = largest(table, "n")
-    p_t = table.filter(pl.col("pair") == "P-T & P-T")
-    return [
-        judge(
-            BY_ID["p_t_features_are_similar"],
-            table,
-            lambda rows: _mean_cka(rows, "P-T & P-T") - _with_ri_t(rows),
-            num_images=n,
-        ),
-        judge(BY_ID["p_t_similarity_falls_with_depth"], p_t, _fall, num_images=n),
-        judge(
-            BY_ID["ri_t_features_are_dissimilar"],
-            table,
-            lambda rows: _with_ri_t(rows) - (_mean_cka(rows, "RI & RI") + _mean_cka(rows, "P-T & P-T")) / 2,
-            num_images=n,
-            note=_room(table),
-        ),
-    ]
-
-
-def _mean_cka(rows: pl.DataFrame, kind: str) -> float:
-    import polars as pl
-
-    return mean_over_targets(rows.filter(pl.col("pair") == kind), "linear_cka")
-
-
-def _room(table: pl.DataFrame) -> str:
-    """The two ends of the scale, in words."""
-    ends = {kind: _mean_cka(table, kind) for kind in ("RI & RI", "P-T & P-T")}
-    floor, ceiling = ends.values()
-    said = ", ".join(
-        f"{kind} {'not measured' if math.isnan(end) else f'{end:.2f}'}" for kind, end in ends.items()
-    )
-    said += "."
-    return f"{said} Two P-T are no more alike than two untrained networks." if ceiling <= floor else said
-
-
-def _with_ri_t(rows: pl.DataFrame) -> float:
-    import numpy as np
-
-    # unlike max, NaN where one of them is
-    return float(np.maximum(_mean_cka(rows, "P-T & RI-T"), _mean_cka(rows, "RI-T & RI-T")))
-
-
-def _fall(rows: pl.DataFrame) -> float:
-    import polars as pl
-
-    depth = pl.col("depth_a")
-    first, last = rows.filter(depth == depth.min()), rows.filter(depth == depth.max())
-    return mean_over_targets(first, "linear_cka") - mean_over_targets(last, "linear_cka")

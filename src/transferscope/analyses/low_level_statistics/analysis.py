@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from transferscope.analyses.claims import BY_ID
 from transferscope.analyses.contract import Cell, CellData, ConfigProblem, Panel, Row, Subject
-from transferscope.analyses.findings import Finding, judge, largest, mean_over_targets, not_measured
-from transferscope.analyses.low_level_statistics.tables import FINAL, PARTS, SPEED
+from transferscope.analyses.low_level_statistics.claims import CLAIMS as CLAIMS
+from transferscope.analyses.low_level_statistics.claims import findings as findings
+from transferscope.analyses.low_level_statistics.tables import FINAL, SPEED
 from transferscope.analyses.low_level_statistics.tables import KEYS as KEYS
 from transferscope.analyses.low_level_statistics.tables import SUMMARIES as SUMMARIES
 from transferscope.analyses.low_level_statistics.tables import TABLES as TABLES
@@ -249,49 +249,3 @@ def panels(tables: Mapping[str, pl.DataFrame]) -> Sequence[Panel]:
     from transferscope.analyses.low_level_statistics.panels import statistics_panels
 
     return statistics_panels(tables)
-
-
-def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Finding]:
-    """The three claims about weight statistics; ours, not the paper's."""
-    import polars as pl
-
-    table, n = tables["low_level_statistics"], largest(tables["low_level_statistics_networks"], "n_test")
-    final, speed = (table.filter(pl.col("quantity") == quantity) for quantity in (FINAL, SPEED))
-    found = [
-        judge(
-            BY_ID["weight_statistics_speed_up"],
-            speed,
-            lambda rows: _part(rows, "weight statistics"),  # of training images: no test image is behind it
-        )
-    ]
-    claim, gain = BY_ID["features_give_more_than_statistics"], _part(final, "gain")
-    if gain > 0:
-        note = f"The gain is {gain:.3f}."
-        found.append(judge(claim, final, _features_over_statistics, num_images=n, note=note))
-    else:
-        found.append(not_measured(claim, "P-T is no better than RI-T here: there is no gain to split."))
-    return [*found, _surviving(final, n)]
-
-
-def _surviving(final: pl.DataFrame, n: int) -> Finding:
-    """Whether features give more than statistics on the same shuffled images."""
-    import polars as pl
-
-    claim, part = BY_ID["features_survive_shuffling"], "features on shuffled blocks"
-    rows = final.filter(pl.col("part") == part)
-    if rows.is_empty():
-        return not_measured(claim, "No control was trained on shuffled blocks; see shuffled_controls.")
-    sizes = ", ".join(f"{size} px" for size in sorted(set(rows["block_size_px"].to_list())))
-    on = ", ".join(rows["target"].unique(maintain_order=True))
-    return judge(claim, rows, lambda own: _part(own, part), num_images=n, note=f"Blocks of {sizes}, on {on}.")
-
-
-def _features_over_statistics(rows: pl.DataFrame) -> float:
-    return _part(rows, "beyond weight statistics") - _part(rows, "weight statistics")
-
-
-def _part(rows: pl.DataFrame, name: str) -> float:
-    import polars as pl
-
-    assert name in PARTS
-    return mean_over_targets(rows.filter(pl.col("part") == name), "value")

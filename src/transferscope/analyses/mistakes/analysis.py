@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from transferscope.analyses.claims import BY_ID
 from transferscope.analyses.contract import Cell, CellData, ConfigProblem, Gallery, Panel, Row, Subject
-from transferscope.analyses.findings import Finding, judge, largest, mean_over_targets
+from transferscope.analyses.mistakes.claims import CLAIMED, COMPARED
+from transferscope.analyses.mistakes.claims import CLAIMS as CLAIMS
+from transferscope.analyses.mistakes.claims import findings as findings
 from transferscope.analyses.mistakes.tables import TABLES as TABLES
 from transferscope.core.config import AnalysisConfig, Study
 from transferscope.core.errors import TaskFailed
@@ -55,9 +55,6 @@ SOURCE = (
 )
 
 KEYS = (Column("target", "str", "Name of the target"),)
-CLAIMED = "P-T & P-T"
-"""The kind of pair that is claimed to share its mistakes, and the kinds that it is compared with."""
-COMPARED = ("P-T & RI-T", "RI-T & RI-T")
 
 
 class Settings(Frozen):
@@ -260,47 +257,3 @@ def galleries(tables: Mapping[str, pl.DataFrame]) -> Sequence[Gallery]:
     from transferscope.analyses.mistakes.panels import mistakes_galleries
 
     return mistakes_galleries(tables["mistakes_gallery"])
-
-
-def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Finding]:
-    """The two claims about mistakes."""
-    import polars as pl
-
-    table = tables["mistakes"].filter(pl.col("scope") == "all")
-    hard = tables["mistakes_difficulty"].filter(pl.col("pair") == "P-T & RI-T")
-    n = largest(tables["mistakes_tests"], "n")  # images; those of the first table are decisions
-    return [
-        judge(BY_ID["p_t_share_mistakes"], table, _uncommon_ratio, num_images=n),
-        judge(
-            BY_ID["p_t_mistakes_are_ambiguous"],
-            hard,
-            lambda rows: _difficulty_of(rows, "only a") - _difficulty_of(rows, "only b"),
-            num_images=n,
-            note="Judged by the other instances' errors, not by eye.",
-        ),
-    ]
-
-
-def _uncommon_ratio(rows: pl.DataFrame) -> float:
-    import polars as pl
-
-    shares = {
-        kind: mean_over_targets(rows.filter(pl.col("pair") == kind), "uncommon_share")
-        for kind in (CLAIMED, *COMPARED)
-    }
-    others = [shares[kind] for kind in COMPARED]
-    # NaN, too, is no number to divide by
-    return shares[CLAIMED] / min(others) if all(other > 0 for other in others) else math.nan
-
-
-def _difficulty_of(rows: pl.DataFrame, who: str) -> float:
-    """Share that judges get wrong: mean over the judges of a kind, over both kinds, over pairs and targets.
-
-    A judge's seed is in `seed_judge`: where a seed is left out, what it judged is left out as well.
-    """
-    import polars as pl
-
-    where = (pl.col("wrong") == who) & (pl.col("n") > 0)
-    by_kind = rows.filter(where).group_by(["target", "a", "b", "judge_kind"], maintain_order=True)
-    by_pair = by_kind.agg(pl.col("judged_wrong").mean()).group_by(["target", "a", "b"], maintain_order=True)
-    return mean_over_targets(by_pair.agg(pl.col("judged_wrong").mean()), "judged_wrong")

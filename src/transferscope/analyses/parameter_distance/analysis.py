@@ -6,15 +6,12 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from transferscope.analyses.claims import BY_ID
 from transferscope.analyses.contract import Cell, CellData, ConfigProblem, Panel, Row, Subject
-from transferscope.analyses.findings import (
-    Finding,
-    judge,
-    mean_order_p,
-    mean_over_targets,
-    mean_rank_correlation,
-)
+from transferscope.analyses.parameter_distance.claims import CLAIMS as CLAIMS
+from transferscope.analyses.parameter_distance.claims import findings as findings
+from transferscope.analyses.parameter_distance.tables import KEYS as KEYS
+from transferscope.analyses.parameter_distance.tables import TABLES as TABLES
+from transferscope.analyses.parameter_distance.tables import WHOLE
 from transferscope.analyses.shared.bands import (
     BAND,
     BAND_OPACITY,
@@ -24,10 +21,9 @@ from transferscope.analyses.shared.bands import (
     with_band,
 )
 from transferscope.core.config import AnalysisConfig, Study
-from transferscope.core.instances import PAIR_COLUMNS, instances, pairs, parse, trained
+from transferscope.core.instances import instances, pairs, parse, trained
 from transferscope.core.options import Frozen
 from transferscope.core.runs import chosen_targets
-from transferscope.core.tables import Column
 
 if TYPE_CHECKING:
     import polars as pl
@@ -58,36 +54,6 @@ CAVEATS = (
     "listed."
 )
 SOURCE = "Neyshabur, Sedghi, Zhang (2020), section 3.3 and table 2"
-
-WHOLE = "all"
-KEYS = (Column("target", "str", "Name of the target"),)
-TABLES = {
-    "parameter_distance": (
-        *PAIR_COLUMNS,
-        Column("module", "str", "Name of the module, or all: the network without its head"),
-        Column("depth", "int", "Place of the module from the stem, 0, to the head; null for all"),
-        Column("is_head", "bool", "Whether this is the head, drawn anew for each instance"),
-        Column("distance", "float", "L2 distance of the weights"),
-        Column("relative", "float", "Distance over the norm of a's weights there; NaN where that is 0"),
-        Column("travelled_a", "float", "L2 distance of a from its own init; null where a or b is untrained"),
-        Column("travelled_b", "float", "The same of b"),
-        Column(
-            "relative_to_travelled",
-            "float",
-            "Distance over the mean of both; null where a or b is untrained, NaN where neither moved",
-        ),
-        Column(
-            "cosine",
-            "float",
-            "Cosine of a's and b's updates, final minus init; null where a or b is untrained, NaN where one did not "
-            "move",
-            "-1 to 1",
-        ),
-        Column(
-            "num_parameters", "int", "Weights compared; shared ones count in the first module that has them"
-        ),
-    )
-}
 
 
 class Settings(Frozen):
@@ -259,34 +225,3 @@ def _by_module(table: pl.DataFrame, target: str, value: str, axis: str) -> Panel
         summary=f"{axis} per module on {target}, from the stem to the head, a line a kind of pair; {BAND}.",
         secondary=value != "distance",
     )
-
-
-def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Finding]:
-    """The two claims about distances."""
-    import polars as pl
-
-    table = tables["parameter_distance"]
-    depth = pl.col("depth")
-    body = table.filter((pl.col("pair") == "P-T & P-T") & (depth < depth.max()))  # the last is the head
-    return [
-        judge(BY_ID["p_t_are_close"], table.filter(pl.col("module") == WHOLE), _closeness),
-        judge(BY_ID["distance_grows_toward_head"], body, _growth, order_p=_growth_p),
-    ]
-
-
-def _closeness(rows: pl.DataFrame) -> float:
-    import polars as pl
-
-    distances = [
-        mean_over_targets(rows.filter(pl.col("pair") == kind), "distance")
-        for kind in ("P-T & P-T", "RI-T & RI-T")
-    ]
-    return distances[0] / distances[1] if distances[1] > 0 else math.nan
-
-
-def _growth(rows: pl.DataFrame) -> float:
-    return mean_rank_correlation(rows, "depth", "distance", by=("seed_a", "seed_b"))
-
-
-def _growth_p(rows: pl.DataFrame) -> float:
-    return mean_order_p(rows, "depth", "distance", by=("seed_a", "seed_b"))

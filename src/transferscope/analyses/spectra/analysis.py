@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from transferscope.analyses.claims import BY_ID
 from transferscope.analyses.contract import Cell, CellData, ConfigProblem, Panel, Row, Subject
-from transferscope.analyses.findings import Finding, judge, mean_over_targets
+from transferscope.analyses.spectra.claims import CLAIMS as CLAIMS
+from transferscope.analyses.spectra.claims import findings as findings
 from transferscope.core.config import AnalysisConfig, Study
 from transferscope.core.instances import instances, parse
 from transferscope.core.options import Frozen
@@ -221,40 +221,3 @@ def panels(tables: Mapping[str, pl.DataFrame]) -> Sequence[Panel]:
     from transferscope.analyses.spectra.panels import spectra_panels
 
     return spectra_panels(tables)
-
-
-def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Finding]:
-    """The claim about spectra; in the note, the same without the convolutions that start at 0."""
-    import polars as pl
-
-    claim = BY_ID["ri_t_spectra_are_smaller"]
-    table = tables["spectra"].filter(pl.col("kind").is_in(["P-T", "RI-T"]))
-    others = table.filter(~pl.col("starts_at_zero"))
-    note = ""
-    if 0 < others.height < table.height:
-        count = table.filter("starts_at_zero")["convolution"].n_unique()
-        rest = judge(claim, others, _difference)
-        ends = f"{rest.low:+.3g} to {rest.high:+.3g}" if math.isfinite(rest.low) else "no interval"
-        note = f"Without the {count} convolutions that start at 0: {rest.effect:+.3g} ({ends})."
-    return [judge(claim, table, _difference, note=note)]
-
-
-def _difference(rows: pl.DataFrame) -> float:
-    """P-T minus RI-T of each convolution that has a spectrum in both, mean over these and over targets.
-
-    Within a convolution first: where one kind's is 0 and left out, the other kind's must not count either.
-    """
-    import polars as pl
-
-    means = (
-        rows.filter(pl.col("mean_relative").is_not_nan())
-        .group_by("target", "convolution", maintain_order=True)
-        .agg(
-            *(
-                pl.col("mean_relative").filter(pl.col("kind") == kind).mean().alias(kind)
-                for kind in ("P-T", "RI-T")
-            )
-        )
-        .drop_nulls()
-    )
-    return mean_over_targets(means, pl.col("P-T") - pl.col("RI-T"))

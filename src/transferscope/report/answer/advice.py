@@ -8,8 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from transferscope.analyses.claims import SMALL_METRIC
-from transferscope.analyses.findings import MIN_SEEDS, Estimate
+from transferscope.analyses.findings import MIN_SEEDS, SMALL_METRIC, Estimate
 from transferscope.report.page.content import Advice, Certainty
 from transferscope.report.page.phrases import (
     counted,

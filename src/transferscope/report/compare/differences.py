@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from transferscope.analyses.claims import CLAIMS
 from transferscope.analyses.findings import Claim, Finding
 from transferscope.report.page.phrases import listed
 
@@ -173,7 +172,8 @@ def claim_pairs(a: ReadStudy, b: ReadStudy) -> list[ClaimPair]:
     """Every claim, with what each of the studies says of it."""
     keys = [difference.key for difference in differences(a, b)]
     pairs = []
-    for claim in CLAIMS:
+    claims = {found.claim.id: found.claim for found in (*a.findings.values(), *b.findings.values())}
+    for claim in claims.values():
         of_a, of_b = a.findings.get(claim.id), b.findings.get(claim.id)
         pairs.append(
             ClaimPair(claim=claim, a=of_a, b=of_b, remark=_remark(claim, of_a, of_b, keys, (a.over, b.over)))

@@ -8,8 +8,14 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from transferscope.analyses.claims import SMALL_METRIC
-from transferscope.analyses.findings import Estimate, Finding, Standing, estimate, mean_over_targets
+from transferscope.analyses.findings import (
+    SMALL_METRIC,
+    Estimate,
+    Finding,
+    Standing,
+    estimate,
+    mean_over_targets,
+)
 from transferscope.report.page.content import Headline
 from transferscope.report.page.phrases import (
     counted,

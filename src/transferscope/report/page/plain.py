@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-from transferscope.analyses.claims import SMALL_METRIC
-from transferscope.analyses.findings import MIN_SEEDS, Finding
+from transferscope.analyses.findings import MIN_SEEDS, SMALL_METRIC, Finding
 from transferscope.report.page.phrases import (
     counted,
     interval,

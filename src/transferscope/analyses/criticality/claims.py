@@ -1,4 +1,4 @@
-"""The claims about module criticality."""
+"""The claims about module criticality, and what its tables say of them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from transferscope.analyses.claims import BY_ID, SMALL_METRIC
 from transferscope.analyses.findings import (
+    SMALL_METRIC,
+    Claim,
     Finding,
     judge,
     largest,
@@ -23,8 +24,49 @@ from transferscope.core.config import Study
 if TYPE_CHECKING:
     import polars as pl
 
+
 WINDOW = 0.1
 """Longest part of the training in which a rise is sudden."""
+
+P_T_LOW_MODULES_NOT_CRITICAL = Claim(
+    id="p_t_low_modules_not_critical",
+    analysis="criticality",
+    statement="The lower modules of P-T can be put back to their pre-trained values at little loss.",
+    statistic="drop of the test metric when one module of the lower half is put back, mean over these and targets",
+    threshold=SMALL_METRIC,
+    side="below",
+    reason="two points, the same as for barriers",
+)
+P_T_CRITICALITY_GROWS_TOWARD_HEAD = Claim(
+    id="p_t_criticality_grows_toward_head",
+    analysis="criticality",
+    statement="The criticality of P-T's modules grows toward the head.",
+    statistic="rank correlation of a module's place and the rise of the training loss when it is put back, "
+    "without the head, mean over seeds and targets",
+)
+RI_T_LOW_MODULES_CRITICAL = Claim(
+    id="ri_t_low_modules_critical",
+    analysis="criticality",
+    statement="RI-T is critical in its lower modules too.",
+    statistic="drop of the test metric when one module of the lower half is put back, mean over these and targets",
+    threshold=SMALL_METRIC,
+    reason="two points, the same as for barriers",
+)
+RI_T_BECOMES_CRITICAL_SUDDENLY = Claim(
+    id="ri_t_becomes_critical_suddenly",
+    analysis="criticality",
+    statement="RI-T becomes critical suddenly in the course of training.",
+    statistic="largest share of the rise of its modules' mean rewinding drop, without the head, that falls in at "
+    "most a tenth of the training, mean over targets",
+    threshold=0.5,
+    reason="half of the rise in a tenth of the time",
+)
+CLAIMS = (
+    P_T_LOW_MODULES_NOT_CRITICAL,
+    P_T_CRITICALITY_GROWS_TOWARD_HEAD,
+    RI_T_LOW_MODULES_CRITICAL,
+    RI_T_BECOMES_CRITICAL_SUDDENLY,
+)
 
 
 def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Finding]:
@@ -38,15 +80,15 @@ def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Findi
     low_names = ", ".join(low["module"].unique(maintain_order=True))
     found = [
         judge(
-            BY_ID[name],
+            claim,
             low.filter(kind),
             lambda rows: mean_over_targets(rows, "test_drop"),
             num_images=n,
             note=f"Lower half: {low_names}.",
         )
-        for name, kind in (("p_t_low_modules_not_critical", p_t), ("ri_t_low_modules_critical", ri_t))
+        for claim, kind in ((P_T_LOW_MODULES_NOT_CRITICAL, p_t), (RI_T_LOW_MODULES_CRITICAL, ri_t))
     ]
-    growth = BY_ID["p_t_criticality_grows_toward_head"]
+    growth = P_T_CRITICALITY_GROWS_TOWARD_HEAD
     # by the training loss: no test image is behind it
     found.append(judge(growth, body.filter(p_t), _growth, order_p=_growth_p))
     found.append(_sudden(tables["criticality_training"].filter(ri_t & ~pl.col("is_head"))))
@@ -63,7 +105,7 @@ def _growth_p(rows: pl.DataFrame) -> float:
 
 def _sudden(course: pl.DataFrame) -> Finding:
     """Whether the modules become critical suddenly; undecided where the kept epochs can't tell."""
-    claim = BY_ID["ri_t_becomes_critical_suddenly"]
+    claim = RI_T_BECOMES_CRITICAL_SUDDENLY
     epochs = sorted({0, *course["epoch"].to_list()})
     if not _steps(epochs)[0]:
         why = "The recipe keeps no two epochs within a tenth of the training; see training.keep_epochs."
