@@ -10,15 +10,13 @@ import polars as pl
 import torch
 
 from transferscope.analyses import theme as figures
-from transferscope.analyses.contract import Gallery, Picture, PictureRow
+from transferscope.analyses.contract import Advice, Gallery, Headline, Picture, PictureRow
 from transferscope.analyses.findings import Claim, Finding, not_measured
 from transferscope.core.tables import Column
 from transferscope.data.inspect.thumbnail import png_thumbnail
 from transferscope.report.page.content import (
-    Advice,
     Answer,
     DrawnPanel,
-    Headline,
     ReportContent,
     ReportTable,
     Section,

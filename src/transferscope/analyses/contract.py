@@ -18,6 +18,8 @@ An analysis is one module in `transferscope.analyses`, importable without torch,
   rows, but for those in `MAY_BE_EMPTY`,
 - `galleries(tables)`: images to look at, beside the charts; only where an analysis has some,
 - `NOTHING`: why its tables are empty, where a network may have nothing to measure,
+- `headline(tables, findings, beside)` and `advice(tables)`: its part of the report's first page, as a `FirstPage` and
+  as `Advice`; only where an analysis has some. `FIRST_PAGE_ORDER`: its place there, if that isn't `ORDER`,
 - `CLAIMS`: the claims that it tests, if it tests any; `findings(tables, study)`: the verdict on each, from
   `transferscope.analyses.findings.judge`.
 """
@@ -29,7 +31,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from transferscope.core.config import AnalysisConfig
 from transferscope.core.options import DatasetOptions, Frozen, load_plugin, plugin_names
@@ -196,6 +198,47 @@ class Gallery:
     rows: Sequence[PictureRow]
     group: str = ""
     """Where set, it stands with the charts of this group, its rows beside each other as columns."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Headline:
+    """One of the numbers that carry the answer."""
+
+    value: str
+    label: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirstPage:
+    """What an analysis says on the first page; empty texts are left out."""
+
+    paragraphs: Sequence[str] = ()
+    """With all numbers, a question a paragraph."""
+    headlines: Sequence[Headline] = ()
+    summary: Sequence[str] = ()
+    """The same in plain sentences with few numbers."""
+    panels: Sequence[Panel] = ()
+    """Charts; they replace those of the same name from an analysis that comes before."""
+
+
+Certainty = Literal["clear", "indirect", "open"]
+"""Clear: the interval leaves one answer. Indirect: a rule or another measurement stands in for the question.
+Open: this study can't tell."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Advice:
+    """One thing to do with the pre-trained weights."""
+
+    text: str
+    evidence: str
+    """The numbers that it rests on."""
+    certainty: Certainty
+    why: str
+    """What the certainty rests on."""
+    analysis: str
+    """The analysis whose section has the evidence."""
 
 
 def analysis_names() -> list[str]:

@@ -16,7 +16,7 @@ from transferscope.analyses.theme import draw
 from transferscope.core.files import write_atomically
 from transferscope.core.tables import csv_text
 from transferscope.execute.store.artifacts import read_given
-from transferscope.report.answer.answer import answer
+from transferscope.report.answer import answer
 from transferscope.report.collect import AnalysisResult, collect
 from transferscope.report.given_names import (
     answer_in_words,
@@ -36,7 +36,6 @@ from transferscope.report.page.content import (
     Setting,
 )
 from transferscope.report.page.render import render
-from transferscope.report.page.split import split_panels
 from transferscope.report.preflight import COLUMNS, TABLE, caption_of, checked_networks, table_of, warnings_of
 from transferscope.report.study_data import StudyData, study_data
 from transferscope.report.workspace import Workspace, file_name, findings_document
@@ -99,12 +98,12 @@ def write_outputs(
     for name, (_, frame) in data.tables.items():
         _write_table(workspace, name, frame, frame)
     beside = {name: data.beside(name) for name in plan.study.targets}
-    split = [_drawn(workspace, ANSWER, panel) for panel in split_panels(tables)]
+    first_page = answer(plan.study, tables, findings, lambda panel: _drawn(workspace, ANSWER, panel), beside)
     content = ReportContent(
         title=plan.study.name,
         description=plan.study.description,
         variant=plan.study.variant,
-        answer=answer_in_words(answer(plan.study, tables, findings, split, beside), fitted),
+        answer=answer_in_words(first_page, fitted),
         findings=[finding_in_words(one, fitted) for one in findings],
         over=counted(plan.study.instances),
         data=_data_section(data, sections, with_images=with_images),

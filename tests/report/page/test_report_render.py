@@ -16,11 +16,11 @@ from types import ModuleType
 import polars as pl
 import pytest
 
-from transferscope.analyses.contract import Gallery, Picture, PictureRow, all_claims
+from transferscope.analyses.contract import Advice, Gallery, Picture, PictureRow, all_claims
 from transferscope.analyses.findings import Finding, adjusted, not_measured
 from transferscope.core.tables import Column
 from transferscope.report.page import numbers
-from transferscope.report.page.content import Advice, Answer, ReportContent, ReportTable, Section, Setting
+from transferscope.report.page.content import Answer, ReportContent, ReportTable, Section, Setting
 from transferscope.report.page.data_tables import MAX_PACKED_BYTES, SHOWN_ROWS
 from transferscope.report.page.render import prose, render
 

@@ -9,6 +9,8 @@ from pydantic import Field
 
 from transferscope.analyses.barriers.claims import CLAIMS as CLAIMS
 from transferscope.analyses.barriers.claims import findings as findings
+from transferscope.analyses.barriers.first_page import advice as advice
+from transferscope.analyses.barriers.first_page import headline as headline
 from transferscope.analyses.barriers.panels import barriers_panels
 from transferscope.analyses.barriers.tables import KEYS, TABLES
 from transferscope.analyses.contract import Cell, CellData, ConfigProblem, Panel, Row, Subject

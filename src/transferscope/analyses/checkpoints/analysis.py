@@ -9,6 +9,7 @@ from pydantic import Field
 
 from transferscope.analyses.checkpoints.claims import CLAIMS as CLAIMS
 from transferscope.analyses.checkpoints.claims import findings as findings
+from transferscope.analyses.checkpoints.first_page import advice as advice
 from transferscope.analyses.checkpoints.summary import SUMMARIES as SUMMARIES
 from transferscope.analyses.contract import Cell, CellData, ConfigProblem, Panel, Row, Subject
 from transferscope.core.config import AnalysisConfig, NaturalInt, Study
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import torch
 
 ORDER = 7
+FIRST_PAGE_ORDER = 3
 VERSION = 4
 TRAINS = True
 """It asks for trainings of its own, so networks that were trained elsewhere can't have it."""

@@ -10,6 +10,8 @@ from pydantic import Field
 from transferscope.analyses.contract import Cell, CellData, ConfigProblem, Row, Subject
 from transferscope.analyses.criticality.claims import CLAIMS as CLAIMS
 from transferscope.analyses.criticality.claims import findings as findings
+from transferscope.analyses.criticality.first_page import advice as advice
+from transferscope.analyses.criticality.first_page import headline as headline
 from transferscope.analyses.criticality.panels import panels as panels
 from transferscope.analyses.criticality.rows import FRESH, Instance
 from transferscope.analyses.criticality.tables import TABLES as TABLES
@@ -27,6 +29,7 @@ USUAL_SIZE, USUAL_DEPTHS = 1000, (3, 4, 6, 3)
 """For the estimate of cost: test images, and blocks of a network, where they aren't known beforehand."""
 
 ORDER = 6
+FIRST_PAGE_ORDER = 4
 VERSION = 4
 TITLE = "Module criticality"
 SHOWS = (

@@ -11,6 +11,8 @@ from pydantic import Field
 from transferscope.analyses.contract import Cell, CellData, ConfigProblem, Gallery, Panel, Row, Subject
 from transferscope.analyses.feature_reuse.claims import CLAIMS as CLAIMS
 from transferscope.analyses.feature_reuse.claims import findings as findings
+from transferscope.analyses.feature_reuse.first_page import advice as advice
+from transferscope.analyses.feature_reuse.first_page import headline as headline
 from transferscope.analyses.feature_reuse.tables import KEYS as KEYS
 from transferscope.analyses.feature_reuse.tables import SUMMARIES as SUMMARIES
 from transferscope.analyses.feature_reuse.tables import TABLES as TABLES

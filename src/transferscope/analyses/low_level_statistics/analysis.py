@@ -11,6 +11,7 @@ from pydantic import Field
 from transferscope.analyses.contract import Cell, CellData, ConfigProblem, Panel, Row, Subject
 from transferscope.analyses.low_level_statistics.claims import CLAIMS as CLAIMS
 from transferscope.analyses.low_level_statistics.claims import findings as findings
+from transferscope.analyses.low_level_statistics.first_page import headline as headline
 from transferscope.analyses.low_level_statistics.tables import FINAL, SPEED
 from transferscope.analyses.low_level_statistics.tables import KEYS as KEYS
 from transferscope.analyses.low_level_statistics.tables import SUMMARIES as SUMMARIES
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     import torch
 
 ORDER = 9
+FIRST_PAGE_ORDER = 2
 VERSION = 2
 TRAINS = True
 """It asks for trainings of its own, so networks that were trained elsewhere can't have it."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from transferscope.analyses.findings import Claim, Finding
-from transferscope.report.page.phrases import listed
+from transferscope.analyses.shared.phrases import listed
 
 if TYPE_CHECKING:
     import polars as pl

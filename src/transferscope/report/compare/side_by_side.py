@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from transferscope.analyses.contract import Panel, analysis_module, analysis_names
 from transferscope.analyses.findings import Finding
+from transferscope.analyses.shared.phrases import counted
 from transferscope.analyses.theme import draw_specification, themed
 from transferscope.core.tables import Column
 from transferscope.report.compare.differences import ClaimPair, Difference, ReadStudy
@@ -20,7 +21,6 @@ from transferscope.report.page.content import ReportTable
 from transferscope.report.page.data_tables import data_table
 from transferscope.report.page.drawings import inline_svg
 from transferscope.report.page.equal_axes import with_equal_axes
-from transferscope.report.page.phrases import counted
 
 CLAIM_COLUMNS = (
     Column("claim", "str", "Id of the claim"),

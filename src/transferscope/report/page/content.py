@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from transferscope.analyses.contract import Gallery
+from transferscope.analyses.contract import Advice, Gallery, Headline
 from transferscope.analyses.findings import Finding
 from transferscope.core.tables import Column
 
@@ -70,15 +70,6 @@ class Section:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Headline:
-    """One of the numbers that carry the answer."""
-
-    value: str
-    label: str
-    detail: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
 class GivenNetwork:
     """What one network that was given reaches, as it is shown."""
 
@@ -101,25 +92,6 @@ class GivenNetworks:
     """The same with all numbers."""
     warnings: Sequence[str]
     """What is suspicious about them."""
-
-
-Certainty = Literal["clear", "indirect", "open"]
-"""Clear: the interval leaves one answer. Indirect: a rule or another measurement stands in for the question.
-Open: this study can't tell."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Advice:
-    """One thing to do with the pre-trained weights."""
-
-    text: str
-    evidence: str
-    """The numbers that it rests on."""
-    certainty: Certainty
-    why: str
-    """What the certainty rests on."""
-    analysis: str
-    """The analysis whose section has the evidence."""
 
 
 @dataclass(frozen=True, kw_only=True)

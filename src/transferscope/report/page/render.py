@@ -19,10 +19,10 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-from transferscope.analyses.contract import Gallery
+from transferscope.analyses.contract import Certainty, Gallery
 from transferscope.analyses.findings import Finding, Standing
 from transferscope.report.page import numbers
-from transferscope.report.page.content import Certainty, DrawnPanel, ReportContent, Section
+from transferscope.report.page.content import DrawnPanel, ReportContent, Section
 from transferscope.report.page.data_tables import data_table
 from transferscope.report.page.drawings import inline_svg
 from transferscope.report.page.provenance import provenance_of

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-import polars as pl
+from typing import TYPE_CHECKING, Any
 
 from transferscope.analyses.contract import Panel
-from transferscope.analyses.findings import Estimate, estimate, mean_over_targets
+from transferscope.analyses.shared.phrases import targets_of
 from transferscope.analyses.theme import CATEGORY_COLORS, INK, KIND_COLORS
-from transferscope.report.page.phrases import targets_of
 
-Tables = Mapping[str, Mapping[str, pl.DataFrame]]
+if TYPE_CHECKING:
+    import polars as pl
 
 MAX_TARGETS = 4
 """Targets shown; the tables have all."""
@@ -32,54 +30,22 @@ COLORS = {
     INTACT: CATEGORY_COLORS[1],
     WHOLE: KIND_COLORS["P-T"],
 }
-_DRAWN = "networks gain that start from weights drawn with the mean and variance of each pre-trained tensor"
-CONTROLLED = {
-    STATISTICS: ("weight statistics", f"what {_DRAWN}"),
-    SURVIVES: ("features on shuffled blocks", "what P-T has above those where both see shuffled blocks"),
-    INTACT: ("features lost by shuffling", "what it has above them on intact images beyond that"),
-}
-SHUFFLED = {
-    STATISTICS: ("weight statistics", f"what {_DRAWN}"),
-    SURVIVES: ("survives shuffling", "what P-T gains on shuffled blocks beyond that"),
-    INTACT: ("intact features", "the rest, which needs intact images"),
-}
-UNSHUFFLED = {
-    STATISTICS: ("weight statistics", f"what {_DRAWN}"),
-    INTACT: ("beyond weight statistics", "the rest; no images were shuffled"),
-}
-"""Bar -> part of the gain, and what it means: the most telling way first."""
-NO_CONTROLS = {
-    SURVIVES: ("", "the gain at the smallest blocks"),
-    INTACT: ("", "the rest, which needs intact images"),
-}
 QUANTITIES = {"final metric": "gain", "optimization speed": "speed_gain"}
 """The two quantities, and their column in the table of feature reuse."""
+Way = Mapping[str, tuple[str, str]]
+"""How the gain was split: bar -> part of the gain, and what it means."""
 
 
-def split_panels(tables: Tables) -> list[Panel]:
+def split_panels(rows: Sequence[Mapping[str, Any]], way: Way) -> list[Panel]:
     """For each quantity: of each target the parts of the gain from RI-T on, one bar after the other.
 
-    With the controls: weight statistics, what survives shuffling beyond them, intact features. Without them: what
-    survives shuffled blocks, and intact features. Empty where neither was measured.
-
     Args:
-        tables: analysis -> table name -> rows.
+        rows: from `steps`; none give no panel.
+        way: what the bars are.
     """
-    shares = tables.get("low_level_statistics", {}).get("low_level_statistics_shares")
-    if shares is None or shares.is_empty():
-        ways, rows = NO_CONTROLS, _without_controls(tables)
-    else:
-        # one way for all targets: the same bar must mean the same in each of them
-        present = set.intersection(
-            *(set(part["part"]) for _, part in shares.group_by("target", maintain_order=True))
-        )
-        ways = next(
-            ways
-            for ways in (CONTROLLED, SHUFFLED, UNSHUFFLED)
-            if {part for part, _ in ways.values()} <= present
-        )
-        rows = _with_controls(shares, ways)
-    meaning = "; ".join(f"{name}: {words}" for name, (_, words) in ways.items())
+    if not rows:
+        return []
+    meaning = "; ".join(f"{name}: {words}" for name, (_, words) in way.items())
     summary = (
         "Parts of the gain of P-T over RI-T in points of a hundred, mean over seeds, each beginning where the one "
         f"before it ends; strokes are 95 % intervals of each part. {meaning[0].upper()}{meaning[1:]}."
@@ -89,58 +55,13 @@ def split_panels(tables: Tables) -> list[Panel]:
             name=f"split-{name}",
             title=f"What the gain in {quantity} rests on",
             chart=_chart([row for row in rows if row["quantity"] == quantity]),
-            summary=summary if quantity == last else "",
+            summary=summary if name == "speed" else "",
         )
-        for quantity, name, last in (
-            ("final metric", "final", "optimization speed"),
-            ("optimization speed", "speed", "optimization speed"),
-        )
-        if rows
+        for quantity, name in (("final metric", "final"), ("optimization speed", "speed"))
     ]
 
 
-def _with_controls(shares: pl.DataFrame, ways: Mapping[str, tuple[str, str]]) -> list[dict[str, Any]]:
-    rows = []
-    for target in targets_of(shares)[:MAX_TARGETS]:
-        for quantity in QUANTITIES:
-            here = shares.filter((pl.col("target") == target) & (pl.col("quantity") == quantity))
-            parts = {
-                row["part"]: (row["mean"], row["low"], row["high"]) for row in here.iter_rows(named=True)
-            }
-            known = {name: parts[part] for name, (part, _) in ways.items() if part in parts}
-            if "gain" in parts and len(known) == len(ways):
-                rows += _steps(target, quantity, known, parts["gain"])
-    return rows
-
-
-def _without_controls(tables: Tables) -> list[dict[str, Any]]:
-    table = tables.get("feature_reuse", {}).get("feature_reuse")
-    if table is None or "blocks" not in table["view"]:
-        return []
-    blocks = table.filter(pl.col("view") == "blocks")
-    smallest = blocks.filter(pl.col("block_size_px") == blocks["block_size_px"].min())
-    rows = []
-    for target in targets_of(smallest)[:MAX_TARGETS]:
-        keys = ["target", "seed"]
-        whole = table.filter((pl.col("view") == "unshuffled") & (pl.col("target") == target))
-        both = whole.join(smallest, on=keys, suffix="_shuffled")
-        for quantity, column in QUANTITIES.items():
-            left = _three(_mean(both, pl.col(f"{column}_shuffled")))
-            rest = _three(_mean(both, pl.col(column) - pl.col(f"{column}_shuffled")))
-            gain = _three(_mean(both, pl.col(column)))
-            rows += _steps(target, quantity, {SURVIVES: left, INTACT: rest}, gain)
-    return rows
-
-
-def _mean(rows: pl.DataFrame, value: pl.Expr) -> Estimate:
-    return estimate(rows, lambda part: mean_over_targets(part, value))
-
-
-def _three(found: Estimate) -> tuple[float, float, float]:
-    return found.effect, found.low, found.high
-
-
-def _steps(
+def steps(
     target: str,
     quantity: str,
     parts: Mapping[str, tuple[float, float, float]],
@@ -170,6 +91,7 @@ def _steps(
 def _chart(rows: Sequence[Mapping[str, Any]]) -> Any:
     """A block of bars a target, all on one scale."""
     import altair as alt
+    import polars as pl
 
     frame = pl.DataFrame(rows, infer_schema_length=None)
     order = list(dict.fromkeys(frame["part"].to_list()))

@@ -1,13 +1,16 @@
-"""How the first page puts numbers in words: differences in points of a hundred, each with its interval or seeds."""
+"""How the first page states numbers: differences in points of a hundred, each with its interval or number of seeds."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-import polars as pl
+if TYPE_CHECKING:
+    import polars as pl
 
-from transferscope.analyses.findings import Estimate, estimate, mean_over_targets
+from transferscope.analyses.contract import Certainty
+from transferscope.analyses.findings import MIN_SEEDS, Estimate, estimate, mean_over_targets
 
 MINUS = "−"
 
@@ -65,11 +68,23 @@ def targets_of(table: pl.DataFrame) -> list[str]:
     return table["target"].unique(maintain_order=True).to_list()
 
 
+def clear_or_open(found: Estimate, threshold: float = 0.0) -> tuple[Certainty, str]:
+    """Clear where the whole interval lies on one side of the threshold."""
+    seeds = counted(found.num_seeds, "seed")
+    if side(found, threshold):
+        return "clear", f"the whole 95 % interval over {seeds} lies on one side"
+    if found.num_seeds < MIN_SEEDS:
+        return "open", f"{seeds} give no interval; at least {MIN_SEEDS} are needed"
+    if not math.isfinite(found.low):
+        return "open", f"there is no interval over {seeds}"
+    return "open", f"the 95 % interval over {seeds} reaches over both answers; more seeds would narrow it"
+
+
 def rows_of(
-    tables: Mapping[str, Mapping[str, pl.DataFrame]], analysis: str, where: pl.Expr
+    tables: Mapping[str, pl.DataFrame], name: str, where: pl.Expr | None = None
 ) -> pl.DataFrame | None:
-    """The analysis's own table, filtered; None where nothing is left."""
-    if analysis not in tables:
+    """The rows of a table where `where` is true; None if there are none."""
+    if name not in tables:
         return None
-    rows = tables[analysis][analysis].filter(where)
+    rows = tables[name] if where is None else tables[name].filter(where)
     return None if rows.is_empty() else rows

@@ -8,11 +8,12 @@ from typing import Any
 
 import polars as pl
 import pytest
+from first_page import figures
 
-from transferscope.analyses import theme as figures
+from transferscope.analyses import theme
 from transferscope.analyses.contract import Panel
+from transferscope.analyses.shared.gain_split import COLORS, INTACT, SURVIVES, WHOLE
 from transferscope.report.page.drawings import inline_svg
-from transferscope.report.page.split import COLORS, INTACT, SURVIVES, WHOLE, split_panels
 
 SPREAD = (-0.01, 0.0, 0.01)
 CONTROLLED = {
@@ -57,6 +58,8 @@ def reuse() -> dict[str, dict[str, pl.DataFrame]]:
             "seed": seed,
             "gain": gain + spread,
             "speed_gain": 0.4 + spread,
+            "metric": "accuracy",
+            **dict.fromkeys(("p_t", "ri_t", "p_t_speed", "ri_t_speed"), 0.5),
         }
         for view, size, gain in (("unshuffled", 32, 0.3), ("blocks", 4, 0.2), ("blocks", 1, 0.1))
         for seed, spread in enumerate(SPREAD)
@@ -73,7 +76,7 @@ def steps(panel: Panel) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("parts", [CONTROLLED, WITHOUT_CONTROL, UNSHUFFLED])
 def test_parts_add_up_to_the_gain(parts: dict[str, float]) -> None:
-    final, speed = split_panels(shares(parts))
+    final, speed = figures(shares(parts))
     assert (final.name, speed.name) == ("split-final", "split-speed")
     *bars, whole = steps(final)
     assert whole["part"] == WHOLE
@@ -89,7 +92,7 @@ def test_parts_add_up_to_the_gain(parts: dict[str, float]) -> None:
 
 
 def test_the_control_on_shuffled_images_is_preferred() -> None:
-    bars = {bar["part"]: bar["points"] for bar in steps(split_panels(shares(CONTROLLED))[0])}
+    bars = {bar["part"]: bar["points"] for bar in steps(figures(shares(CONTROLLED))[0])}
     assert bars[SURVIVES] == "+5.0"
     assert bars[INTACT] == "+25.0"
     assert bars["weight statistics"] == "−10.0"
@@ -100,15 +103,15 @@ def test_a_target_without_that_control_is_shown_too_and_all_bars_mean_the_same()
         own["low_level_statistics"]["low_level_statistics_shares"]
         for own in (shares(CONTROLLED, ("near",)), shares(WITHOUT_CONTROL, ("far",)))
     ]
-    final, speed = split_panels({"low_level_statistics": {"low_level_statistics_shares": pl.concat(tables)}})
-    svg = inline_svg(figures.draw(final.chart), "p")
+    final, speed = figures({"low_level_statistics": {"low_level_statistics_shares": pl.concat(tables)}})
+    svg = inline_svg(theme.draw(final.chart), "p")
     assert all(f">{name}</text>" in svg for name in ("near", "far"))
     assert svg.count(">+20.0</text>") == 4, "survives shuffling and the whole gain, of both"
     assert "beyond that" in speed.summary
 
 
 def test_without_controls_the_smallest_blocks_split_the_gain() -> None:
-    final, speed = split_panels(reuse())
+    final, speed = figures(reuse())
     survives, intact, whole = steps(final)
     assert (survives["points"], intact["points"], whole["points"]) == ("+10.0", "+20.0", "+30.0")
     # the same spread in both: the difference of the two has none
@@ -119,12 +122,12 @@ def test_without_controls_the_smallest_blocks_split_the_gain() -> None:
 
 
 def test_a_study_of_many_targets_shows_the_first() -> None:
-    final, _ = split_panels(shares(UNSHUFFLED, tuple("abcdef")))
-    svg = inline_svg(figures.draw(final.chart), "p")
+    final, _ = figures(shares(UNSHUFFLED, tuple("abcdef")))
+    svg = inline_svg(theme.draw(final.chart), "p")
     assert [name for name in "abcdef" if f">{name}</text>" in svg] == list("abcd")
 
 
 def test_nothing_measured_gives_no_figure() -> None:
-    assert split_panels({}) == []
+    assert figures({}) == []
     whole = reuse()["feature_reuse"]["feature_reuse"].filter(pl.col("view") == "unshuffled")
-    assert split_panels({"feature_reuse": {"feature_reuse": whole}}) == []
+    assert figures({"feature_reuse": {"feature_reuse": whole}}) == []

@@ -1,0 +1,218 @@
+"""What barriers says on the first page: whether a barrier lies between instances, and whether to average them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from transferscope.analyses.barriers.claims import P_T_SHARE_A_BASIN
+from transferscope.analyses.contract import Advice, FirstPage, Headline
+from transferscope.analyses.findings import (
+    SMALL_METRIC,
+    Estimate,
+    Finding,
+    Standing,
+    estimate,
+    mean_over_targets,
+)
+from transferscope.analyses.shared.phrases import (
+    clear_or_open,
+    counted,
+    estimated,
+    interval,
+    mean_estimate,
+    points,
+    rows_of,
+    side,
+    targets_of,
+)
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def headline(
+    tables: Mapping[str, pl.DataFrame], findings: Sequence[Finding], beside: Mapping[str, str]
+) -> FirstPage:
+    """Whether a barrier lies between two fine-tuned networks, also of different targets."""
+    text, height = _barrier(tables, findings)
+    return FirstPage(
+        paragraphs=[text, _across_targets(tables)],
+        headlines=[] if height is None else [height],
+        summary=[_in_short(tables, findings)],
+    )
+
+
+def _barrier(tables: Mapping[str, pl.DataFrame], findings: Sequence[Finding]) -> tuple[str, Headline | None]:
+    """Whether a barrier lies between two fine-tuned networks, and what averaging them gives."""
+    import polars as pl
+
+    is_line = (pl.col("definition") == "line") & (pl.col("checkpoint") == "final")
+    table = rows_of(tables, "barriers", (pl.col("target") == pl.col("target_b")) & is_line)
+    if table is None:
+        return "", None
+    by_kind = {
+        kind: mean_estimate(part, "barrier_metric")
+        for kind in ("P-T & P-T", "RI-T & RI-T", "P-T & RI-T")
+        if not (part := table.filter(pl.col("pair") == kind)).is_empty()
+    }
+    if "P-T & P-T" not in by_kind:
+        return "", None
+    height = by_kind.pop("P-T & P-T")
+    short = {
+        -1: "no barrier",
+        1: "a barrier",
+        0: "seeds can't decide",
+    }[side(height, SMALL_METRIC)]
+    if math.isnan(height.low):
+        short = (
+            "the same in all seeds: no interval" if height.standard_error == 0 else "too few seeds to decide"
+        )
+    others = [
+        f"{points(found.effect, signed=False)} {interval(found)} for {kind}"
+        for kind, found in by_kind.items()
+    ]
+    beside = f" ({'; '.join(others)})" if others else ""
+    text = (
+        "Whether a barrier lies between the instances: on the straight line between two fine-tuned networks the test "
+        f"metric drops by at most {points(height.effect, signed=False)} {interval(height)} below the line between "
+        f"them{beside}. "
+    )
+    text += {
+        -1: "No barrier was found there.",
+        1: "That is a barrier.",
+        0: "Whether that is a barrier can't be told from these seeds.",
+    }[side(height, SMALL_METRIC)]
+    text += {
+        "holds": " They lie in one basin of the loss: flat on the line, with walls around it.",
+        "does not hold": " That they lie in one basin of the loss, flat on the line and with walls around it, does not "
+        "hold.",
+        "undecided": " Whether they lie in one basin of the loss, flat on the line and with walls around it, is "
+        "undecided.",
+        "not measured": "",
+    }[_basin_standing(findings)]
+    middle = _averaged(table.filter(pl.col("pair") == "P-T & P-T"))
+    return text + middle, Headline(
+        value=points(height.effect, signed=False),
+        label="barrier between two fine-tuned networks",
+        detail=short if math.isnan(height.low) else f"{short} {interval(height)}",
+    )
+
+
+def _across_targets(tables: Mapping[str, pl.DataFrame]) -> str:
+    """Whether a barrier lies between networks that were fine-tuned on different targets; empty if not measured."""
+    import polars as pl
+
+    is_line = (pl.col("definition") == "line") & (pl.col("checkpoint") == "final")
+    table = rows_of(tables, "barriers", (pl.col("target") != pl.col("target_b")) & is_line)
+    if table is None:
+        return ""
+    sentences = []
+    for (target, other), part in table.group_by("target", "target_b", maintain_order=True):
+        height = mean_estimate(part, "barrier_metric")
+        verdict = {
+            -1: "No barrier was found there.",
+            1: "That is a barrier.",
+            0: "Whether that is a barrier can't be told from these seeds.",
+        }[side(height, SMALL_METRIC)]
+        sentences.append(
+            f"On the test images of {target}, between a network fine-tuned on {target} and one fine-tuned on {other}, "
+            f"the metric drops by at most {_cost(height)} below the line between the two. {verdict}"
+        )
+    return f"Whether a barrier lies between networks of different targets: {' '.join(sentences)}"
+
+
+def _basin_standing(findings: Sequence[Finding]) -> Standing:
+    """What was found of the claim that two P-T lie in one (epsilon, delta)-basin."""
+    for found in findings:
+        if found.claim.id == P_T_SHARE_A_BASIN.id:
+            return found.standing
+    return "not measured"
+
+
+def _averaged(p_t: pl.DataFrame) -> str:
+    """What the midpoint of two gives, where it was measured."""
+    import polars as pl
+
+    ends = (pl.col("metric_a") + pl.col("metric_b")) / 2
+    middle = mean_over_targets(p_t, "metric_midpoint")
+    if not math.isfinite(middle):
+        return ""
+    gain = estimate(p_t, lambda rows: mean_over_targets(rows, pl.col("metric_midpoint") - ends))
+    # the advice on averaging compares with the networks as they were trained
+    alike = "" if (p_t["batch_norm"] == "none").all() else ", with BatchNorm treated alike in all three,"
+    return (
+        f" Averaging the weights of two gives {middle:.3f} where the two themselves{alike} have "
+        f"{mean_over_targets(p_t, ends):.3f} on average, {estimated(gain)}."
+    )
+
+
+def _cost(found: Estimate) -> str:
+    return f"{points(found.effect, signed=False)} {interval(found)}"
+
+
+def _in_short(tables: Mapping[str, pl.DataFrame], findings: Sequence[Finding]) -> str:
+    import polars as pl
+
+    is_line = (pl.col("definition") == "line") & (pl.col("checkpoint") == "final")
+    own = (pl.col("target") == pl.col("target_b")) & (pl.col("pair") == "P-T & P-T")
+    table = rows_of(tables, "barriers", own & is_line)
+    if table is None:
+        return ""
+    height = mean_estimate(table, "barrier_metric")
+    if not math.isfinite(height.effect):
+        return ""
+    line = "on the straight line between two fine-tuned networks"
+    drop = f"{points(height.effect, signed=False)} {interval(height)}"
+    text = {
+        -1: f"No barrier was found {line}",
+        1: f"There is a barrier {line}",
+        0: f"Whether there is a barrier {line} can't be told from these seeds",
+    }[side(height, SMALL_METRIC)]
+    text += f": at its lowest point the test metric is {drop} below theirs."
+    # no barrier on a line is not yet a basin, which has walls around it
+    return f"{text} They lie in one basin of the loss." if _basin_standing(findings) == "holds" else text
+
+
+def advice(tables: Mapping[str, pl.DataFrame]) -> Iterator[Advice]:
+    """Whether the mean of two instances' weights is as good as the instances."""
+    import polars as pl
+
+    table = rows_of(tables, "barriers_averaging")
+    if table is None:
+        return
+    averaged = table.filter(
+        (pl.col("what") == "averaged weights")
+        & (pl.col("num_instances") == 2)
+        & pl.col("seed_a").is_not_null()
+    )
+    safe = {
+        1: "Averaging the weights of two fine-tuned networks is safe.",
+        -1: "Don't average the weights of two fine-tuned networks.",
+        0: "Whether averaging the weights of two fine-tuned networks is safe can't be told from these seeds.",
+    }
+    p_t, ri_t = (_of_kind(averaged, kind) for kind in ("P-T", "RI-T"))
+    if p_t.is_empty():
+        return
+    gain = mean_estimate(p_t, "metric_gain")
+    line = f"{estimated(gain)} against the two on average, as they were trained".replace(
+        "points", "points of the test metric", 1
+    )
+    if not ri_t.is_empty():
+        line += f"; of two trained from scratch {estimated(mean_estimate(ri_t, 'metric_gain'))}"
+    certainty, why = clear_or_open(gain, -SMALL_METRIC)
+    yield Advice(
+        text=safe[side(gain, -SMALL_METRIC)],
+        evidence=f"{line} (mean over {counted(len(targets_of(p_t)), 'target')}).",
+        certainty=certainty,
+        why=why,
+        analysis="barriers",
+    )
+
+
+def _of_kind(averaged: pl.DataFrame, kind: str) -> pl.DataFrame:
+    import polars as pl
+
+    names: Sequence[str] = (kind, f"{kind} & {kind}")
+    return averaged.filter(pl.col("pair").is_in(names) & (pl.col("target") == pl.col("target_b")))

@@ -1,1 +1,0 @@
-"""The report's first page: the answer and the advice."""

@@ -1,0 +1,44 @@
+"""The first page: what no analysis says there, and how many claims hold."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from first_page import on_page
+
+from transferscope.analyses.contract import all_claims
+from transferscope.analyses.findings import Verdict, not_measured
+
+CLAIMS = all_claims()
+
+
+def test_nothing_measured_is_said() -> None:
+    made = on_page({})
+    assert made.paragraphs == [
+        "Nothing was measured that says what transfer gave.",
+        "No claim was tested, from 3 seeds a kind.",
+    ]
+    assert (list(made.headlines), list(made.advice)) == ([], [])
+
+
+def test_claims_of_the_paper_and_our_own_are_counted_apart() -> None:
+    findings = [not_measured(claim, "not run") for claim in CLAIMS]
+    own = sum(claim.origin == "transferscope" for claim in CLAIMS)
+    last = on_page({}, findings=findings).paragraphs[-1]
+    papers = len(CLAIMS) - own
+    counts = f"0 hold, 0 do not hold, 0 are undecided and {papers} were not measured"
+    assert f"Of the paper's {papers} claims, {counts}" in last
+    assert f"of this tool's own {own} claims, 0 hold" in last
+
+
+def test_counts_of_claims_are_in_the_number_that_grammar_asks_for() -> None:
+    paper = [claim for claim in CLAIMS if claim.origin == "paper"][:3]
+    verdicts: tuple[Verdict, ...] = ("holds", "does not hold", "undecided")
+    findings = [
+        replace(not_measured(claim, ""), verdict=verdict, num_seeds=3)
+        for claim, verdict in zip(paper, verdicts, strict=True)
+    ]
+    last = on_page({}, findings=findings).paragraphs[-1]
+    assert (
+        last == "Of the paper's 3 claims, 1 holds, 1 does not hold and 1 is undecided, from 3 seeds a kind."
+    )
