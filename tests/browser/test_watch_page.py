@@ -13,7 +13,7 @@ from tiny import TinyRun
 
 from transferscope.cli.live.server import WatchServer
 from transferscope.cli.live.state import Watcher
-from transferscope.execute.pool import Event
+from transferscope.execute.events import Event
 from transferscope.execute.progress.records import Recorder
 
 pytestmark = pytest.mark.browser

@@ -13,8 +13,9 @@ import pytest
 import tiny
 
 from transferscope.core.runs import Run
+from transferscope.execute.events import Event
 from transferscope.execute.loop import Outcome, execute
-from transferscope.execute.pool import Event, InProcess, Pool
+from transferscope.execute.pool import InProcess, Pool
 from transferscope.execute.store.local import MARKER, Store
 from transferscope.study.plan import plan
 from transferscope.study.task import Graph, Task

@@ -12,8 +12,8 @@ import pytest
 from transferscope.core.disk_errors import Unwritable
 from transferscope.core.errors import BadInput
 from transferscope.core.options import DatasetOptions
+from transferscope.execute.events import Event
 from transferscope.execute.loop import MAX_ATTEMPTS, Gate, Outcome, execute
-from transferscope.execute.pool import Event
 from transferscope.execute.store.local import Store
 from transferscope.study.task import Graph, Task
 

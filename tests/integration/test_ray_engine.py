@@ -25,7 +25,7 @@ from transferscope.api.run import run_study
 from transferscope.core.errors import BadInput
 from transferscope.core.options import DatasetOptions
 from transferscope.execute import ray as ray_engine
-from transferscope.execute.pool import Event
+from transferscope.execute.events import Event
 from transferscope.execute.store.local import Store
 from transferscope.execute.store.remote import CACHE_VARIABLE
 from transferscope.execute.store.remote_folder import StoreUnreachable

@@ -52,7 +52,7 @@ def disturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     ours = [
         int(pid)
         for pid, parent, args in rows
-        if "transferscope.execute.ranks" in args and parents.get(int(parent)) == process.pid
+        if "transferscope.execute.one_rank" in args and parents.get(int(parent)) == process.pid
     ]
     assert len(ours) >= 2, "of one training, or of both"
     for pid in ours[1::2]:

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from transferscope.core.errors import BadInput, TaskFailed
 from transferscope.core.options import NetworkOptions
 from transferscope.models.build import FixupResNet, FixupResNetPreset, build, network_options
-from transferscope.models.fixup_resnet import Residual
 from transferscope.models.init import pretrained_init, random_init
+from transferscope.models.networks._fixup_resnet import Residual
 
 SMALL = FixupResNet(depths=(1, 2), widths=(4, 6))
 

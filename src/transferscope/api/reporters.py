@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from transferscope.core.config import Study
+    from transferscope.execute.events import Event
     from transferscope.execute.loop import Reporter
-    from transferscope.execute.pool import Event
     from transferscope.execute.progress.several import Several
     from transferscope.report.workspace import Workspace
     from transferscope.study.task import Task

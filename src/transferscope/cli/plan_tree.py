@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.tree import Tree
 
 from transferscope.core.errors import unmarked
-from transferscope.execute.progress.terminal import duration
+from transferscope.core.machine import duration
 from transferscope.execute.store.local import Store
 from transferscope.study.plan import Plan
 from transferscope.study.task import Measurement, Task, grouped

@@ -106,7 +106,7 @@ def _in_short(snapshot: Snapshot) -> str:
     from rich.markup import escape
 
     from transferscope.cli.live.state import short
-    from transferscope.execute.progress.terminal import duration
+    from transferscope.core.machine import duration
 
     lines = [f"[bold]{escape(snapshot.study)}[/bold]: {short(snapshot)}"]
     for one in snapshot.running:

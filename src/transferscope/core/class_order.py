@@ -6,14 +6,9 @@ Names are the same where they look the same: Unicode has several forms of one le
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
 from unicodedata import normalize
 
 from transferscope.core.errors import BadInput, did_you_mean, shortened
-
-if TYPE_CHECKING:
-    from transferscope.core.datasets import Description, ImageData, ImageSplit
 
 MAX_SHOWN = 5
 """Names that are listed in a message."""
@@ -73,40 +68,6 @@ def listed(names: Sequence[object]) -> str:
     """The first names, and how many more there are."""
     shown = ", ".join(shortened(name) for name in names[:MAX_SHOWN])
     return shown if len(names) <= MAX_SHOWN else f"{shown} and {len(names) - MAX_SHOWN} more"
-
-
-def in_stated_order(about: Description, classes: Sequence[str] | None) -> Description:
-    """The description with the classes in the order that the option `classes` states.
-
-    Raises:
-        BadInput: they are not the data set's classes, each once.
-    """
-    if classes is None:
-        return about
-    new_numbers(about.class_names, classes)
-    return replace(about, class_names=tuple(classes))
-
-
-def labels_in_stated_order(data: ImageData, names: Sequence[str], classes: Sequence[str] | None) -> ImageData:
-    """The data with labels that are numbered as `classes` states.
-
-    Args:
-        data: as loaded.
-        names: the data set's own names, in its own order.
-        classes: the stated order, or None for the data set's own.
-    """
-    if classes is None:
-        return data
-    import torch
-
-    numbers = torch.tensor(new_numbers(names, classes))
-
-    def renumbered(split: ImageSplit) -> ImageSplit:
-        labels = split.labels
-        new = numbers[labels] if labels.ndim == 1 else labels[:, torch.argsort(numbers)]
-        return replace(split, labels=new)
-
-    return replace(data, train=renumbered(data.train), test=renumbered(data.test))
 
 
 def new_numbers(names: Sequence[str], classes: Sequence[str]) -> list[int]:

@@ -26,7 +26,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
-from transferscope.core.class_order import in_stated_order, labels_in_stated_order, similar_names
+from transferscope.core.class_order import new_numbers, similar_names
 from transferscope.core.errors import BadInput, is_text, shortened
 from transferscope.core.options import DatasetOptions, load_plugin
 
@@ -180,3 +180,37 @@ def load(options: DatasetOptions) -> ImageData:
     if classes is None:
         return data
     return labels_in_stated_order(data, module.describe(options).class_names, classes)
+
+
+def in_stated_order(about: Description, classes: Sequence[str] | None) -> Description:
+    """The description with the classes in the order that the option `classes` states.
+
+    Raises:
+        BadInput: they are not the data set's classes, each once.
+    """
+    if classes is None:
+        return about
+    new_numbers(about.class_names, classes)
+    return replace(about, class_names=tuple(classes))
+
+
+def labels_in_stated_order(data: ImageData, names: Sequence[str], classes: Sequence[str] | None) -> ImageData:
+    """The data with labels that are numbered as `classes` states.
+
+    Args:
+        data: as loaded.
+        names: the data set's own names, in its own order.
+        classes: the stated order, or None for the data set's own.
+    """
+    if classes is None:
+        return data
+    import torch
+
+    numbers = torch.tensor(new_numbers(names, classes))
+
+    def renumbered(split: ImageSplit) -> ImageSplit:
+        labels = split.labels
+        new = numbers[labels] if labels.ndim == 1 else labels[:, torch.argsort(numbers)]
+        return replace(split, labels=new)
+
+    return replace(data, train=renumbered(data.train), test=renumbered(data.test))

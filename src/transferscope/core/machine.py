@@ -1,4 +1,4 @@
-"""How many processes or threads of this one can run at once."""
+"""The cores of this machine, and times in words."""
 
 from __future__ import annotations
 
@@ -10,3 +10,11 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the words people use."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"

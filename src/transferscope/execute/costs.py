@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rich.table import Table
 
 from transferscope.core.errors import unmarked
-from transferscope.execute.progress.terminal import duration
+from transferscope.core.machine import duration
 from transferscope.execute.simulate import devices_at_once, simulate
 from transferscope.study.plan import Plan
 from transferscope.study.task import Measurement, Task, grouped

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from transferscope.core.disk_errors import Unwritable
-from transferscope.execute.pool import Event
+from transferscope.execute.events import Event
 from transferscope.study.task import Graph, Task
 
 MAX_ATTEMPTS = 3

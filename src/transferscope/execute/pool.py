@@ -10,46 +10,19 @@ import multiprocessing
 import os
 import signal
 import threading
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
 
-from transferscope.core.disk_errors import Unwritable
-from transferscope.core.errors import BadInput, TaskFailed
-from transferscope.execute.store.checksums import Damaged
+from transferscope.execute.attempt import attempt
+from transferscope.execute.events import Event
 from transferscope.execute.store.local import Store
 from transferscope.execute.store.remote import open_store
 from transferscope.study.task import Task
-
-if TYPE_CHECKING:
-    from transferscope.train.ranks import Ranks
-
-
-@dataclass(frozen=True, kw_only=True)
-class Event:
-    """Something that happened to a task."""
-
-    key: str
-    what: Literal["progress", "done", "failed", "died", "damaged", "unwritable"]
-    """died: its process was killed from outside; damaged: a result that it reads is; the task may be run again.
-    unwritable: its result could not be stored, nor could any other."""
-    share: float = 0.0
-    """Share that is done; only for progress."""
-    row: Mapping[str, float] = field(default_factory=dict)
-    """The newest row of a training's history; only for progress."""
-    seconds: float = 0.0
-    """How long it took; only for done."""
-    reason: str = ""
-    """One line; only for failed, died, damaged and unwritable."""
-    details: str = ""
-    """The traceback; only for failed."""
 
 
 class InProcess:
@@ -173,48 +146,6 @@ def _worker_main(pipe: Connection, root: str, url: str | None, device: str) -> N
             lambda share, row, key=key: pipe.send(Event(key=key, what="progress", share=share, row=row)),
         )
         pipe.send(event)
-
-
-def attempt(
-    task: Task,
-    store: Store,
-    device: str,
-    on_progress: Callable[[float, Mapping[str, float]], None],
-    reraised: tuple[type[Exception], ...] = (),
-    ranks: Ranks | None = None,
-) -> Event:
-    """Compute a task here, with one torch thread, and say how it ended.
-
-    Args:
-        task: inputs are in the store.
-        store: where the result goes.
-        device: where to compute.
-        on_progress: told the share that is done, and the newest row of a training's history.
-        reraised: exceptions that are the caller's to handle; all others make the event "failed".
-        ranks: the processes that are at it together, all here; it is this one's alone by default.
-    """
-    try:
-        import torch
-
-        from transferscope.execute.jobs import run_task
-        from transferscope.train.ranks import ALONE
-
-        # tiny networks are up to ten times slower with two threads under load; and one thread
-        # gives the same bits on every machine of a kind
-        torch.set_num_threads(1)
-        seconds = run_task(task, store, torch.device(device), on_progress, ranks or ALONE)
-    except reraised:
-        raise
-    except Damaged as error:
-        return Event(key=task.key, what="damaged", reason=error.reason)
-    except Unwritable as error:
-        return Event(key=task.key, what="unwritable", reason=str(error))
-    except (TaskFailed, BadInput) as error:
-        return Event(key=task.key, what="failed", reason=str(error), details=str(error))
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}".strip().splitlines()[0]
-        return Event(key=task.key, what="failed", reason=reason, details=traceback.format_exc())
-    return Event(key=task.key, what="done", seconds=seconds)
 
 
 def _die_with_parent() -> None:

@@ -13,20 +13,18 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transferscope.core.errors import BadInput, TaskFailed
+from transferscope.execute.events import Event
 from transferscope.execute.store.checksums import Damaged
 from transferscope.execute.store.local import Store
 
 if TYPE_CHECKING:
-    from transferscope.execute.pool import Event
     from transferscope.study.task import Task
 
 MAX_ATTEMPTS = 3
@@ -89,7 +87,7 @@ def _started(work: Mapping[str, Any]) -> Any:
             "GLOO_SOCKET_IFNAME", "lo"
         )  # whatever the name of this machine means elsewhere
     process = subprocess.Popen(
-        [sys.executable, "-m", "transferscope.execute.ranks", str(theirs.fileno())],
+        [sys.executable, "-m", "transferscope.execute.one_rank", str(theirs.fileno())],
         pass_fds=[theirs.fileno()],
         stdin=subprocess.DEVNULL,
         env=environment,
@@ -151,49 +149,3 @@ def _check_devices(device: str, count: int) -> None:
             f"num_workers {count} needs a GPU for each process, here are {here}. Set training.num_workers to {here}, "
             "or train on several machines with torchrun; see docs/scaling.md."
         )
-
-
-def _main(pipe: Connection) -> None:
-    """The life of one of the processes."""
-    work = pipe.recv()
-    threading.Thread(target=_die_with_parent, args=(pipe,), daemon=True).start()
-    import torch
-    import torch.distributed
-
-    from transferscope.execute.pool import Event, attempt
-    from transferscope.execute.store.remote import open_store
-    from transferscope.train.ranks import PATIENCE, Ranks
-
-    rank, task = work["rank"], work["task"]
-    device = torch.device(f"cuda:{rank}" if work["device"].startswith("cuda") else work["device"])
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    torch.distributed.init_process_group(
-        "nccl" if device.type == "cuda" else "gloo",
-        init_method=work["meeting"],
-        rank=rank,
-        world_size=work["count"],
-        timeout=PATIENCE,
-    )
-
-    def on_progress(share: float, row: Mapping[str, float]) -> None:
-        if rank == 0:
-            pipe.send(Event(key=task.key, what="progress", share=share, row=row))
-
-    root, url = work["store"]
-    event = attempt(task, open_store(Path(root), url), str(device), on_progress, ranks=Ranks.joined())
-    pipe.send(event)
-    time.sleep(
-        GRACE_S if event.what == "done" else 10 * GRACE_S
-    )  # the pipe stays open until it has been read
-    os._exit(0)
-
-
-def _die_with_parent(pipe: Connection) -> None:
-    with contextlib.suppress(EOFError, OSError):
-        pipe.recv()
-    os._exit(1)
-
-
-if __name__ == "__main__":
-    _main(Connection(int(sys.argv[1])))

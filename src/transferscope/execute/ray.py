@@ -16,7 +16,8 @@ from typing import Any
 
 from transferscope.core.errors import BadInput
 from transferscope.core.runs import Run
-from transferscope.execute.pool import Event, attempt
+from transferscope.execute.attempt import attempt
+from transferscope.execute.events import Event
 from transferscope.execute.store.local import Store
 from transferscope.execute.store.remote import RemoteStore, node_folder
 from transferscope.execute.store.remote_folder import TRANSIENT

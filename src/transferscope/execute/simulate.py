@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from transferscope.core.runs import Run
+from transferscope.execute.events import Event
 from transferscope.execute.loop import execute
-from transferscope.execute.pool import Event
 from transferscope.study.task import Graph, Task
 
 

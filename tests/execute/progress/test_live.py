@@ -21,7 +21,7 @@ from tiny import TinyRun
 from transferscope.cli.live.server import WatchServer
 from transferscope.cli.live.state import Watcher, short
 from transferscope.core.errors import BadInput
-from transferscope.execute.pool import Event
+from transferscope.execute.events import Event
 from transferscope.execute.progress.records import (
     Recorder,
     progress_folder,

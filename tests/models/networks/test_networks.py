@@ -96,7 +96,7 @@ def test_a_missing_package_is_named_with_its_extra(name: str, monkeypatch: pytes
 @networks.needs_timm
 def test_torchvision_is_imported_whatever_torch_it_was_built_for() -> None:
     code = (
-        "from transferscope.models.torchvision_ops import import_torchvision\n"
+        "from transferscope.models.networks.torchvision import import_torchvision\n"
         "import_torchvision('x')\n"
         "import timm, torchvision.transforms.v2\n"
         "assert import_torchvision('x').__version__"

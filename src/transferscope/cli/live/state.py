@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from transferscope.core.machine import duration
 from transferscope.core.runs import GivenRun, Run
 from transferscope.execute.progress.records import RunRecord, TaskRecord, read_runs, read_tasks
-from transferscope.execute.progress.terminal import duration
 from transferscope.report.workspace import Workspace
 from transferscope.study.plan import Plan
 from transferscope.study.task import Measurement, Task, grouped

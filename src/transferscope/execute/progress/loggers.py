@@ -16,8 +16,8 @@ from typing import Any, Protocol
 
 from transferscope.analyses.findings import Finding
 from transferscope.core.errors import BadInput, did_you_mean
+from transferscope.execute.events import Event
 from transferscope.execute.loop import Reporter
-from transferscope.execute.pool import Event
 from transferscope.execute.progress.several import Several
 from transferscope.study.task import Task
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from transferscope.core.files import sweep_files, write_atomically
-from transferscope.execute.pool import Event
+from transferscope.execute.events import Event
 from transferscope.execute.progress.terminal import RemainingTime
 from transferscope.study.task import Task
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from transferscope.execute.events import Event
 from transferscope.execute.loop import Reporter
-from transferscope.execute.pool import Event
 from transferscope.study.task import Task
 
 

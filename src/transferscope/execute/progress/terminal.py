@@ -18,7 +18,8 @@ from rich.progress import (
 )
 
 from transferscope.core.errors import unmarked
-from transferscope.execute.pool import Event
+from transferscope.core.machine import duration
+from transferscope.execute.events import Event
 from transferscope.study.task import Task
 
 AGAIN = ("died", "damaged")
@@ -217,11 +218,3 @@ class RemainingTime:
         if self.share < self.LEAST_SHARE and elapsed < self.PATIENCE_SECONDS:
             return None
         return elapsed * (1 - self.share) / self.share
-
-
-def duration(seconds: float) -> str:
-    """Seconds in the words people use."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = seconds / 60
-    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"

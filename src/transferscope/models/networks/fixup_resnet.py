@@ -71,7 +71,8 @@ def build(
     options: FixupResNet | FixupResNetPreset, num_classes: int, channels: int, image_size_px: int | None
 ) -> nn.Module:
     """The network, from the stem over the stages to the head."""
-    from transferscope.models import fixup_resnet
+    from transferscope.models.networks import _fixup_resnet
 
     spelt_out = options.expanded() if isinstance(options, FixupResNetPreset) else options
-    return fixup_resnet.FixupResNet(spelt_out, num_classes, channels)
+    arguments = spelt_out.model_dump(exclude={"name"})
+    return _fixup_resnet.FixupResNet(**arguments, num_classes=num_classes, channels=channels)

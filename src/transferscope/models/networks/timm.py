@@ -51,7 +51,7 @@ def build(options: Timm, num_classes: int, channels: int, image_size_px: int | N
 
 def import_timm() -> Any:
     """The package timm, where torch has no GPU too. Raises BadInput that names the extra."""
-    from transferscope.models.torchvision_ops import import_torchvision
+    from transferscope.models.networks.torchvision import import_torchvision
 
     import_torchvision("timm")
     try:

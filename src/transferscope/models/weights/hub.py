@@ -71,7 +71,7 @@ def torchvision_weights(model: str, name: str, setting: str = SETTING) -> Any:
     Raises:
         BadInput: it has none of this name; the message names the nearest.
     """
-    from transferscope.models.torchvision_ops import import_torchvision
+    from transferscope.models.networks.torchvision import import_torchvision
 
     models = import_torchvision("torchvision").models
     known: Any = models.get_model_weights(model)

@@ -6,12 +6,12 @@ Shapes below: b images, c channels, h x w pixels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.parameter import Parameter
-
-from transferscope.models.networks import fixup_resnet as options_of
 
 
 class ScalarBias(nn.Module):
@@ -94,23 +94,36 @@ class Head(nn.Module):
 
 
 class FixupResNet(nn.Module):
-    """Stem, stages `stage1`, `stage2`, ..., and `head`; (b, c, h, w) images to (b, num_classes) logits."""
+    """Stem, stages `stage1`, `stage2`, ..., and `head`; (b, c, h, w) images to (b, num_classes) logits.
 
-    def __init__(self, options: options_of.FixupResNet, num_classes: int, channels: int = 3) -> None:
+    The arguments but the last two are those of the options `FixupResNet`.
+    """
+
+    def __init__(
+        self,
+        *,
+        block: str,
+        depths: Sequence[int],
+        widths: Sequence[int],
+        stem: str,
+        zero_head: bool,
+        num_classes: int,
+        channels: int,
+    ) -> None:
         super().__init__()
-        self.stem = Stem(options.stem, channels, options.widths[0])
-        num_blocks = sum(options.depths)
-        c_in = options.widths[0]
+        self.stem = Stem(stem, channels, widths[0])
+        num_blocks = sum(depths)
+        c_in = widths[0]
         self._stages: list[str] = []
-        for i, (depth, width) in enumerate(zip(options.depths, options.widths, strict=True), start=1):
+        for i, (depth, width) in enumerate(zip(depths, widths, strict=True), start=1):
             blocks: list[Residual] = []
             for j in range(depth):
                 stride = 2 if i > 1 and j == 0 else 1
-                blocks.append(Residual(options.block, c_in, width, stride, num_blocks))
+                blocks.append(Residual(block, c_in, width, stride, num_blocks))
                 c_in = blocks[-1].c_out
             self.add_module(f"stage{i}", nn.Sequential(*blocks))
             self._stages.append(f"stage{i}")
-        self.head = Head(c_in, num_classes, options.zero_head)
+        self.head = Head(c_in, num_classes, zero_head)
         self.MODULES = {name: (name,) for name, _ in self.named_children()}
 
     def forward(self, x: Tensor) -> Tensor:
