@@ -79,6 +79,19 @@ def test_training_does_not_wait_for_the_compiler_of_torch() -> None:
     )
 
 
+def test_measuring_does_not_wait_for_the_compiler_of_torch() -> None:
+    run_without_heavy_imports(
+        "import sys\n"
+        "sys.meta_path.pop(0)\n"
+        "import torch\n"
+        "from transferscope.metrics.evaluation.unread import ReadTensors\n"
+        "with ReadTensors() as read:\n"
+        "    torch.ones(2) + 1\n"
+        "assert read.storages\n"
+        "assert 'torch._dynamo' not in sys.modules\n"
+    )
+
+
 def test_help_waits_for_no_configuration() -> None:
     run_without_heavy_imports(
         "import sys\n"

@@ -103,7 +103,7 @@ def themed(chart: Any) -> dict[str, Any]:
     bare = chart.copy(deep=False)
     bare.config = alt.Undefined
     with alt.data_transformers.enable("default", max_rows=None):
-        spec = bare.to_dict()
+        spec = bare.to_dict(validate=False)  # which takes as long as the rest; tests check each panel
     # not as an alt.Config: to check the same theme for every chart takes half the time of drawing
     spec["config"] = _merged(_merged(spec.get("config", {}), _theme()), own)
     return spec

@@ -304,7 +304,12 @@ def _section(
     optional += getattr(module, "MAY_BE_EMPTY", ())
     if not any(result.tables[table].is_empty() for table in module.TABLES if table not in optional):
         fitted = in_words_of(plan.study.instances, plan.study.targets)
-        panels = [_drawn(workspace, name, panel, fitted) for panel in module.panels(result.tables)]
+        from altair.utils.schemapi import debug_mode
+
+        with debug_mode(
+            False
+        ):  # Altair checks each part of a chart against its schema; tests check each panel
+            panels = [_drawn(workspace, name, panel, fitted) for panel in module.panels(result.tables)]
     tables = {table: result.readable(table) for table in result.tables}
     return Section(
         name=name,

@@ -72,6 +72,12 @@ class ReadTensors(TorchDispatchMode):
         super().__init__()
         self.storages: set[int] = set()
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return (
+            False  # else torch imports its compiler for the first operation, which takes a worker two seconds
+        )
+
     def __torch_dispatch__(
         self,
         func: Callable[..., Any],
