@@ -7,7 +7,7 @@ from importlib import metadata
 from types import ModuleType
 
 from benchmarks.measure import Result
-from transferscope.models.torchvision_ops import import_torchvision
+from transferscope.models.networks.torchvision import import_torchvision
 
 PACKAGES = {
     "cka": "pytorch-cka",
