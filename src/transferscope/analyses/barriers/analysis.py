@@ -11,7 +11,6 @@ from transferscope.analyses.barriers.claims import CLAIMS as CLAIMS
 from transferscope.analyses.barriers.claims import findings as findings
 from transferscope.analyses.barriers.first_page import advice as advice
 from transferscope.analyses.barriers.first_page import headline as headline
-from transferscope.analyses.barriers.panels import barriers_panels
 from transferscope.analyses.barriers.tables import KEYS, TABLES
 from transferscope.analyses.contract import Cell, CellData, ConfigProblem, Panel, Row, Subject
 from transferscope.core.config import AnalysisConfig, PositiveInt, Study
@@ -277,4 +276,6 @@ def measure(
 
 def panels(tables: Mapping[str, pl.DataFrame]) -> Sequence[Panel]:
     """All barriers; averaging; basins; of each target, the paths; the planes."""
+    from transferscope.analyses.barriers.panels import barriers_panels
+
     return barriers_panels(tables)

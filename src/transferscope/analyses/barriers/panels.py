@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import altair as alt
+import polars as pl
 
 from transferscope.analyses.barriers.planes import plane_panels
 from transferscope.analyses.barriers.tables import AVERAGED, BEST, ENSEMBLE, MEAN
 from transferscope.analyses.contract import Panel
 from transferscope.analyses.shared.bands import BAND, BAND_OPACITY, STROKE, over_pairs, with_band
-
-if TYPE_CHECKING:
-    import polars as pl
+from transferscope.analyses.theme import AXIS, INK, KIND_COLORS, color_scale, dash_scale
 
 TOGETHER_KINDS = ("P-T", "RI-T")
 ROOM_ABOVE = 4.0
@@ -36,11 +37,6 @@ def barriers_panels(tables: Mapping[str, pl.DataFrame]) -> Sequence[Panel]:
 
 
 def _heights(barriers: pl.DataFrame) -> Panel:
-    import altair as alt
-    import polars as pl
-
-    from transferscope.analyses.theme import color_scale
-
     table = barriers.filter(pl.col("definition") == "line")
     final = table.filter(pl.col("checkpoint") == FINAL)
     scale = color_scale(table["pair"])
@@ -77,8 +73,6 @@ def _heights(barriers: pl.DataFrame) -> Panel:
 
 def _said_of_best(table: pl.DataFrame) -> str:
     """What the best networks give beside the final ones, over the pairs that have both."""
-    import polars as pl
-
     best = table.filter(pl.col("checkpoint") == BEST_EPOCH)
     pair = [name for name in PAIR_KEYS if name in table.columns]
     both = best.join(table.filter(pl.col("checkpoint") == FINAL), on=pair, nulls_equal=True, suffix="_final")
@@ -96,11 +90,6 @@ def _said_of_best(table: pl.DataFrame) -> str:
 
 def _averaging(averaging: pl.DataFrame) -> list[Panel]:
     """Of each target, the metric of the averaged weights beside that of the instances and of their ensemble."""
-    import altair as alt
-    import polars as pl
-
-    from transferscope.analyses.theme import INK, KIND_COLORS, color_scale
-
     together = averaging.filter(pl.col("a").is_null())
     drawn = []
     for target in together["target"].unique(maintain_order=True):
@@ -132,11 +121,6 @@ def _averaging(averaging: pl.DataFrame) -> list[Panel]:
 
 def _basins(basins: pl.DataFrame) -> list[Panel]:
     """Every set by the epsilons for which it is flat, and those for which it has walls."""
-    import altair as alt
-    import polars as pl
-
-    from transferscope.analyses.theme import AXIS, KIND_COLORS, color_scale
-
     rows = basins.filter(pl.col("deviation").is_finite() & pl.col("largest_epsilon").is_finite())
     if rows.is_empty():
         return []
@@ -178,8 +162,6 @@ def _basins(basins: pl.DataFrame) -> list[Panel]:
 
 def _paths(curves: pl.DataFrame) -> list[Panel]:
     """Of each target, metric and loss along the path of every pair: of final networks, then of best ones."""
-    import polars as pl
-
     drawn = []
     for (target, checkpoint), part in curves.group_by(["target", "checkpoint"], maintain_order=True):
         part = part.filter(pl.col("loss").is_finite())
@@ -205,11 +187,6 @@ def _paths(curves: pl.DataFrame) -> list[Panel]:
 
 
 def _path(curves: pl.DataFrame, value: str, title: str) -> Any:
-    import altair as alt
-    import polars as pl
-
-    from transferscope.analyses.theme import color_scale, dash_scale
-
     rows, bottom = curves, 0.0
     if value == "loss":
         rows = curves.filter(pl.col("loss") > 0)
@@ -238,9 +215,6 @@ def _path(curves: pl.DataFrame, value: str, title: str) -> Any:
 
 def _loss_scale(curves: pl.DataFrame) -> Any:
     """Logarithmic, with room for what lies between the ends: beyond them losses can explode."""
-    import altair as alt
-    import polars as pl
-
     losses, inside = curves["loss"], curves.filter(pl.col("alpha").is_between(0, 1))["loss"]
     if inside.is_empty():
         return alt.Scale(type="log")

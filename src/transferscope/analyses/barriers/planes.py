@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import altair as alt
+import polars as pl
 
 from transferscope.analyses.contract import Panel
 from transferscope.analyses.shared.contours import regions_above
-
-if TYPE_CHECKING:
-    import polars as pl
+from transferscope.analyses.theme import ON_DARK, ON_LIGHT, SEQUENTIAL_SCHEME
 
 NUM_CONTOURS = 12
 LOUDEST = 30.0
@@ -20,8 +21,6 @@ PLANE_SIDE_PX = 250
 
 def plane_panels(planes: pl.DataFrame) -> list[Panel]:
     """The loss on every plane, with the instances at their places."""
-    import polars as pl
-
     drawn = []
     for (target, kind), part in planes.group_by(["target", "pair"], maintain_order=True):
         grid = part.filter(pl.col("instance").is_null())
@@ -43,11 +42,6 @@ def plane_panels(planes: pl.DataFrame) -> list[Panel]:
 
 
 def _plane(grid: pl.DataFrame, marked: pl.DataFrame) -> Any:
-    import altair as alt
-    import polars as pl
-
-    from transferscope.analyses.theme import ON_DARK, ON_LIGHT, SEQUENTIAL_SCHEME
-
     xs, ys = grid["x"].unique().sort().to_list(), grid["y"].unique().sort().to_list()
     losses = grid["loss"].to_list()
     low = min(loss for loss in losses if loss > 0)
@@ -103,8 +97,6 @@ def _plane(grid: pl.DataFrame, marked: pl.DataFrame) -> Any:
 
 
 def _as_fill(color: Any) -> Any:
-    import altair as alt
-
     return alt.Fill.from_dict(color.to_dict())
 
 
@@ -115,8 +107,6 @@ def _regions(
 
     The first region is the whole plane. A row without a place ends a ring.
     """
-    import polars as pl
-
     top = math.log(high)
     logs = [min(math.log(loss), top) if loss > 0 else math.nan for loss in losses]
     rows = [logs[start : start + len(xs)] for start in range(0, len(logs), len(xs))]

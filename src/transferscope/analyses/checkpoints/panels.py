@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import altair as alt
+import polars as pl
 
 from transferscope.analyses.contract import Panel
 from transferscope.analyses.shared.over_seeds import banded
-
-if TYPE_CHECKING:
-    import polars as pl
 
 NAMES = {"source_metric": "source metric", "target_metric": "target metric", "speed": "optimization speed"}
 
 
 def checkpoint_panels(tables: Mapping[str, pl.DataFrame]) -> list[Panel]:
     """For each target: metrics and speed, distance, and steps, by pre-training epoch."""
-    import polars as pl
-
     drawn = []
     for target in tables["checkpoints"]["target"].unique(maintain_order=True):
         table, summary = (
@@ -50,9 +48,6 @@ def checkpoint_panels(tables: Mapping[str, pl.DataFrame]) -> list[Panel]:
 
 
 def _numbers(table: pl.DataFrame, summary: pl.DataFrame, names: Mapping[str, str], title: str) -> Any:
-    import altair as alt
-    import polars as pl
-
     what = pl.col("quantity").replace(names)
     points = table.unpivot(on=list(names), index=["pretrain_epoch", "seed"], variable_name="quantity")
     return banded(
@@ -65,8 +60,6 @@ def _numbers(table: pl.DataFrame, summary: pl.DataFrame, names: Mapping[str, str
 
 
 def _marked(chart: Any, recommended: pl.DataFrame) -> Any:
-    import altair as alt
-
     if not recommended.height:
         return chart
     rule = alt.Chart(recommended).mark_rule(strokeDash=[4, 3]).encode(x="pretrain_epoch:Q")
@@ -75,9 +68,6 @@ def _marked(chart: Any, recommended: pl.DataFrame) -> Any:
 
 def _steps(table: pl.DataFrame, target: str) -> list[Panel]:
     """From one checkpoint to the next: change of the source metric and of the target metric."""
-    import altair as alt
-    import polars as pl
-
     means = table.group_by("pretrain_epoch").agg(pl.col("source_metric", "target_metric").mean())
     rows = [
         {"step": f"{a['pretrain_epoch']} to {b['pretrain_epoch']}"}

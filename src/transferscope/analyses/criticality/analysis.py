@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from transferscope.analyses.contract import Cell, CellData, ConfigProblem, Row, Subject
+from transferscope.analyses.contract import Cell, CellData, ConfigProblem, Panel, Row, Subject
 from transferscope.analyses.criticality.claims import CLAIMS as CLAIMS
 from transferscope.analyses.criticality.claims import findings as findings
 from transferscope.analyses.criticality.first_page import advice as advice
 from transferscope.analyses.criticality.first_page import headline as headline
-from transferscope.analyses.criticality.panels import panels as panels
 from transferscope.analyses.criticality.rows import FRESH, Instance
 from transferscope.analyses.criticality.tables import TABLES as TABLES
 from transferscope.core.config import AnalysisConfig, Study
@@ -23,6 +22,7 @@ from transferscope.core.runs import KIND_NAMES, Point, chosen_seeds, chosen_targ
 from transferscope.core.tables import Column
 
 if TYPE_CHECKING:
+    import polars as pl
     import torch
 
 USUAL_SIZE, USUAL_DEPTHS = 1000, (3, 4, 6, 3)
@@ -169,3 +169,10 @@ def measure(
         "criticality_path": list(instance.path()),
         "criticality_training": list(instance.training()),
     }
+
+
+def panels(tables: Mapping[str, pl.DataFrame]) -> Sequence[Panel]:
+    """For each target: what rewinding costs, what could be frozen, the maps of one seed, the epochs."""
+    from transferscope.analyses.criticality.panels import criticality_panels
+
+    return criticality_panels(tables)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import altair as alt
+import polars as pl
 
 from transferscope.analyses.contract import Panel
+from transferscope.analyses.theme import PANEL_WIDTH_PX
 from transferscope.core.instances import name_of
-
-if TYPE_CHECKING:
-    import polars as pl
 
 COLUMNS = 3
 """Maps side by side."""
@@ -23,8 +24,6 @@ def module_order(table: pl.DataFrame) -> list[str]:
 
 def maps(table: pl.DataFrame, target: str) -> list[Panel]:
     """The maps of the first seed on training images: a panel a kind and scale, a map a module."""
-    import polars as pl
-
     seed = table["seed"].min()
     part = table.filter((pl.col("seed") == seed) & (pl.col("split") == "train"))
     drawn = []
@@ -44,11 +43,6 @@ def maps(table: pl.DataFrame, target: str) -> list[Panel]:
 
 
 def _grid_of_maps(rows: pl.DataFrame, order: Sequence[str]) -> Any:
-    import altair as alt
-    import polars as pl
-
-    from transferscope.analyses.theme import PANEL_WIDTH_PX
-
     size = (PANEL_WIDTH_PX - 58) // COLUMNS - 8
     charts = []
     for place, module in enumerate(order):
@@ -79,11 +73,6 @@ def _grid_of_maps(rows: pl.DataFrame, order: Sequence[str]) -> Any:
 
 def path(table: pl.DataFrame, target: str) -> Panel:
     """The optimization path: epochs by modules, a map a kind."""
-    import altair as alt
-    import polars as pl
-
-    from transferscope.analyses.theme import PANEL_WIDTH_PX
-
     order = module_order(table)
     means = table.group_by("kind", "module", "epoch", maintain_order=True).agg(pl.col("test_drop").mean())
     kinds = means["kind"].unique(maintain_order=True).to_list()

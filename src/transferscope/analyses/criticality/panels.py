@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import altair as alt
+import polars as pl
 
 from transferscope.analyses.contract import Panel
 from transferscope.analyses.criticality.maps import maps, module_order, path
 from transferscope.analyses.shared.bands import BAND, BAND_OPACITY, STROKE, over_pairs, with_band
+from transferscope.analyses.theme import AXIS, CATEGORY_SHAPES, INK, KIND_COLORS, PANEL_WIDTH_PX, color_scale
 from transferscope.core.instances import name_of
-
-if TYPE_CHECKING:
-    import polars as pl
 
 KINDS = ("P-T", "RI-T")
 WHOLE = "none"
@@ -22,10 +23,8 @@ TRAINED = "as trained"
 STATE_NAMES = {"init": "the init", "fresh draw": "a fresh random draw"}
 
 
-def panels(tables: Mapping[str, pl.DataFrame]) -> Sequence[Panel]:
+def criticality_panels(tables: Mapping[str, pl.DataFrame]) -> Sequence[Panel]:
     """For each target: what putting back costs, what could be frozen, the maps of one seed, the epochs."""
-    import polars as pl
-
     drawn = []
     for target in tables["criticality"]["target"].unique(maintain_order=True):
         part = {name: table.filter(pl.col("target") == target) for name, table in tables.items()}
@@ -41,8 +40,6 @@ def panels(tables: Mapping[str, pl.DataFrame]) -> Sequence[Panel]:
 
 def _with_whole(table: pl.DataFrame) -> pl.DataFrame:
     """The rows, and for each instance one for the final network with nothing put back."""
-    import polars as pl
-
     whole = table.unique(["kind", "seed", "to"], keep="first", maintain_order=True).with_columns(
         module=pl.lit(WHOLE), test_metric=pl.col("final_test_metric")
     )
@@ -54,30 +51,17 @@ def _listed(states: Sequence[str]) -> str:
 
 
 def _colors() -> Any:
-    import altair as alt
-
-    from transferscope.analyses.theme import KIND_COLORS, color_scale
-
     return alt.Color("kind:N", scale=color_scale(KINDS, KIND_COLORS), title=None)
 
 
 def _symbols() -> Any:
     """In the order of the colours, so that they have one legend."""
-    import altair as alt
-
-    from transferscope.analyses.theme import CATEGORY_SHAPES
-
     return alt.Shape(
         "kind:N", scale=alt.Scale(domain=list(KINDS), range=list(CATEGORY_SHAPES[: len(KINDS)])), title=None
     )
 
 
 def _rewinding(table: pl.DataFrame, target: str) -> Panel:
-    import altair as alt
-    import polars as pl
-
-    from transferscope.analyses.theme import INK, PANEL_WIDTH_PX
-
     alone = _with_whole(table.filter(~pl.col("together")))
     order = [WHOLE, *module_order(table)]
     states = alone["to"].unique(maintain_order=True).to_list()
@@ -120,9 +104,6 @@ def _rewinding(table: pl.DataFrame, target: str) -> Panel:
 
 
 def _cumulative(table: pl.DataFrame, target: str) -> Panel:
-    import altair as alt
-    import polars as pl
-
     together = _with_whole(table.filter(pl.col("together")))
     order = [WHOLE, *module_order(table)]
     states = together["to"].unique(maintain_order=True).to_list()
@@ -154,11 +135,6 @@ def _cumulative(table: pl.DataFrame, target: str) -> Panel:
 
 def _freezing(table: pl.DataFrame, order: Sequence[str], target: str) -> Panel:
     """A row a chosen set: which modules are in it, and what that does to the test metric."""
-    import altair as alt
-    import polars as pl
-
-    from transferscope.analyses.theme import AXIS, KIND_COLORS
-
     chosen = table.filter(pl.col("chosen"))
     rows, cells = [], []
     for row in chosen.iter_rows(named=True):
@@ -223,8 +199,6 @@ def _points(change: float) -> str:
 
 def _advice(chosen: pl.DataFrame, target: str) -> str:
     """What can be left at the pre-trained values in every P-T, in words."""
-    import polars as pl
-
     p_t = chosen.filter(pl.col("kind") == "P-T")
     limit = 100 * max(chosen["acceptable_drop"].to_list(), default=0.0)
     how = (
@@ -243,9 +217,6 @@ def _advice(chosen: pl.DataFrame, target: str) -> str:
 
 
 def _training(table: pl.DataFrame, target: str) -> Panel:
-    import altair as alt
-    import polars as pl
-
     means = (
         table.filter(~pl.col("is_head"))
         .group_by("kind", "seed", "epoch", maintain_order=True)

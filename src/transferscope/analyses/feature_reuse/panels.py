@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import altair as alt
+import polars as pl
 
 from transferscope.analyses.contract import Gallery, Panel, Picture, PictureRow
 from transferscope.analyses.shared.over_seeds import banded
+from transferscope.analyses.theme import KIND_COLORS, KIND_DASHES, color_scale
 from transferscope.core.runs import KIND_NAMES, KINDS
-
-if TYPE_CHECKING:
-    import polars as pl
 
 X_TITLE = "block size (px)"
 BY_KIND = {
@@ -23,8 +24,6 @@ BY_KIND = {
 
 def reuse_panels(tables: Mapping[str, pl.DataFrame]) -> list[Panel]:
     """For each target: final metric, optimization speed, drop and epochs to a level; then both gains of all."""
-    import polars as pl
-
     table = tables["feature_reuse"].with_columns(view_label=_view_label())
     summary = tables["feature_reuse_over_seeds"].with_columns(view_label=_view_label())
     order = _view_order(table)
@@ -55,8 +54,6 @@ def reuse_panels(tables: Mapping[str, pl.DataFrame]) -> list[Panel]:
 
 
 def _view_label() -> pl.Expr:
-    import polars as pl
-
     return (
         pl.when(pl.col("view") == "pixels_and_channels")
         .then(pl.lit("p&c"))
@@ -66,8 +63,6 @@ def _view_label() -> pl.Expr:
 
 def _view_order(table: pl.DataFrame) -> list[str]:
     """Largest blocks first, pixels and channels last."""
-    import polars as pl
-
     sizes = table.select("view_label", pl.col("block_size_px").fill_null(0)).unique()
     return sizes.sort("block_size_px", descending=True)["view_label"].to_list()
 
@@ -75,11 +70,6 @@ def _view_order(table: pl.DataFrame) -> list[str]:
 def _by_kind(
     table: pl.DataFrame, summary: pl.DataFrame, columns: Mapping[str, str], order: list[str], title: str
 ) -> Any:
-    import altair as alt
-    import polars as pl
-
-    from transferscope.analyses.theme import KIND_COLORS, color_scale
-
     names = pl.col("quantity").replace(columns)
     over_seeds = summary.filter(pl.col("quantity").is_in(list(columns))).with_columns(kind=names)
     points = table.unpivot(on=list(columns), index=["view_label", "seed"], variable_name="quantity")
@@ -94,11 +84,6 @@ def _by_kind(
 
 def _epochs(summary: pl.DataFrame, target: str, order: list[str]) -> Panel:
     """Epochs to reach each level, where all seeds reach it."""
-    import altair as alt
-    import polars as pl
-
-    from transferscope.analyses.theme import KIND_COLORS, KIND_DASHES, color_scale
-
     names = {f"{kind}_epochs": KIND_NAMES[kind] for kind in KINDS}
     rows = summary.filter(pl.col("quantity").is_in(list(names))).with_columns(
         kind=pl.col("quantity").replace(names), reaching=pl.format("level {}", "level")
@@ -128,9 +113,6 @@ def _epochs(summary: pl.DataFrame, target: str, order: list[str]) -> Panel:
 
 
 def _relative_gain(table: pl.DataFrame, summary: pl.DataFrame, order: list[str]) -> Panel:
-    import altair as alt
-    import polars as pl
-
     chart = banded(
         summary.filter(pl.col("quantity") == "relative_gain"),
         table.with_columns(value="relative_gain"),
@@ -149,9 +131,6 @@ def _relative_gain(table: pl.DataFrame, summary: pl.DataFrame, order: list[str])
 
 def _surviving(summary: pl.DataFrame, order: list[str]) -> Iterator[Panel]:
     """The shares of the unshuffled gain, where there is one to share."""
-    import altair as alt
-    import polars as pl
-
     for name, what in (("surviving_gain", "final metric"), ("surviving_speed_gain", "optimization speed")):
         rows = summary.filter((pl.col("quantity") == name) & pl.col("mean").is_not_nan())
         if rows.is_empty():
@@ -178,8 +157,6 @@ def _surviving(summary: pl.DataFrame, order: list[str]) -> Iterator[Panel]:
 
 def reuse_galleries(table: pl.DataFrame) -> Sequence[Gallery]:
     """The same images of each target at every block size, as the first seed shuffles them."""
-    import polars as pl
-
     first = table.filter(pl.col("seed") == pl.col("seed").min().over("target"))
     return [
         Gallery(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+
+import altair as alt
+import polars as pl
 
 from transferscope.analyses.contract import Panel
 from transferscope.analyses.shared.bands import BAND, BAND_OPACITY, over_pairs, with_band
+from transferscope.analyses.theme import MUTED, color_scale, dash_scale
 from transferscope.core.instances import PAIR_KINDS
-
-if TYPE_CHECKING:
-    import polars as pl
 
 MAP_SIDE_PX = 76
 """Side of one of three maps beside each other."""
@@ -23,8 +23,6 @@ MAX_NAMED = 6
 
 def feature_similarity_panels(table: pl.DataFrame) -> Sequence[Panel]:
     """For all targets the similarity by layer, a line a kind of pair; then of every layer with every layer."""
-    import polars as pl
-
     known = table.filter(pl.col("status") == "ok")
     if known.is_empty():
         return []
@@ -41,11 +39,6 @@ def feature_similarity_panels(table: pl.DataFrame) -> Sequence[Panel]:
 
 
 def _by_layer(table: pl.DataFrame, target: str) -> Panel:
-    import altair as alt
-    import polars as pl
-
-    from transferscope.analyses.theme import MUTED, color_scale, dash_scale
-
     kinds = [kind for kind in PAIR_KINDS if kind in set(table["pair"])]
     order = _layers(table)
     title = "linear CKA (debiased)"
@@ -86,9 +79,6 @@ def _by_layer(table: pl.DataFrame, target: str) -> Panel:
 
 def _maps(table: pl.DataFrame, target: str, lowest: float) -> Panel:
     """Every layer of the one with every layer of the other, a map a kind of pair, on one scale."""
-    import altair as alt
-    import polars as pl
-
     turned = table.filter(pl.col("pair").is_in(["P-T & P-T", "RI-T & RI-T", "RI & RI"])).with_columns(
         layer_a="layer_b", layer_b="layer_a"
     )
@@ -121,9 +111,6 @@ def _maps(table: pl.DataFrame, target: str, lowest: float) -> Panel:
 
 def _every_pair(table: pl.DataFrame, target: str, lowest: float) -> Panel | None:
     """A map for each pair of trained instances, on the scale of the maps of the kinds; none where there are many."""
-    import altair as alt
-    import polars as pl
-
     rows = table.filter(pl.col("pair").is_in(OF_TRAINED)).with_columns(
         name=pl.concat_str("a", "b", separator=" & ")
     )

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import altair as alt
+import polars as pl
 
 from transferscope.analyses.contract import Panel
 from transferscope.analyses.low_level_statistics.tables import (
@@ -13,9 +16,7 @@ from transferscope.analyses.low_level_statistics.tables import (
     SPLIT_CONTROLLED,
     SPLIT_UNSHUFFLED,
 )
-
-if TYPE_CHECKING:
-    import polars as pl
+from transferscope.analyses.theme import CATEGORY_COLORS, INK, KIND_COLORS
 
 AXES = {FINAL: ("final", "final test metric"), SPEED: ("speed", "optimization speed")}
 """Part of a panel's name, and what is on its axis."""
@@ -23,8 +24,6 @@ AXES = {FINAL: ("final", "final test metric"), SPEED: ("speed", "optimization sp
 
 def statistics_panels(tables: Mapping[str, pl.DataFrame]) -> list[Panel]:
     """For each target and quantity: the steps from RI-T to P-T; then the shares of all."""
-    import polars as pl
-
     shares = tables["low_level_statistics_shares"]
     drawn = []
     for target in shares["target"].unique(maintain_order=True):
@@ -44,11 +43,6 @@ def statistics_panels(tables: Mapping[str, pl.DataFrame]) -> list[Panel]:
 
 
 def _waterfall(shares: pl.DataFrame, title: str) -> Any:
-    import altair as alt
-    import polars as pl
-
-    from transferscope.analyses.theme import CATEGORY_COLORS, INK, KIND_COLORS
-
     parts = {row["part"]: row for row in shares.iter_rows(named=True)}
     split = next(own for own in (SPLIT_CONTROLLED, SPLIT, SPLIT_UNSHUFFLED) if set(own) <= set(parts))
     rows, height = [], 0.0
@@ -74,9 +68,6 @@ def _waterfall(shares: pl.DataFrame, title: str) -> Any:
 
 def _shares(shares: pl.DataFrame) -> list[Panel]:
     """Shares of the gain of all targets, where there is a gain to share."""
-    import altair as alt
-    import polars as pl
-
     order = list(dict.fromkeys((*SPLIT_CONTROLLED, *SPLIT, *SPLIT_UNSHUFFLED, "weight statistics, permuted")))
     drawn = []
     for quantity, (name, title) in AXES.items():

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import altair as alt
+import polars as pl
 
 from transferscope.analyses.contract import Gallery, Panel, Picture, PictureRow
 from transferscope.analyses.findings import estimate
@@ -17,10 +20,8 @@ from transferscope.analyses.shared.bands import (
     seeds_behind,
     with_band,
 )
+from transferscope.analyses.theme import INK, ON_DARK, ON_LIGHT, color_scale, dash_scale
 from transferscope.core.instances import PAIR_KINDS
-
-if TYPE_CHECKING:
-    import polars as pl
 
 MAX_WRITTEN = 8
 """Instances up to which a matrix has room for its numbers."""
@@ -33,8 +34,6 @@ SETS = {
 
 def mistakes_panels(tables: Mapping[str, pl.DataFrame]) -> Sequence[Panel]:
     """Uncommon mistakes and kappa of all targets; of each target, kappa of all pairs, and by difficulty."""
-    import polars as pl
-
     table = tables["mistakes"].filter(pl.col("scope") == "all")
     table = table.with_columns(expected_share=pl.col("expected_uncommon") / pl.col("n"))
     matrix = tables["mistakes_matrix"]
@@ -68,10 +67,6 @@ _BY_KIND = {
 
 def _by_kind(table: pl.DataFrame, value: str, beside: str, title: str) -> Panel:
     """Each kind of pair has a row of its own within its target."""
-    import altair as alt
-
-    from transferscope.analyses.theme import INK, color_scale
-
     name, heading, summary = _BY_KIND[value]
     kinds = _kinds(table)
     x_scale = (
@@ -97,11 +92,6 @@ def _by_kind(table: pl.DataFrame, value: str, beside: str, title: str) -> Panel:
 
 def _matrix(matrix: pl.DataFrame, target: str, lowest: float) -> Panel:
     """Kappa of each instance with each other one, on one scale for all targets."""
-    import altair as alt
-    import polars as pl
-
-    from transferscope.analyses.theme import ON_DARK, ON_LIGHT
-
     mirrored = pl.concat([matrix, matrix.rename({"a": "b", "b": "a"}).select(matrix.columns)])
     order = pl.concat([matrix["a"], matrix["b"]]).unique(maintain_order=True).to_list()
     base = alt.Chart(mirrored).encode(
@@ -124,11 +114,6 @@ def _matrix(matrix: pl.DataFrame, target: str, lowest: float) -> Panel:
 
 def _by_difficulty(table: pl.DataFrame, target: str) -> Panel:
     """Share of uncommon mistakes by how many others err, a line a kind of pair."""
-    import altair as alt
-    import polars as pl
-
-    from transferscope.analyses.theme import color_scale, dash_scale
-
     rows = []
     for (pair, others), part in table.group_by("pair", "others_wrong", maintain_order=True):
         found = estimate(part.select("n", "only_a", "only_b", "^seed.*$"), _uncommon_share)
@@ -180,8 +165,6 @@ def _kinds(table: pl.DataFrame) -> list[str]:
 
 def mistakes_galleries(table: pl.DataFrame) -> Sequence[Gallery]:
     """The images of each target that only P-T, only RI-T, and both get wrong."""
-    import polars as pl
-
     rule = (
         "A kind is wrong where more than half of its instances are, and right where more than half are right. It "
         "says the label with the highest mean probability over its instances (of the wrong ones where it is wrong), "

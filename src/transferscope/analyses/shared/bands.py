@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import altair as alt
+import polars as pl
 
 from transferscope.analyses.findings import MIN_SEEDS, estimate
-
-if TYPE_CHECKING:
-    import polars as pl
 
 BAND_OPACITY = 0.12
 BAND = "the band is the 95 % interval of the mean over seeds (jackknife, Student's t)"
@@ -31,8 +31,6 @@ def over_pairs(table: pl.DataFrame, by: Sequence[str], value: str) -> pl.DataFra
     Returns:
         `by`, and mean, low, high: NaN ends with fewer than three seeds, or where all give the same number.
     """
-    import polars as pl
-
     seeds = [name for name in table.columns if name.startswith("seed")]
     rows = []
     for keys, part in (
@@ -61,8 +59,6 @@ def possible_scale(rows: pl.DataFrame, lowest: float, highest: float) -> Any:
 
     A t interval knows no bounds: of a share it may end below 0. Marks on this scale are to be clipped.
     """
-    import altair as alt
-
     numbers = [
         value for name in ("low", "high", "mean", "share") if name in rows.columns for value in rows[name]
     ]
@@ -72,6 +68,4 @@ def possible_scale(rows: pl.DataFrame, lowest: float, highest: float) -> Any:
 
 def with_band(rows: pl.DataFrame) -> pl.DataFrame:
     """The rows of `over_pairs` that have an interval."""
-    import polars as pl
-
     return rows.filter(pl.col("low").is_finite())

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import altair as alt
+import polars as pl
 
 from transferscope.analyses.contract import Panel
 from transferscope.analyses.shared.bands import BAND, BAND_OPACITY, over_pairs, seeds_behind
-
-if TYPE_CHECKING:
-    import polars as pl
+from transferscope.analyses.theme import KIND_COLORS, KIND_DASHES, color_scale, dash_scale
 
 VALUE_OVER = "singular value over the largest"
 
@@ -27,8 +28,6 @@ def spectra_panels(tables: Mapping[str, pl.DataFrame]) -> Sequence[Panel]:
 
 
 def _by_share(quantiles: pl.DataFrame, target: str) -> Panel:
-    import polars as pl
-
     part = quantiles.filter((pl.col("target") == target) & pl.col("relative").is_not_nan())
     means = over_pairs(part, ["kind", "share"], "relative")
     return Panel(
@@ -41,8 +40,6 @@ def _by_share(quantiles: pl.DataFrame, target: str) -> Panel:
 
 
 def _by_depth(spectra: pl.DataFrame, target: str) -> Panel:
-    import polars as pl
-
     part = spectra.filter((pl.col("target") == target) & pl.col("mean_relative").is_not_nan())
     means = over_pairs(part, ["kind", "depth"], "mean_relative")
     chart = _lines(means, "depth:O", "convolution, from the first", "mean over the largest", True)
@@ -58,9 +55,6 @@ def _by_depth(spectra: pl.DataFrame, target: str) -> Panel:
 
 def _chosen(quantiles: pl.DataFrame, target: str) -> Panel:
     """The spectra of the first, the middle and the last convolution, one above the other."""
-    import altair as alt
-    import polars as pl
-
     part = quantiles.filter(pl.col("target") == target)
     names = part.sort("depth")["convolution"].unique(maintain_order=True).to_list()
     chosen = list(dict.fromkeys([names[0], names[len(names) // 2], names[-1]]))
@@ -88,11 +82,6 @@ def _chosen(quantiles: pl.DataFrame, target: str) -> Panel:
 
 def _lines(means: pl.DataFrame, x: str, x_title: str, y_title: str, points: bool = False) -> Any:
     """A line a kind, with its band over seeds where it has several."""
-    import altair as alt
-    import polars as pl
-
-    from transferscope.analyses.theme import KIND_COLORS, KIND_DASHES, color_scale, dash_scale
-
     colors, dashes = color_scale(means["kind"], KIND_COLORS), dash_scale(means["kind"], KIND_DASHES)
     legend = alt.Legend(symbolType="stroke")  # dashed outlines of points would look like gears
     # one table for both layers: a facet takes no other

@@ -88,7 +88,7 @@ def sign_test(values: Sequence[float], null: float) -> float:
     (0.25, 0.03125, 1.0)
     """
     above, below = (sum(value > null for value in values), sum(value < null for value in values))
-    return min(1.0, float(2 * stats.binom.cdf(min(above, below), above + below, 0.5)))
+    return float(stats.binomtest(above, above + below).pvalue) if above + below else 1.0
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
