@@ -12,7 +12,7 @@ import tiny
 import transferscope as ts
 from transferscope.api.results import Results
 from transferscope.core.errors import BadInput
-from transferscope.core.html_table import html_table
+from transferscope.core.tables import html_table
 
 
 @pytest.fixture(scope="module")

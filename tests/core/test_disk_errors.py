@@ -8,17 +8,17 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from transferscope.core.disk_errors import MENDS, Unwritable, number_of, writing_to
+from transferscope.core.files import FIXES, Unwritable, number_of, writing_to
 
 PLACE = Path("/somewhere/store")
 
 
-@pytest.mark.parametrize("number", sorted(MENDS))
+@pytest.mark.parametrize("number", sorted(FIXES))
 def test_what_the_system_refuses_is_said_with_its_place_and_its_mend(number: int) -> None:
     with pytest.raises(Unwritable) as caught, writing_to(PLACE, "all is kept."):
         raise OSError(number, "a name of the system's", "/elsewhere/x.part")
     assert str(caught.value).startswith("can't write to /elsewhere: ")
-    assert str(caught.value).endswith(f"{MENDS[number]}; all is kept.")
+    assert str(caught.value).endswith(f"{FIXES[number]}; all is kept.")
     with pytest.raises(Unwritable, match=f"^can't write to {PLACE}: "), writing_to(PLACE, ""):
         raise OSError(number, "a name")
 

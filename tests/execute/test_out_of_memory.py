@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from transferscope.core.config import Recipe
 from transferscope.core.errors import BadInput, TaskFailed
-from transferscope.execute.notes import collected_notes
+from transferscope.execute.events import collected_notes
 from transferscope.metrics.evaluation.evaluate import evaluate
 from transferscope.metrics.evaluation.repeated_passes import RepeatedPasses
 from transferscope.metrics.inputs.guard import lent

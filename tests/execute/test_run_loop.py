@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from transferscope.core.disk_errors import Unwritable
 from transferscope.core.errors import BadInput
+from transferscope.core.files import Unwritable
 from transferscope.core.options import DatasetOptions
 from transferscope.execute.events import Event
 from transferscope.execute.loop import MAX_ATTEMPTS, Gate, Outcome, execute

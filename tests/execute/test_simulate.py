@@ -10,7 +10,7 @@ import pytest
 from transferscope.core.config import Recipe
 from transferscope.core.options import DatasetOptions, NetworkOptions
 from transferscope.core.runs import Run
-from transferscope.execute.simulate import devices_at_once, simulate
+from transferscope.execute.simulate import simulate
 from transferscope.study.task import Graph, Task
 
 
@@ -40,7 +40,7 @@ def literal(tasks: list[Task], num_devices: int) -> int:
     At each unit: so many tasks as there are devices are handed over, longest chain first (by key where equal); of
     these begin, in the order of being handed over, those for which there are enough free devices.
     """
-    width = {task.key: min(devices_at_once(task), num_devices) for task in tasks}
+    width = {task.key: min(task.num_workers, num_devices) for task in tasks}
     time_of = {task.key: round(task.cost / width[task.key]) for task in tasks}
 
     def chain(key: str) -> int:

@@ -25,7 +25,7 @@ import yaml
 from transferscope.analyses.findings import Finding, Standing
 from transferscope.core.config import Study
 from transferscope.core.errors import BadInput, did_you_mean
-from transferscope.core.html_table import html_table
+from transferscope.core.tables import html_table
 from transferscope.report.given_names import counted
 from transferscope.study.file import load_study
 

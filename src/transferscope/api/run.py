@@ -17,7 +17,7 @@ from transferscope.core.machine import usable_cores
 from transferscope.execute.store.local import Store
 from transferscope.execute.store.remote_folder import checked_url
 from transferscope.report.place import discard_damaged, missing_tasks
-from transferscope.study.label_notes import label_notes
+from transferscope.study.checks import label_notes
 from transferscope.study.plan import Plan, plan
 
 if TYPE_CHECKING:
@@ -156,8 +156,8 @@ def _try_network(the_plan: Plan, store: Store, console: Console) -> None:
     import torch
 
     from transferscope.core.runs import GivenRun
+    from transferscope.execute.events import collected_notes
     from transferscope.execute.jobs import run_task
-    from transferscope.execute.notes import collected_notes
     from transferscope.models.weights.instances import given_states
     from transferscope.models.weights.trial import try_network
 

@@ -13,13 +13,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from transferscope.core.class_order import reading_order
 from transferscope.core.datasets import Description, ImageData, dataset_module, describe, load
 from transferscope.core.errors import BadInput, unmarked, visible
 from transferscope.core.files import write_atomically
 from transferscope.core.options import DatasetOptions, FileOptions
 from transferscope.data.files.decode import telling_of_decoded
+from transferscope.data.files.image_list import one_finding_each, one_hot_note
 from transferscope.data.files.name_groups import shared_groups
-from transferscope.data.files.one_hot import one_finding_each, one_hot_note
 from transferscope.data.files.problems import MAX_SHOWN
 from transferscope.data.inspect.contact_sheet import contact_sheet
 from transferscope.data.inspect.facts import class_notes, split_facts
@@ -31,7 +32,6 @@ from transferscope.data.inspect.overview import (
     scanned,
     shared_images,
 )
-from transferscope.data.inspect.reading_order import reading_order
 from transferscope.execute.progress.terminal import reading
 from transferscope.study.dataset_text import dataset_from_text
 from transferscope.study.file import load_study

@@ -16,7 +16,7 @@ from transferscope.core.errors import BadInput, unmarked
 from transferscope.execute.store.local import Store
 from transferscope.execute.store.remote import node_folder, open_store
 from transferscope.execute.store.remote_folder import checked_url
-from transferscope.study.label_notes import label_notes
+from transferscope.study.checks import label_notes
 from transferscope.study.plan import Plan, plan
 
 if TYPE_CHECKING:

@@ -15,7 +15,6 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator, model_validator
 
 from transferscope.core.errors import BadInput
-from transferscope.core.html_table import html_table
 from transferscope.core.options import (
     Arguments,
     DatasetOptions,
@@ -25,6 +24,7 @@ from transferscope.core.options import (
     Normalization,
     named_normalization,
 )
+from transferscope.core.tables import html_table
 
 PositiveInt = Annotated[int, Field(ge=1)]
 NaturalInt = Annotated[int, Field(ge=0)]

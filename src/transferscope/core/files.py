@@ -1,10 +1,14 @@
-"""Files: checksums, and writing in one step. Imports no torch."""
+"""Files: checksums, writing in one step, and disks that can't be written to. Imports no torch."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import re
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -27,8 +31,7 @@ def sha256_of(path: Path) -> str:
 @lru_cache(maxsize=64)
 def _sha256(path: Path, size: int, changed: int) -> str:
     del size, changed
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return checksum(path)
 
 
 def checksum(path: Path) -> str:
@@ -66,10 +69,69 @@ def sweep_files(folder: Path) -> None:
 
 
 def is_alive(pid: int) -> bool:
+    """Returns True if a process of this number runs on this machine."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:
+    except PermissionError:  # it is another user's
         return True
     return True
+
+
+_FULL = "Make room there"
+_FORBIDDEN = "Give the right to write there"
+_BROKEN = "The disk fails: move the folder to another one"
+_IN_THE_WAY = "Something else is in the way: move it"
+FIXES = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EFBIG: _FULL,
+    errno.EACCES: _FORBIDDEN,
+    errno.EPERM: _FORBIDDEN,
+    errno.EROFS: _FORBIDDEN,
+    errno.EIO: _BROKEN,
+    errno.ENOTDIR: _IN_THE_WAY,
+    errno.EISDIR: _IN_THE_WAY,
+    errno.EEXIST: _IN_THE_WAY,
+    errno.ENAMETOOLONG: "Choose a shorter path",
+}
+"""What the user can do about each error of the system. All other errors are bugs."""
+_FOREIGN = re.compile(r"(?:os error |code: )(\d+)")
+"""How libraries written in Rust (safetensors, polars) write the number of the system's error."""
+
+
+class Unwritable(BadInput):
+    """A place that can't be written to; no later task could store its result there either."""
+
+
+@contextmanager
+def writing_to(place: Path, then: str) -> Iterator[None]:
+    """While files are written.
+
+    Args:
+        place: what is named where the error names no file.
+        then: what is safe, and how to go on.
+
+    Raises:
+        Unwritable: the system refused to write.
+    """
+    try:
+        yield
+    except Unwritable:
+        raise
+    except Exception as error:
+        number = number_of(error)
+        if number not in FIXES:
+            raise
+        named = getattr(error, "filename", None)
+        where = Path(named).parent if isinstance(named, str) else place
+        raise Unwritable(f"can't write to {where}: {os.strerror(number)}. {FIXES[number]}; {then}") from None
+
+
+def number_of(error: BaseException) -> int | None:
+    """The system's number of an error, where it is one of the system's."""
+    if isinstance(error, OSError):
+        return error.errno
+    found = _FOREIGN.search(str(error))
+    return None if found is None else int(found[1])

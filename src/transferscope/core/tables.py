@@ -1,8 +1,13 @@
-"""Columns of tables, and tables as CSV that a spreadsheet only shows. Imports polars only when a table is written."""
+"""Columns of tables; tables as CSV that no spreadsheet runs, and as HTML for notebooks.
+
+Imports polars only when a table is written.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -32,3 +37,29 @@ def csv_text(frame: pl.DataFrame) -> str:
 
     texts = [name for name, dtype in frame.schema.items() if dtype == pl.String]
     return frame.with_columns(pl.col(texts).str.replace(_FORMULA, "'$1")).write_csv()
+
+
+def html_table(rows: Iterable[Sequence[object]], *, head: Sequence[str] = (), caption: str = "") -> str:
+    """Rows of text as a table; everything is escaped.
+
+    Args:
+        rows: the cells of each row, as they are shown by `str`.
+        head: names of the columns; none where the first cell of each row says what it is.
+        caption: what the table shows, above it.
+    """
+    left = ' style="text-align:left"'
+    parts = ["<table>"]
+    if caption:
+        parts.append(f"<caption{left}>{escape(caption)}</caption>")
+    if head:
+        names = "".join(f'<th scope="col"{left}>{escape(name)}</th>' for name in head)
+        parts.append(f"<thead><tr>{names}</tr></thead>")
+    parts.append("<tbody>")
+    for first, *others in rows:
+        cell = (
+            f"<td{left}>{escape(str(first))}</td>"
+            if head
+            else f'<th scope="row"{left}>{escape(str(first))}</th>'
+        )
+        parts.append(f"<tr>{cell}{''.join(f'<td{left}>{escape(str(other))}</td>' for other in others)}</tr>")
+    return "\n".join([*parts, "</tbody>", "</table>"])

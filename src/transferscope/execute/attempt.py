@@ -6,8 +6,8 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from transferscope.core.disk_errors import Unwritable
 from transferscope.core.errors import BadInput, TaskFailed
+from transferscope.core.files import Unwritable
 from transferscope.execute.events import Event
 from transferscope.execute.store.checksums import Damaged
 from transferscope.execute.store.local import Store

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from transferscope.core.errors import unmarked
 from transferscope.core.machine import duration
-from transferscope.execute.simulate import devices_at_once, simulate
+from transferscope.execute.simulate import simulate
 from transferscope.study.plan import Plan
 from transferscope.study.task import Measurement, Task, grouped
 
@@ -153,7 +153,7 @@ def simulated_table(
         )
     chain = duration(seconds(simulate(plan.graph, 1, done).critical_path, throughput))
     table.caption = f"The longest chain of tasks takes {chain}: no number of devices gets below it."
-    if any(devices_at_once(task) > 1 for task in plan.graph):
+    if any(task.num_workers > 1 for task in plan.graph):
         table.caption += " A training of num_workers N is taken to need N devices for 1/N of its time."
     return table
 

@@ -1,8 +1,10 @@
-"""What happens to a task, as executors tell it."""
+"""What happens to a task: the events of executors, and the notes that a task logs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -25,3 +27,26 @@ class Event:
     """One line; only for failed, died, damaged and unwritable."""
     details: str = ""
     """The traceback; only for failed."""
+
+
+class _Notes(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.found: dict[str, None] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.found[record.getMessage()] = None
+
+
+@contextmanager
+def collected_notes() -> Iterator[dict[str, None]]:
+    """The messages that this package logs within the block, each once and in order, as keys."""
+    logger, notes = logging.getLogger("transferscope"), _Notes()
+    before = logger.level
+    logger.addHandler(notes)
+    logger.setLevel(logging.INFO)
+    try:
+        yield notes.found
+    finally:
+        logger.removeHandler(notes)
+        logger.setLevel(before)

@@ -19,9 +19,9 @@ from transferscope.core.datasets import Description, describe, load
 from transferscope.core.errors import TaskFailed
 from transferscope.core.options import DatasetOptions
 from transferscope.core.runs import UNSHUFFLED, GivenRun, GivenWeights, Run
-from transferscope.data.files.one_hot import one_finding_each, one_hot_note
+from transferscope.data.files.image_list import one_finding_each, one_hot_note
 from transferscope.data.inspect.facts import DataFacts, split_facts
-from transferscope.execute.notes import collected_notes
+from transferscope.execute.events import collected_notes
 from transferscope.execute.ranks import train_together
 from transferscope.execute.store.artifacts import (
     StoredCellData,
@@ -76,13 +76,12 @@ def run_task(
         Seconds it took, the writing included.
     """
     started = time.perf_counter()
-    num_workers = task.payload.recipe.num_workers if isinstance(task.payload, Run) else 1
-    if ranks.count == 1 < num_workers:
-        train_together(task, store, str(device), num_workers, on_progress)
+    if ranks.count == 1 < task.num_workers:
+        train_together(task, store, str(device), task.num_workers, on_progress)
         return time.perf_counter() - started
-    if ranks.count != num_workers:
+    if ranks.count != task.num_workers:
         raise TaskFailed(
-            f"{task.title} is for num_workers {num_workers}, but there are {ranks.count} processes."
+            f"{task.title} is for num_workers {task.num_workers}, but there are {ranks.count} processes."
         )
     with collected_notes() as notes, freed_memory_kept():
         made = _make(task, store, device, on_progress, ranks)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from transferscope.core.disk_errors import Unwritable
+from transferscope.core.files import Unwritable
 from transferscope.execute.events import Event
 from transferscope.study.task import Graph, Task
 

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from transferscope.core.errors import BadInput
-from transferscope.core.runs import Run
 from transferscope.execute.attempt import attempt
 from transferscope.execute.events import Event
 from transferscope.execute.store.local import Store
@@ -84,7 +83,7 @@ class RayCluster:
 
     def submit(self, task: Task) -> None:
         """Hand a task to Ray."""
-        count = task.payload.recipe.num_workers if isinstance(task.payload, Run) else 1
+        count = task.num_workers
         needs = {"num_cpus": self._needs["CPU"] * count, "num_gpus": self._needs["GPU"] * count}
         if not self._has_room(count):  # Ray would wait for such a node for ever
             self._refused.append(

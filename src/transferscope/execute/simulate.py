@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
-from transferscope.core.runs import Run
 from transferscope.execute.events import Event
 from transferscope.execute.loop import execute
 from transferscope.study.task import Graph, Task
@@ -45,7 +45,7 @@ def simulate(graph: Graph, num_devices: int, done: Collection[str] = ()) -> Simu
     to_do = graph.needed(done)
     total = sum(task.cost for task in to_do)
     idle = {task.key for task in graph} - {task.key for task in to_do}
-    longest = _timed(graph, max(map(devices_at_once, graph), default=1)).critical_paths(idle)
+    longest = _timed(graph, max((task.num_workers for task in graph), default=1)).critical_paths(idle)
     return Simulated(
         num_devices=num_devices,
         makespan=devices.now,
@@ -54,14 +54,9 @@ def simulate(graph: Graph, num_devices: int, done: Collection[str] = ()) -> Simu
     )
 
 
-def devices_at_once(task: Task) -> int:
-    """How many devices a task asks for."""
-    return task.payload.recipe.num_workers if isinstance(task.payload, Run) else 1
-
-
 def _timed(graph: Graph, num_devices: int) -> Graph:
     """The graph with the time that each task takes on so many devices as its cost."""
-    return Graph(replace(task, cost=task.cost / min(devices_at_once(task), num_devices)) for task in graph)
+    return Graph(replace(task, cost=task.cost / min(task.num_workers, num_devices)) for task in graph)
 
 
 class _VirtualDevices:
@@ -96,7 +91,7 @@ class _VirtualDevices:
         """Begin what was handed over and fits, in that order."""
         waiting, self._waiting = self._waiting, []
         for task in waiting:
-            width = min(devices_at_once(task), self.slots)
+            width = min(task.num_workers, self.slots)
             if width > self._free:
                 self._waiting.append(task)
                 continue
@@ -125,20 +120,9 @@ class _Finished:
 
 
 class _Silent:
-    def begin(self, to_do: list[Task], num_cached: int) -> None:
+    """A reporter that reports nothing."""
+
+    def _nothing(self, *_: Any, **__: Any) -> None:
         pass
 
-    def started(self, task: Task) -> None:
-        pass
-
-    def progressed(self, task: Task, share: float, row: Mapping[str, float]) -> None:
-        pass
-
-    def ended(self, task: Task, event: Event) -> None:
-        pass
-
-    def added(self, tasks: list[Task]) -> None:
-        pass
-
-    def finish(self) -> None:
-        pass
+    begin = added = started = progressed = ended = finish = _nothing

@@ -23,9 +23,8 @@ from typing import Any
 
 from transferscope.analyses.findings import Claim, Finding
 from transferscope.core.config import Study
-from transferscope.core.disk_errors import writing_to
 from transferscope.core.errors import BadInput
-from transferscope.core.files import checksum, sweep_files, write_atomically
+from transferscope.core.files import checksum, sweep_files, write_atomically, writing_to
 from transferscope.core.machine import usable_cores
 from transferscope.execute.loop import Failure, Outcome
 from transferscope.execute.store.local import Store

@@ -9,8 +9,9 @@ from pathlib import Path
 from transferscope.analyses.contract import analysis_module
 from transferscope.core.config import AnalysisConfig, Schedule, Study, Weights
 from transferscope.core.datasets import Description, describe
-from transferscope.core.errors import BadInput, did_you_mean
+from transferscope.core.errors import BadInput, did_you_mean, visible
 from transferscope.core.options import DatasetOptions, MeanStd
+from transferscope.data.files.image_list import one_hot_note
 from transferscope.models.weights.formats import folder_problem
 from transferscope.study.messages import Problem
 from transferscope.study.yaml_positions import KeyPath
@@ -157,3 +158,16 @@ def _own_check(study: Study, name: str, config: AnalysisConfig, path: KeyPath) -
     except BadInput as error:
         for message in error.problems:
             yield Problem(path, message)
+
+
+def label_notes(study: Study) -> list[str]:
+    """What to know of the data before training: suspicious labels, classes without test images, files passed over."""
+    named = {name: target.data for name, target in study.targets.items()}
+    if study.source is not None and study.source.data is not None:
+        named = {study.source.name or "source": study.source.data, **named}
+    abouts = {name: describe(data) for name, data in named.items()}
+    return [
+        f"{visible(name)}: {visible(note)}"
+        for name, about in abouts.items()
+        for note in (*([one_hot_note(about.num_classes)] if about.one_finding_each else []), *about.notes)
+    ]

@@ -1,4 +1,4 @@
-"""What a model refuses, in plain words: which key, what was expected, what came, how to mend it."""
+"""What a model refuses, in plain words: which key, what was expected, what came, how to fix it."""
 
 from __future__ import annotations
 
@@ -18,22 +18,16 @@ _LONGEST_SHOWN = 60
 _EXPECTED = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",
-    "int_parsing": "a whole number",
     "float_type": "a number",
-    "float_parsing": "a number",
     "finite_number": "a finite number",
     "bool_type": "true or false",
-    "bool_parsing": "true or false",
     "string_type": "text",
     "is_instance_of": "a {class}",
     "tuple_type": "a list",
-    "list_type": "a list",
     "dict_type": "a mapping",
     "model_type": "a mapping",
-    "model_attributes_type": "a mapping",
     "none_required": "nothing",
     "literal_error": "{expected}",
-    "enum": "{expected}",
     "greater_than": "more than {gt:g}",
     "greater_than_equal": "at least {ge:g}",
     "less_than": "less than {lt:g}",
@@ -44,7 +38,7 @@ _EXPECTED = {
     "string_too_long": "{max_length} characters at most",
     "string_pattern_mismatch": "text of the form {pattern}",
 }
-"""What each of pydantic's kinds of error expected."""
+"""What was expected, for each kind of error that pydantic has for strict Python data, in the words of YAML."""
 
 
 @dataclass(frozen=True)

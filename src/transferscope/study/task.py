@@ -59,6 +59,11 @@ class Task:
     group: str = ""
     """What a training is counted with, for people; empty for other tasks, not in the key."""
 
+    @property
+    def num_workers(self) -> int:
+        """Processes, and so devices, that the task needs at once."""
+        return self.payload.recipe.num_workers if isinstance(self.payload, Run) else 1
+
 
 class Graph:
     """Tasks by key, in an order in which inputs come first."""

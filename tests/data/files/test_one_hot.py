@@ -19,8 +19,8 @@ from transferscope.core.datasets import describe
 from transferscope.data.sets.arrays import Options
 from transferscope.execute.jobs import run_task
 from transferscope.execute.store.local import Store
+from transferscope.study.checks import label_notes
 from transferscope.study.file import load_study
-from transferscope.study.label_notes import label_notes
 from transferscope.study.plan import plan
 
 SAID = "every image has exactly one of the 3 findings"

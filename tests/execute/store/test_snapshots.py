@@ -18,7 +18,7 @@ from torch import nn
 
 from transferscope.core.config import Recipe
 from transferscope.core.errors import BadInput
-from transferscope.execute.notes import collected_notes
+from transferscope.execute.events import collected_notes
 from transferscope.execute.store.checksums import sealed
 from transferscope.execute.store.local import Store
 from transferscope.execute.store.snapshot_folders import (

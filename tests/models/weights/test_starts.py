@@ -12,8 +12,7 @@ from torch.nn import functional as F
 
 from transferscope.core.errors import BadInput
 from transferscope.models.modules.find import find_modules
-from transferscope.models.weights.draws import check_random, fixed_tensors
-from transferscope.models.weights.untrained import FRESH_DRAWS, untrained_modules
+from transferscope.models.weights.untrained import FRESH_DRAWS, check_random, fixed_tensors, untrained_modules
 
 NUM_CLASSES = 4
 

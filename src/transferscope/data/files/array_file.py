@@ -16,7 +16,7 @@ from numpy.lib import format as npy_format
 from safetensors import safe_open
 
 from transferscope.core.errors import BadInput
-from transferscope.data.files.safetensors_header import check_header
+from transferscope.data.files.file_heads import check_header
 
 SUFFIX = ".npy"
 SAFETENSORS = ".safetensors"

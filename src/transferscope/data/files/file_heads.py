@@ -1,8 +1,10 @@
-"""What the first bytes of an image file say of it. Imports neither torch nor Pillow."""
+"""What the first bytes of a file say of it. Imports neither torch nor Pillow."""
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable
+from pathlib import Path
 
 PNG_START = b"\x89PNG\r\n\x1a\n"
 HEAD_BYTES = 32
@@ -52,3 +54,23 @@ def _format_of_head(head: bytes) -> str:
         if head.startswith(start):
             return name
     return "WEBP" if head[:4] == b"RIFF" and head[8:12] == b"WEBP" else ""
+
+
+MAX_HEADER_BYTES = 8 * 2**20
+"""Of a header; it takes some hundred bytes a tensor, and to read one of a million tensors takes a minute."""
+
+
+def check_header(path: Path) -> None:
+    """Check the length that a .safetensors file gives its header, before the header is read.
+
+    Raises:
+        ValueError: the length is impossible or too large; the message does not name the file.
+    """
+    with path.open("rb") as file:
+        start = file.read(8)
+    length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+    if not 2 <= length <= min(MAX_HEADER_BYTES, path.stat().st_size - 8):
+        raise ValueError(
+            f"it says that its header has {length:,} bytes, more than the {MAX_HEADER_BYTES:,} that are read, "
+            "or than the file has, or too few"
+        )

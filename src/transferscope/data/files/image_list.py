@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import NamedTuple
@@ -13,7 +13,6 @@ from typing import NamedTuple
 from transferscope.core.datasets import Description
 from transferscope.core.errors import BadInput, is_text
 from transferscope.data.files.file_heads import head_of, read_otherwise
-from transferscope.data.files.one_hot import one_finding_each
 from transferscope.data.files.problems import Problems
 
 SMALL_BYTES = 32 * 2**20
@@ -270,3 +269,21 @@ def _content_digest(path: str) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         return f"unreadable: {error.strerror}"  # reading the image will say so
+
+
+def one_finding_each(*splits: Iterable[Sequence[float]]) -> bool:
+    """Whether every row of 0 and 1 has exactly one 1, out of two or more.
+
+    >>> one_finding_each([(0, 1, 0), (1, 0, 0)], [(0, 0, 1)]), one_finding_each([(0, 1), (1, 1)])
+    (True, False)
+    """
+    return all(len(row) > 1 and sum(row) == 1 for rows in splits for row in rows)
+
+
+def one_hot_note(num_classes: int) -> str:
+    """What to say of such labels: they are taken for findings, as there are sets in which none meet."""
+    return (
+        f"every image has exactly one of the {num_classes} findings, of which several may hold: the metric is the mean "
+        "AUC over findings. If they are classes, one-hot, give the number of each image's class instead, as "
+        "labels.argmax(axis=1) of an array; the metric is accuracy then."
+    )

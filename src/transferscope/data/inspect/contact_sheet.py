@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from transferscope.core.class_order import reading_order
 from transferscope.core.datasets import ImageSplit
-from transferscope.data.inspect.reading_order import reading_order
 
 COLUMNS = 8
 MAX_CLASSES = 24

@@ -19,9 +19,8 @@ from transferscope.data.files.array_file import (
     read_class_names,
     read_headers,
 )
-from transferscope.data.files.image_list import absent_notes, check_labels, file_fingerprint
+from transferscope.data.files.image_list import absent_notes, check_labels, file_fingerprint, one_finding_each
 from transferscope.data.files.label_columns import kept_columns, without_constant
-from transferscope.data.files.one_hot import one_finding_each
 from transferscope.data.files.problems import Problems
 
 if TYPE_CHECKING:

@@ -18,9 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from transferscope.core.disk_errors import writing_to
 from transferscope.core.errors import BadInput
-from transferscope.core.files import flushed, is_alive, sweep_files
+from transferscope.core.files import flushed, is_alive, sweep_files, writing_to
 from transferscope.execute.store.checksums import Damaged, Result, sealed, unsealed
 
 MARKER = "done.json"

@@ -190,28 +190,24 @@ class RemoteFolder:
             self._asked(lambda parent=parent: self._fs.makedirs(parent, exist_ok=True))
 
     def _asked(self, ask: Callable[[], Result]) -> Result:
-        for wait in WAITS_S:
+        waits = iter(WAITS_S)
+        while True:
             try:
                 return ask()
-            except TRANSIENT:
-                time.sleep(wait)
             except Exception as error:
-                if _is_a_defect(error):
+                wait = next(waits, None) if isinstance(error, TRANSIENT) else None
+                if wait is None and _is_a_defect(error):
                     raise
-                raise self._unreachable(error) from error
-        try:
-            return ask()
-        except Exception as error:
-            if _is_a_defect(error):
-                raise
-            raise self._unreachable(error) from error
+                if wait is None:
+                    raise self._unreachable(error) from error
+                time.sleep(wait)
 
     def _unreachable(self, error: Exception) -> StoreUnreachable:
         lines = str(error).strip().splitlines() or [""]
         tries = f", {len(WAITS_S) + 1} times" if isinstance(error, TRANSIENT) else ""
         return StoreUnreachable(
             f"--store {self.url}: can't be used: {type(error).__name__}: {lines[0]}{tries}. "
-            "Finished results are safe there and in --out; mend it and run again, or choose another place."
+            "Finished results are safe there and in --out; fix it and run again, or choose another place."
         )
 
 

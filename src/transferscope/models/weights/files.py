@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from transferscope.core.errors import BadInput, shortened
-from transferscope.data.files.safetensors_header import check_header
+from transferscope.data.files.file_heads import check_header
 from transferscope.metrics.inputs.state_dicts import (
     SeveralStateDicts,
     check_plain,

@@ -11,7 +11,6 @@ import os
 import pickletools
 import stat
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -166,7 +165,7 @@ def _check_pickle(file: IO[bytes], path: Path) -> bool:
                 raise BadInput(
                     f"{path} was not loaded: it encodes text in a way that weights don't need. {SAVE_ALONE}"
                 )
-            if sizes.follow(opcode.name, argument) > MAX_HASHED:
+            if sizes.follow(opcode, argument) > MAX_HASHED:
                 raise BadInput(
                     f"{path} was not loaded: it holds a tuple of more than {MAX_HASHED:,} parts, which weights don't "
                     f"need. {SAVE_ALONE}"
@@ -199,9 +198,10 @@ class _Texts:
 
 
 class _Sizes:
-    """The stack of an unpickler with, instead of each value, how many parts its hash would visit.
+    """The stack of an unpickler with, instead of each value, the number of parts that its hash would visit.
 
-    Lists and mappings have no hash, and an object's is that of its address: they count as 1.
+    `pickletools` says what each instruction takes from the stack and puts on it. Lists, mappings and objects count as
+    1: the former have no hash, and an object's is that of its address.
     """
 
     def __init__(self) -> None:
@@ -209,71 +209,40 @@ class _Sizes:
         self._marks: list[int] = []
         self._memo: dict[int, int] = {}
 
-    def follow(self, name: str, argument: Any) -> int:
-        """Take one instruction; the size of what then lies on top. IndexError or KeyError where it makes no sense."""
-        step = _STEPS.get(name)
-        if step is None:
-            self._stack.append(1)  # a constant, or an empty container
+    def follow(self, opcode: pickletools.OpcodeInfo, argument: Any) -> int:
+        """Take one instruction; returns the size of what then lies on top.
+
+        Raises:
+            IndexError: the stack, or the stack of marks, is empty.
+            KeyError: nothing was stored under this number.
+        """
+        name = opcode.name
+        if name == "MARK":
+            self._marks.append(len(self._stack))
+        elif name in STORES:
+            self._memo[len(self._memo) if argument is None else argument] = self._stack[-1]
+        elif name in FETCHES:
+            self._stack.append(self._memo[argument])
         else:
-            step(self, argument)
+            self._stack += [self._made(opcode)] * len(opcode.stack_after)
         return self._stack[-1] if self._stack else 0
 
-    def mark(self, _: Any) -> None:
-        self._marks.append(len(self._stack))
-
-    def put(self, argument: Any) -> None:
-        self._memo[len(self._memo) if argument is None else argument] = self._stack[-1]
-
-    def get(self, argument: Any) -> None:
-        self._stack.append(self._memo[argument])
-
-    def pop(self, count: int) -> int:
-        """The parts of the uppermost so many values, which are taken away."""
-        if count > len(self._stack):
-            raise IndexError(count)
-        parts = sum(self._stack[len(self._stack) - count :])
-        del self._stack[len(self._stack) - count :]
-        return parts
-
-    def pop_to_mark(self) -> int:
-        return self.pop(len(self._stack) - self._marks.pop())
-
-    def push(self, size: int) -> None:
-        self._stack.append(size)
+    def _made(self, opcode: pickletools.OpcodeInfo) -> int:
+        """Take an instruction's values from the stack; returns the size of what it puts there."""
+        before = [each.name for each in opcode.stack_before]
+        is_marked = "mark" in before
+        place = self._marks.pop() - before.index("mark") if is_marked else len(self._stack) - len(before)
+        if not 0 <= place <= len(self._stack):
+            raise IndexError(place)
+        taken = self._stack[place:]
+        del self._stack[place:]
+        if opcode.name in HASHED_BY_PARTS:
+            return 1 + sum(taken)
+        return (
+            1 if before[:1] == ["mark"] else max([1, *taken[:1]])
+        )  # what was changed in place keeps its size
 
 
-def _tuple_of(count: int) -> Callable[[_Sizes, Any], None]:
-    return lambda sizes, _: sizes.push(1 + sizes.pop(count))
-
-
-def _drop(count: int) -> Callable[[_Sizes, Any], None]:
-    def drop(sizes: _Sizes, _: Any) -> None:
-        sizes.pop(count)
-
-    return drop
-
-
-def _made_of(count: int) -> Callable[[_Sizes, Any], None]:
-    return lambda sizes, _: sizes.push(min(1, sizes.pop(count)))
-
-
-_STEPS: dict[str, Callable[[_Sizes, Any], Any]] = {
-    "MARK": _Sizes.mark,
-    **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"), _Sizes.put),
-    **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), _Sizes.get),
-    "TUPLE1": _tuple_of(1),
-    "TUPLE2": _tuple_of(2),
-    "TUPLE3": _tuple_of(3),
-    **dict.fromkeys(("TUPLE", "FROZENSET"), lambda sizes, _: sizes.push(1 + sizes.pop_to_mark())),
-    **dict.fromkeys(
-        ("LIST", "DICT", "INST", "OBJ"), lambda sizes, _: sizes.push(min(1, 1 + sizes.pop_to_mark()))
-    ),
-    **dict.fromkeys(("APPENDS", "SETITEMS", "ADDITEMS", "POP_MARK"), lambda sizes, _: sizes.pop_to_mark()),
-    **dict.fromkeys(("POP", "APPEND", "BUILD"), _drop(1)),
-    "SETITEM": _drop(2),
-    **dict.fromkeys(("REDUCE", "NEWOBJ", "STACK_GLOBAL"), _made_of(2)),
-    "NEWOBJ_EX": _made_of(3),
-    "BINPERSID": _made_of(1),
-    **dict.fromkeys(("PROTO", "FRAME", "STOP"), lambda _sizes, _argument: None),
-}
-"""What each instruction does to the stack; all others put a value on it."""
+STORES = ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE")
+FETCHES = ("GET", "BINGET", "LONG_BINGET")
+HASHED_BY_PARTS = ("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "FROZENSET")

@@ -12,7 +12,7 @@ from transferscope.core.options import NetworkOptions
 from transferscope.metrics.evaluation.forward_checks import check_forward
 from transferscope.models.build import modules_of
 from transferscope.models.init import random_init
-from transferscope.models.weights.draws import check_random
+from transferscope.models.weights.untrained import check_random
 
 TRIED_IMAGES = 4
 
