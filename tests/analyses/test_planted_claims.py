@@ -12,41 +12,38 @@ from typing import Any
 
 import numpy as np
 import pytest
-from planted_studies import SCENARIOS, Draw, Scenario
+from planted_studies import Draw, Scenario, all_planted
 
 from transferscope.analyses.contract import all_claims, analysis_module
 from transferscope.analyses.findings import ORDER_TEST, Finding
 
 CLAIMS = all_claims()
-BY_ID = {claim.id: claim for claim in CLAIMS}
+PLANTED = all_planted()
+SCENARIOS = [(name, scenario) for name, module in PLANTED.items() for scenario in module.SCENARIOS]
 
 STUDIES = 120
 AT_MOST = 9
 CLEAR_STUDIES = 12
 """Enough where the truth is far from the threshold."""
 SEEDS = range(3)
-WITHOUT_TEST_IMAGES = {
-    *("p_t_are_close", "distance_grows_toward_head", "ri_t_spectra_are_smaller"),  # weights alone
-    *("p_t_criticality_grows_toward_head", "weight_statistics_speed_up"),  # training images
-}
 NO_STUDY: Any = None
 
 every_scenario = pytest.mark.parametrize(
-    "scenario", SCENARIOS, ids=lambda scenario: f"{scenario.analysis}-{scenario.name}"
+    ("analysis", "scenario"), SCENARIOS, ids=[f"{name}-{scenario.name}" for name, scenario in SCENARIOS]
 )
 
 
-def findings(scenario: Scenario, draw: Draw) -> list[Finding]:
-    return list(analysis_module(scenario.analysis).findings(scenario.simulate(draw), NO_STUDY))
+def findings(analysis: str, scenario: Scenario, draw: Draw) -> list[Finding]:
+    return list(analysis_module(analysis).findings(scenario.simulate(draw), NO_STUDY))
 
 
 @every_scenario
-def test_verdicts_are_right_as_often_as_is_said(scenario: Scenario) -> None:
+def test_verdicts_are_right_as_often_as_is_said(analysis: str, scenario: Scenario) -> None:
     is_near = bool({"at the threshold", "not favoured"} & set(scenario.truths.values()))
     rng, studies = np.random.default_rng(11), STUDIES if is_near else CLEAR_STUDIES
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for _ in range(studies):
-        for found in findings(scenario, Draw(rng, SEEDS)):
+        for found in findings(analysis, scenario, Draw(rng, SEEDS)):
             counts[found.claim.id][found.verdict] += 1
             assert (found.verdict == "holds") <= (found.p_value < 0.05)
     for claim, truth in scenario.truths.items():
@@ -63,24 +60,24 @@ def test_verdicts_are_right_as_often_as_is_said(scenario: Scenario) -> None:
 
 
 @every_scenario
-def test_two_seeds_decide_nothing(scenario: Scenario) -> None:
+def test_two_seeds_decide_nothing(analysis: str, scenario: Scenario) -> None:
     rng = np.random.default_rng(5)
-    for found in findings(scenario, Draw(rng, range(2))):
+    for found in findings(analysis, scenario, Draw(rng, range(2))):
         assert found.verdict == "undecided", found
         assert math.isnan(found.p_value)
         assert found.note
 
 
 @every_scenario
-def test_images_are_named_where_test_images_decide(scenario: Scenario) -> None:
-    for found in findings(scenario, Draw(np.random.default_rng(5), SEEDS)):
-        rests_on_images = found.claim.id not in WITHOUT_TEST_IMAGES
+def test_images_are_named_where_test_images_decide(analysis: str, scenario: Scenario) -> None:
+    for found in findings(analysis, scenario, Draw(np.random.default_rng(5), SEEDS)):
+        rests_on_images = found.claim.id not in getattr(PLANTED[analysis], "WITHOUT_TEST_IMAGES", ())
         assert not found.is_measured or (found.num_images > 0) == rests_on_images, found.claim.id
 
 
 @every_scenario
-def test_seeds_without_a_difference_decide_orders_only(scenario: Scenario) -> None:
-    for found in findings(scenario, Draw(np.random.default_rng(5), SEEDS, scale=0.0)):
+def test_seeds_without_a_difference_decide_orders_only(analysis: str, scenario: Scenario) -> None:
+    for found in findings(analysis, scenario, Draw(np.random.default_rng(5), SEEDS, scale=0.0)):
         assert math.isnan(found.low)
         assert found.note
         if scenario.name in ("holds", "does not hold") and "grow" in found.claim.id:
@@ -95,10 +92,12 @@ def test_seeds_without_a_difference_decide_orders_only(scenario: Scenario) -> No
 @pytest.mark.parametrize("truth", ["at the threshold", "holds", "does not hold"])
 def test_every_claim_is_planted(claim: Any, truth: str) -> None:
     """A claim that is added needs a study in which it is true, one in which it is not, and one in between."""
-    planted = [s for s in SCENARIOS if s.truths.get(claim.id) == truth]
-    assert planted, f"{claim.id} is in no scenario of tests/support/planted_studies.py where it is: {truth}"
-    assert all(s.analysis == claim.analysis for s in planted)
+    scenarios = [one for one in PLANTED[claim.analysis].SCENARIOS if one.truths.get(claim.id) == truth]
+    assert scenarios, (
+        f"tests/analyses/{claim.analysis}/planted.py has no scenario where {claim.id} is: {truth}"
+    )
 
 
 def test_scenarios_speak_of_claims_that_exist() -> None:
-    assert {claim for scenario in SCENARIOS for claim in scenario.truths} <= set(BY_ID)
+    spoken_of = {(name, claim) for name, scenario in SCENARIOS for claim in scenario.truths}
+    assert spoken_of <= {(claim.analysis, claim.id) for claim in CLAIMS}

@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import polars as pl
 import pytest
 import torch
+from planted_studies import planted
 from tiny import TinyRun
 
 from transferscope.analyses.contract import (
@@ -293,24 +294,14 @@ def test_it_finds_on_its_claims_whatever_is_left_of_its_tables(
         assert all(panel.chart.to_dict() for panel in module.panels(left))
 
 
-@pytest.mark.parametrize(
-    ("name", "key", "value"),
-    [
-        ("feature_reuse", "block_sizes_px", (5,)),
-        ("low_level_statistics", "block_size_px", 5),
-        ("barriers", "alphas", (0.5,)),
-        ("barriers", "alphas", (0.0, 0.0, 0.5, 1.0)),
-        ("barriers", "across", (("digits", "scans"),)),
-        ("barriers", "plane_targets", ("numbers",)),
-        ("criticality", "sigmas", (0.0,)),
-        ("checkpoints", "pretrain_epochs", (99,)),
-    ],
-)
-def test_a_wrong_choice_is_said_with_its_key(name: str, key: str, value: object, tiny_run: TinyRun) -> None:
+@every
+def test_a_wrong_choice_is_said_with_its_key(name: str, tiny_run: TinyRun) -> None:
     study = tiny_run.plan.study
-    problems = list(analysis_module(name).check(study, study.analyses[name].model_copy(update={key: value})))
-    assert problems
-    for problem in problems:
-        assert isinstance(problem, ConfigProblem)
-        assert problem.key == key
-        assert problem.message
+    module = analysis_module(name)
+    for key, value in getattr(planted(name), "WRONG_CHOICES", ()) if getattr(module, "CLAIMS", ()) else ():
+        problems = list(module.check(study, study.analyses[name].model_copy(update={key: value})))
+        assert problems, (key, value)
+        for problem in problems:
+            assert isinstance(problem, ConfigProblem)
+            assert problem.key == key
+            assert problem.message

@@ -12,6 +12,9 @@ An analysis is one module in `transferscope.analyses`, importable without torch,
 - `cells(study, config)`: which weights, on which images; an analysis never trains,
 - `measure(subjects, data, settings, generator)`: rows for each table; pure, never touches the disk,
 - `TRAINS`: True where its cells ask for trainings that no instance which was trained elsewhere can stand for,
+- `WITH_SEARCH`: True where every study that searches its learning rates has it; `NEEDS_INIT`: True where it says
+  nothing without what networks started from; `COARSER`: options for comparing networks, where those of a study would
+  take too long,
 - `SUMMARIES` and `summarize(tables)`: further tables, computed from those of all cells whenever the report is
   written, such as intervals over seeds; only where an analysis has some,
 - `panels(tables)`: its figure as named charts, from its tables and nothing else; called when all of them have

@@ -34,18 +34,6 @@ if TYPE_CHECKING:
 
 INIT = "init"
 """The name that stands for what the instances were started from."""
-NEEDS_INIT = ("criticality",)
-"""Analyses that say nothing without the init."""
-COARSER: Mapping[str, Mapping[str, Any]] = {
-    "criticality": {
-        "alphas": [0, 0.5, 1],
-        "sigmas": [0, 0.05, 0.2],
-        "relative_sigmas": [0, 1],
-        "num_images": 128,
-    }
-}
-"""Settings of analyses that would take most of the time with those of a study; mu on a coarser grid is higher or
-equal. `overrides` win."""
 DATA_PREFIX = "data."
 FOLDER = "given"
 """Where networks that were given as objects are written, in the folder `out`."""
@@ -80,7 +68,7 @@ def compare(
             reaches is printed before anything is measured, and a warning if it is another one.
         analyses: names; by default all that can be had without training.
         overrides: "key=value" each, as `data.image_size_px=64` or `analyses.barriers.num_images=500`. Without any,
-            the maps of criticality are on a coarser grid than in a study, of 128 images (`COARSER`).
+            the maps of criticality are on a coarser grid than in a study, of 128 images.
         workers: processes. With more than one, call this below `if __name__ == "__main__":`.
         device: "auto", "cpu" or "cuda".
         images: show test images in the report, and keep them in its tables.
@@ -150,7 +138,9 @@ def comparison_study(
             data.partition(":")[0]: {"data": dataset_from_text(data, of_data).model_dump(mode="json")}
         },
         "instances": given,
-        "analyses": {name: dict(COARSER.get(name, {})) for name in analyses or _possible(init)},
+        "analyses": {
+            name: dict(getattr(analysis_module(name), "COARSER", {})) for name in analyses or _possible(init)
+        },
     }
     if init is not None:
         document["source"] = {"weights": _weights(init)}
@@ -189,7 +179,7 @@ def _possible(init: str | Path | None) -> list[str]:
         name
         for name in analysis_names()
         if not getattr(analysis_module(name), "TRAINS", False)
-        and (init is not None or name not in NEEDS_INIT)
+        and (init is not None or not getattr(analysis_module(name), "NEEDS_INIT", False))
     ]
 
 

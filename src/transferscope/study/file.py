@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from transferscope.analyses.contract import analysis_module
+from transferscope.analyses.contract import analysis_module, analysis_names
 from transferscope.core.config import AnalysisConfig, Study, Training
 from transferscope.core.datasets import dataset_module, forget_descriptions
 from transferscope.core.errors import BadInput, did_you_mean
@@ -28,8 +28,6 @@ from transferscope.study.yaml_positions import MAX_BYTES, Dumper, KeyPath, read_
 
 OWN_DATA = "own-data"
 """The template for the user's own data."""
-SEARCH_ANALYSIS = "learning_rates"
-"""The analysis that a study with a rate_search always has."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -135,7 +133,10 @@ def _with_its_search(study: Study) -> Study:
     if training.rates_chosen_by == Training.model_fields["rates_chosen_by"].default:
         training = training.model_copy(update={"rates_chosen_by": training.rate_search.said})
     analyses = {**study.analyses}
-    analyses.setdefault(SEARCH_ANALYSIS, analysis_module(SEARCH_ANALYSIS).Config())
+    for name in analysis_names():
+        module = analysis_module(name)
+        if getattr(module, "WITH_SEARCH", False):
+            analyses.setdefault(name, module.Config())
     return study.model_copy(update={"training": training, "analyses": analyses})
 
 

@@ -31,6 +31,15 @@ USUAL_SIZE, USUAL_DEPTHS = 1000, (3, 4, 6, 3)
 ORDER = 6
 FIRST_PAGE_ORDER = 4
 VERSION = 4
+NEEDS_INIT = True
+COARSER = {
+    "alphas": [0, 0.5, 1],
+    "sigmas": [0, 0.05, 0.2],
+    "relative_sigmas": [0, 1],
+    "num_images": 128,
+}
+"""With the settings of a study the maps would take most of the time of a comparison; mu on a coarser grid is higher or
+equal."""
 TITLE = "Module criticality"
 SHOWS = (
     "One module at a time, or all up to one, is put back while everything else stays as trained: to its initial "

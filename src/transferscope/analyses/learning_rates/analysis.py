@@ -21,6 +21,7 @@ ORDER = 10
 VERSION = 1
 TRAINS = True
 """It asks for trainings of its own, so networks that were trained elsewhere can\'t have it."""
+WITH_SEARCH = True
 TITLE = "Learning rates"
 SHOWS = (
     "The search of the learning rates: networks of every kind are trained with the same rates and seeds on a part of "
