@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 import polars as pl
 import pytest
+import tiny
 import torch
 from planted_studies import planted
 from tiny import TinyRun
@@ -295,8 +296,8 @@ def test_it_finds_on_its_claims_whatever_is_left_of_its_tables(
 
 
 @every
-def test_a_wrong_choice_is_said_with_its_key(name: str, tiny_run: TinyRun) -> None:
-    study = tiny_run.plan.study
+def test_a_wrong_choice_is_said_with_its_key(name: str, tmp_path: Path) -> None:
+    study = tiny.study(tmp_path)
     module = analysis_module(name)
     for key, value in getattr(planted(name), "WRONG_CHOICES", ()) if getattr(module, "CLAIMS", ()) else ():
         problems = list(module.check(study, study.analyses[name].model_copy(update={key: value})))
