@@ -17,7 +17,7 @@ KEPT_BYTES = 2**30
 USUAL_MMAP_BYTES, USUAL_TRIM_BYTES = 2**25, 2**26
 """Where glibc's own thresholds, which move with what is freed, end on 64 bits."""
 SETTINGS = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_", "MALLOC_MMAP_MAX_")
-"""Variables of who has decided for himself."""
+"""If any of these is set, leave the allocator alone."""
 
 
 @contextmanager

@@ -158,7 +158,7 @@ def execute(
 def _hand_over(
     state: _State, store: Shelf, executor: Executor, reporter: Reporter, running: dict[str, Task]
 ) -> bool:
-    """Give the executor what it has room for; whether something is left because another run is at it."""
+    """Give the executor what it has room for; returns True if another run holds a ready task."""
     elsewhere = []
     while state.ready and len(running) < executor.slots:
         task = state.pop()

@@ -5,6 +5,7 @@ Imports no torch: planning, `plan` and `status` are quick.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from transferscope.core.files import sha256_of
 from transferscope.core.instances import given_names
 from transferscope.core.options import DatasetOptions, Frozen, NetworkOptions
 from transferscope.core.runs import GivenRun, GivenWeights, Point, Run, SearchedRecipe
-from transferscope.study.task import Graph, Measurement, Task, canonical_key
+from transferscope.study.task import Graph, Measurement, Task, TaskKind, canonical_key
 from transferscope.study.titles import Titles
 
 TRAIN_VERSION = 3
@@ -87,17 +88,13 @@ class _Planner:
     def data(self, options: DatasetOptions) -> str:
         if options not in self._data_keys:
             spec = {"options": options.model_dump(mode="json"), "files": describe(options).fingerprint}
-            key = canonical_key("data", dataset_module(options.dataset).VERSION, spec)
-            self._data_keys[options] = key
-            self._add(
-                Task(
-                    kind="data",
-                    key=key,
-                    inputs=(),
-                    title=f"data {self._titles.data(options)}",
-                    payload=options,
-                    cost=0.1 * sum(_sizes(options)),
-                )
+            self._data_keys[options] = self._task(
+                "data",
+                dataset_module(options.dataset).VERSION,
+                spec,
+                title=f"data {self._titles.data(options)}",
+                payload=options,
+                cost=0.1 * sum(_sizes(options)),
             )
         return self._data_keys[options]
 
@@ -115,18 +112,9 @@ class _Planner:
             "weights": _weights_spec(run.weights),
             "init": inits,
         }
-        key = canonical_key("given", WEIGHTS_VERSION, spec)
-        self._add(
-            Task(
-                kind="given",
-                key=key,
-                inputs=(data,),
-                title=f"load {run.name}",
-                payload=run,
-                cost=float(sum(_sizes(run.data))),
-            )
-        )
-        return key
+        cost = float(sum(_sizes(run.data)))
+        title = f"load {run.name}"
+        return self._task("given", WEIGHTS_VERSION, spec, inputs=(data,), title=title, payload=run, cost=cost)
 
     def train(self, run: Run, *, is_source: bool = False) -> str:
         if run not in self._run_keys:
@@ -138,9 +126,7 @@ class _Planner:
                 "data": inputs[0],
                 "source": None,
             }
-            if (
-                run.recipe.num_workers == 1
-            ):  # what several make differs in the last bits; one is as it ever was
+            if run.recipe.num_workers == 1:  # the results of several differ in the last bits
                 del spec["recipe"]["num_workers"]
             if isinstance(run.source, GivenWeights):
                 inputs.append(self.weights(run.source))
@@ -152,18 +138,15 @@ class _Planner:
                 searched = [self.train(search) for search in run.recipe.search]
                 spec["recipe"]["search"] = searched
                 inputs += searched
-            key = canonical_key("train", TRAIN_VERSION, spec)
-            self._run_keys[run] = key
-            self._add(
-                Task(
-                    kind="train",
-                    key=key,
-                    inputs=tuple(inputs),
-                    title=self._titles.training(run, is_source=is_source),
-                    group=self._titles.group(run, is_source=is_source),
-                    payload=run,
-                    cost=_training_cost(run),
-                )
+            self._run_keys[run] = self._task(
+                "train",
+                TRAIN_VERSION,
+                spec,
+                inputs=inputs,
+                title=self._titles.training(run, is_source=is_source),
+                group=self._titles.group(run, is_source=is_source),
+                payload=run,
+                cost=_training_cost(run),
             )
         return self._run_keys[run]
 
@@ -176,14 +159,8 @@ class _Planner:
             "image_size_px": given.image_size_px,
             **_weights_spec(asked),
         }
-        key = canonical_key("weights", WEIGHTS_VERSION, spec)
-        place = asked.hub if asked.file is None else asked.file.name
-        self._add(
-            Task(
-                kind="weights", key=key, inputs=(), title=f"weights {place}", payload=given, cost=UNKNOWN_SIZE
-            )
-        )
-        return key
+        title = f"weights {asked.hub if asked.file is None else asked.file.name}"
+        return self._task("weights", WEIGHTS_VERSION, spec, title=title, payload=given, cost=UNKNOWN_SIZE)
 
     def measure(self, analysis: str, settings: Frozen, cell: Cell) -> str:
         data = self.data(cell.data)
@@ -198,21 +175,23 @@ class _Planner:
         modules = {repr(point.run.network.modules_key()) for point in cell.subjects.values()} - {repr(None)}
         if modules:
             spec["modules"] = sorted(modules)
-        key = canonical_key("measure", analysis_module(analysis).VERSION, spec)
-        self._add(
-            Task(
-                kind="measure",
-                key=key,
-                inputs=tuple(dict.fromkeys([data, *weights.values()])),
-                title=f"{analysis} {self._titles.cell(cell)}",
-                payload=Measurement(analysis=analysis, settings=settings, cell=cell, run_keys=weights),
-                cost=cell.cost * len(cell.subjects) * _sizes(cell.data)[1],
-            )
+        return self._task(
+            "measure",
+            analysis_module(analysis).VERSION,
+            spec,
+            inputs=dict.fromkeys([data, *weights.values()]),
+            title=f"{analysis} {self._titles.cell(cell)}",
+            payload=Measurement(analysis=analysis, settings=settings, cell=cell, run_keys=weights),
+            cost=cell.cost * len(cell.subjects) * _sizes(cell.data)[1],
         )
-        return key
 
-    def _add(self, task: Task) -> None:
-        self.tasks.setdefault(task.key, task)
+    def _task(
+        self, kind: TaskKind, version: int, spec: Mapping[str, Any], inputs: Iterable[str] = (), **fields: Any
+    ) -> str:
+        """Add a task unless it is there; returns its key."""
+        key = canonical_key(kind, version, spec)
+        self.tasks.setdefault(key, Task(kind=kind, key=key, inputs=tuple(inputs), **fields))
+        return key
 
 
 def _trained_network(network: NetworkOptions) -> dict[str, Any]:

@@ -106,10 +106,7 @@ class Graph:
         return lengths
 
     def needed(self, done: Iterable[str]) -> list[Task]:
-        """The tasks still to run: not done themselves, and read by nobody-knows-who or by a task to run.
-
-        Results of measure tasks are always wanted; others only as inputs of what is wanted.
-        """
+        """Tasks that are unfinished and needed, as a final result or by another pending task."""
         finished = set(done)
         readers = self.dependants()
         wanted: set[str] = set()

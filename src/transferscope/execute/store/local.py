@@ -29,7 +29,7 @@ WAIT_S = 10.0
 
 @dataclass(frozen=True, kw_only=True)
 class Stored:
-    """A result in the store, as far as it can be told."""
+    """A result in the store; its title and kind are unknown if its marker is damaged."""
 
     key: str
     title: str
@@ -97,7 +97,7 @@ class Store:
         return self.result(key) if self.has(key) else None
 
     def flaw(self, key: str) -> str:
-        """What is wrong with a result; nothing where it is whole, by checksum, or not there at all."""
+        """What is wrong with a result by its checksums; "" if it is whole, or missing."""
         if not self.path(key).exists():
             return ""
         try:
@@ -107,10 +107,7 @@ class Store:
         return ""
 
     def discard_damaged(self, key: str) -> str:
-        """Remove a result that is damaged, and say what was wrong with it; leave any other.
-
-        What another run is at is left to it.
-        """
+        """Remove a result if it is damaged and no other process holds it; returns what was wrong, or ""."""
         if not self.claim(key):
             return ""
         try:
@@ -179,7 +176,7 @@ class Store:
             shutil.rmtree(scratch, ignore_errors=True)
 
     def claim(self, key: str) -> bool:
-        """Take a result on oneself; False where another process is at it. Ends with `release` or the process."""
+        """Lock this result; returns False if another process holds it. The lock ends with the process."""
         path = self.root / "claims" / f"{key}.lock"
         with self._writing():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -191,7 +188,7 @@ class Store:
         return True
 
     def release(self, key: str) -> None:
-        """Give a claim up, whether the result was stored or not."""
+        """Unlock a result, whether it was stored or not."""
         file = self._claims.pop(key)
         # while it is still locked: who opens the name from now on opens another file
         with suppress(OSError):  # what is left of it says nothing, and is swept away

@@ -184,11 +184,11 @@ class RemoteStore(Store):
         self._seen.add(key)
 
     def claim(self, key: str) -> bool:
-        """Take a result on oneself; False where another process is at it."""
+        """Lock this result; returns False if another process holds it."""
         return self._claimer.claim(key)
 
     def release(self, key: str) -> None:
-        """Give a claim up."""
+        """Unlock a result."""
         self._claimer.release(key)
 
     def sweep(self) -> None:

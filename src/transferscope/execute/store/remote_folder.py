@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 from transferscope.core.errors import BadInput
@@ -22,7 +22,8 @@ WAITS_S = (0.5, 1.0, 2.0, 4.0)
 OBJECT_STORES = frozenset(("s3", "gs", "az", "abfs", "oss", "oci", "obs"))
 """File systems without folders: to make one would at most make a bucket out of a misspelt name."""
 
-Result = TypeVar("Result")
+
+_RAISE = object()
 
 
 class StoreUnreachable(BadInput, ConnectionError):
@@ -82,42 +83,22 @@ class RemoteFolder:
 
     def sizes(self, folder: str) -> dict[str, int]:
         """Size in bytes of each file directly in a folder, in one listing; none where there is no such folder."""
-
-        def listed() -> list[dict[str, Any]]:
-            self._fs.invalidate_cache()
-            try:
-                return self._fs.ls(self._path(folder), detail=True)
-            except FileNotFoundError:
-                return []
-
-        found = self._asked(listed)
+        self._fs.invalidate_cache()
+        found = self._asked(lambda: self._fs.ls(self._path(folder), detail=True), if_missing=[])
         return {
             PurePosixPath(entry["name"]).name: entry["size"] for entry in found if entry["type"] == "file"
         }
 
     def tree(self, folder: str) -> list[tuple[str, int]]:
         """Name below the folder and size of all files anywhere in it, in one call."""
-
-        def found() -> dict[str, dict[str, Any]]:
-            self._fs.invalidate_cache()
-            try:
-                return self._fs.find(self._path(folder), detail=True)
-            except FileNotFoundError:
-                return {}
-
+        self._fs.invalidate_cache()
+        found = self._asked(lambda: self._fs.find(self._path(folder), detail=True), if_missing={})
         prefix = self._path(folder).rstrip("/") + "/"
-        return [(name.removeprefix(prefix), entry["size"]) for name, entry in self._asked(found).items()]
+        return [(name.removeprefix(prefix), entry["size"]) for name, entry in found.items()]
 
     def read(self, name: str) -> bytes | None:
         """A file's content; None where there is no such file."""
-
-        def content() -> bytes | None:
-            try:
-                return self._fs.cat_file(self._path(name))
-            except FileNotFoundError:
-                return None
-
-        return self._asked(content)
+        return self._asked(lambda: self._fs.cat_file(self._path(name)), if_missing=None)
 
     def read_all(self, names: Sequence[str]) -> dict[str, bytes]:
         """Contents of those of these files that are there; side by side where the file system can."""
@@ -151,27 +132,13 @@ class RemoteFolder:
         """Copy files here, by name; False where one of them is not there."""
         for path in files.values():
             path.parent.mkdir(parents=True, exist_ok=True)
-
-        def copied() -> bool:
-            try:
-                self._fs.get([self._path(name) for name in files], [str(path) for path in files.values()])
-            except FileNotFoundError:
-                return False
-            return True
-
-        return not files or self._asked(copied)
+        there, here = [self._path(name) for name in files], [str(path) for path in files.values()]
+        return not files or self._asked(lambda: self._fs.get(there, here), if_missing=False) is not False
 
     def remove(self, *names: str) -> None:
-        """Remove files; one that is not there is no mistake."""
-
-        def removed() -> None:
-            for name in names:
-                try:
-                    self._fs.rm_file(self._path(name))
-                except FileNotFoundError:
-                    continue
-
-        self._asked(removed)
+        """Remove files; missing ones are ignored."""
+        for name in names:
+            self._asked(lambda name=name: self._fs.rm_file(self._path(name)), if_missing=None)
 
     @property
     def _is_local(self) -> bool:
@@ -189,12 +156,15 @@ class RemoteFolder:
         for parent in sorted({path.rpartition("/")[0] for path in paths}):
             self._asked(lambda parent=parent: self._fs.makedirs(parent, exist_ok=True))
 
-    def _asked(self, ask: Callable[[], Result]) -> Result:
+    def _asked(self, ask: Callable[[], Any], if_missing: Any = _RAISE) -> Any:
+        """What `ask` returns; TRANSIENT errors are tried again, and a missing file gives `if_missing`."""
         waits = iter(WAITS_S)
         while True:
             try:
                 return ask()
             except Exception as error:
+                if if_missing is not _RAISE and isinstance(error, FileNotFoundError):
+                    return if_missing
                 wait = next(waits, None) if isinstance(error, TRANSIENT) else None
                 if wait is None and _is_a_defect(error):
                     raise
