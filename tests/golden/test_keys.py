@@ -18,7 +18,7 @@ from transferscope.analyses.mistakes import analysis as mistakes
 from transferscope.core.config import Study, Training
 from transferscope.core.runs import UNSHUFFLED, shuffled_view
 from transferscope.data.sets import letters, rendered_digits
-from transferscope.models.build import FixupResNet
+from transferscope.models.build import FixupResNetOptions
 from transferscope.study import plan as plan_module
 from transferscope.study import task as task_module
 from transferscope.study.file import load_study
@@ -178,7 +178,7 @@ def before(folder: Path) -> dict[str, str]:
         (((mistakes.Settings, mistakes.Config), "bootstrap_draws", 500), "mistakes digits"),
         (((letters.Options,), "seed", 7), "data letters"),
         (((rendered_digits.Options,), "train_size", 599), "data digits"),
-        (((FixupResNet,), "zero_head", True), "pre-train on letters"),
+        (((FixupResNetOptions,), "zero_head", True), "pre-train on letters"),
     ],
     indirect=["default"],
 )

@@ -15,14 +15,14 @@ from transferscope.data.files import array_file, idx_file
 from transferscope.data.files.decode import Failure, SquareDecoder, decode_into
 from transferscope.data.sets import arrays, chexpert, domainnet, fashion_mnist, imagefolder
 from transferscope.models.build import build, modules_of
-from transferscope.models.networks.fixup_resnet import FixupResNet
+from transferscope.models.networks.fixup_resnet import FixupResNetOptions
 from transferscope.models.weights.files import read_state_dict
 from transferscope.models.weights.given import match_state
 from transferscope.study.file import load_study
 from transferscope.study.plan import plan
 
 SIZE_PX = 16
-NETWORK = FixupResNet(depths=(1, 1), widths=(4, 4))
+NETWORK = FixupResNetOptions(depths=(1, 1), widths=(4, 4))
 _MODEL = build(NETWORK, 10, 3, SIZE_PX)
 _HEAD = modules_of(NETWORK, _MODEL, 10)["head"].prefixes
 

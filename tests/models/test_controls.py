@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from transferscope.core.errors import TaskFailed
 from transferscope.core.runs import CONTROLS as KINDS_OF_CONTROL
 from transferscope.models import init
-from transferscope.models.build import FixupResNet
+from transferscope.models.build import FixupResNetOptions
 from transferscope.models.init import CONTROLS, control_init, pretrained_init, random_init
 
-OPTIONS = FixupResNet(depths=(1, 1), widths=(16, 32))
+OPTIONS = FixupResNetOptions(depths=(1, 1), widths=(16, 32))
 NETWORK = (OPTIONS, 5, 3)
 
 

@@ -11,11 +11,11 @@ from torch.nn import functional as F
 
 from transferscope.core.errors import BadInput, TaskFailed
 from transferscope.core.options import NetworkOptions
-from transferscope.models.build import FixupResNet, FixupResNetPreset, build, network_options
+from transferscope.models.build import FixupResNetOptions, FixupResNetPreset, build, network_options
 from transferscope.models.init import pretrained_init, random_init
 from transferscope.models.networks._fixup_resnet import Residual
 
-SMALL = FixupResNet(depths=(1, 2), widths=(4, 6))
+SMALL = FixupResNetOptions(depths=(1, 2), widths=(4, 6))
 
 
 def state(model: nn.Module) -> dict[str, Tensor]:
@@ -28,7 +28,7 @@ def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
 
 @pytest.mark.parametrize("block", ["basic", "bottleneck"])
 def test_a_residual_block_adds_nothing_at_first(block: str) -> None:
-    options = FixupResNet.model_validate({"block": block, "depths": (2, 2), "widths": (4, 6)})
+    options = FixupResNetOptions.model_validate({"block": block, "depths": (2, 2), "widths": (4, 6)})
     model = random_init(options, 5, 3, seed=0)
     blocks = [module for module in model.modules() if isinstance(module, Residual)]
     assert len(blocks) == 4
@@ -45,7 +45,7 @@ def test_a_residual_block_adds_nothing_at_first(block: str) -> None:
 
 @pytest.mark.parametrize(("block", "convs"), [("basic", 2), ("bottleneck", 3)])
 def test_branches_are_drawn_with_the_standard_deviation_of_fixup(block: str, convs: int) -> None:
-    options = FixupResNet.model_validate({"block": block, "depths": (2, 3), "widths": (32, 64)})
+    options = FixupResNetOptions.model_validate({"block": block, "depths": (2, 3), "widths": (32, 64)})
     num_blocks = 5
     factor = num_blocks ** (-1 / (2 * convs - 2))
     for residual in random_init(options, 10, 3, seed=1).modules():
@@ -81,7 +81,7 @@ def test_the_modules_of_a_network_run_from_the_stem_to_the_head() -> None:
 
 
 def test_each_stage_but_the_first_halves_the_side() -> None:
-    model = random_init(FixupResNet(), 5, 3, seed=0)
+    model = random_init(FixupResNetOptions(), 5, 3, seed=0)
     x, sides = torch.rand(1, 3, 32, 32), []
     for _, module in list(model.named_children())[:-1]:
         x = module(x)
@@ -90,8 +90,8 @@ def test_each_stage_but_the_first_halves_the_side() -> None:
 
 
 def test_a_head_of_zeros_is_a_choice() -> None:
-    zero = random_init(FixupResNet(depths=(1,), widths=(4,), zero_head=True), 5, 3, seed=0)
-    drawn = random_init(FixupResNet(depths=(1,), widths=(4,)), 5, 3, seed=0)
+    zero = random_init(FixupResNetOptions(depths=(1,), widths=(4,), zero_head=True), 5, 3, seed=0)
+    drawn = random_init(FixupResNetOptions(depths=(1,), widths=(4,)), 5, 3, seed=0)
     assert not zero.get_submodule("head").linear.weight.any()
     assert drawn.get_submodule("head").linear.weight.any()
 
@@ -179,9 +179,9 @@ def test_weights_that_do_not_fit_are_named() -> None:
 
 def test_options_that_do_not_fit_each_other_are_refused() -> None:
     with pytest.raises(ValueError, match="depths has 1 stages and widths 2"):
-        FixupResNet(depths=(1,), widths=(4, 6))
+        FixupResNetOptions(depths=(1,), widths=(4, 6))
     with pytest.raises(ValueError, match="must all be at least 1"):
-        FixupResNet(depths=(1, 0), widths=(4, 6))
+        FixupResNetOptions(depths=(1, 0), widths=(4, 6))
 
 
 def test_an_unknown_network_is_named_with_the_nearest_one() -> None:

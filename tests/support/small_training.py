@@ -6,10 +6,10 @@ import torch
 from torch.nn import functional as F
 
 from transferscope.core.datasets import ImageSplit
-from transferscope.models.build import FixupResNet
+from transferscope.models.build import FixupResNetOptions
 
 CPU = torch.device("cpu")
-NETWORK = FixupResNet(depths=(1, 1), widths=(4, 4))
+NETWORK = FixupResNetOptions(depths=(1, 1), widths=(4, 4))
 
 
 def split(count: int, seed: int, *, multi_label: bool = False) -> ImageSplit:

@@ -1,1 +1,1 @@
-"""What everything else rests on: errors, options, the study's configuration, runs, tables, files, the machine."""
+"""The foundation of all other folders: errors, options, configuration, runs, tables, files and the machine."""

@@ -42,20 +42,21 @@ class Schedule(Frozen):
     batch_size: PositiveInt = 32
     """Images a step; a last, smaller batch is left out unless it is the only one."""
     accumulate: PositiveInt = 1
-    """Parts that a batch is computed in, one after the other, where memory is short; their gradients are summed.
-    Only BatchNorm sees a difference: each part has statistics of its own."""
+    """Number of parts into which a batch is split to save memory; their gradients are summed. This affects only
+    BatchNorm, which uses separate statistics for each part."""
     num_workers: PositiveInt = 1
-    """Processes that train one network together, each on its part of every batch: as many GPUs, where there are any.
-    The steps are those of one process up to the rounding of sums; see docs/scaling.md."""
+    """Number of processes that train one network together, each with its part of every batch and, if available, its own
+    GPU. The steps are those of one process, up to the rounding of sums; see docs/scaling.md."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
     """SGD with momentum, as in the paper; or AdamW with its usual betas, 0.9 and 0.999."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     """Momentum of SGD; AdamW has none."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
-    """L2 penalty of the weights (AdamW: decoupled); not of single-number parameters (Fixup's biases and scales)."""
+    """L2 penalty of the weights (AdamW: decoupled). It excludes parameters of a single number (Fixup's biases and
+    scales)."""
     decay: Literal["all", "weights_only"] = "all"
-    """What weight decay is for: all but single numbers, or only tensors of two axes and more, which spares
-    biases and the scales of norms."""
+    """Which parameters weight decay applies to: all except single numbers, or only tensors with at least two axes,
+    which excludes biases and the scales of normalization layers."""
     scalar_rate_factor: Annotated[float, Field(ge=0)] = 0.1
     """Learning rate of single-number parameters over the base rate (Zhang, Dauphin, Ma 2019)."""
     schedule: Literal["multistep", "cosine", "constant"] = "multistep"
@@ -69,25 +70,25 @@ class Schedule(Frozen):
     clip_norm: Annotated[float, Field(gt=0)] | None = None
     """Largest gradient norm, or none."""
     augmentation: Literal["none", "crop_and_flip", "affine"] = "none"
-    """How training images are varied; see `transferscope.train.augment`. Never where blocks are shuffled."""
+    """Augmentation of training images; see `transferscope.train.augment`. Shuffled images are never augmented."""
     crop_scale: tuple[Share, Share] = (0.08, 1.0)
-    """Least and largest share of an image's area that crop_and_flip shows."""
+    """Smallest and largest share of an image's area that crop_and_flip keeps."""
     mixup: Annotated[float, Field(ge=0)] = 0.0
-    """alpha of the Beta distribution that images are mixed by (Zhang et al. 2018; the paper: 0.7); 0: not mixed."""
+    """Parameter alpha of mixup's Beta distribution (Zhang et al. 2018; the paper: 0.7); 0 disables mixup."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of each label that is spread over all classes; single labels only."""
+    """Label smoothing: the share of each label that is distributed over all classes; single labels only."""
     precision: Literal["fp32", "bf16"] = "fp32"
-    """What the forward pass of the training computes in: bf16 is autocast. Weights, loss and evaluation stay fp32."""
+    """Precision of the forward pass in training; bf16 uses autocast. Weights, loss and evaluation stay in fp32."""
     compile: bool = False
-    """Whether the training's passes go through torch.compile: pays for long trainings on a GPU."""
+    """True to use torch.compile in training; worthwhile for long trainings on a GPU."""
     held_out: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of the training images that is not trained on: the same images, evenly over the classes, for every
-    run on the data."""
+    """Share of the training images that is held out from training, evenly over the classes; the same images for every
+    run on these data."""
     best_by: Literal["none", "held_out", "test"] = "none"
-    """Metric whose best epoch is kept as the checkpoint `best`, the earliest of equals. The paper's choice is by
-    test images, which flatters what is then measured on them."""
+    """Images whose metric selects the checkpoint `best`; the earliest epoch wins ties. The paper uses test images,
+    which makes the results on them optimistic."""
     keep_epochs: Literal["all"] | tuple[NaturalInt, ...] = ()
-    """Epochs whose checkpoint is kept besides 0 (the init) and the last."""
+    """Epochs whose checkpoint is kept, in addition to 0 (the initialization) and the last."""
 
     @model_validator(mode="after")
     def _kept_epochs_exist(self) -> Schedule:
@@ -97,7 +98,7 @@ class Schedule(Frozen):
         return self
 
     def _last_epochs(self) -> dict[str, int]:
-        """The last epoch by what an error calls it."""
+        """The number of epochs, and the name of the setting for an error message."""
         return {"the last epoch": self.epochs}
 
     @model_validator(mode="after")
@@ -128,7 +129,7 @@ class Schedule(Frozen):
 
 
 class Recipe(Schedule):
-    """All of what one training run needs to know."""
+    """All settings of one training run."""
 
     learning_rate: Rate
     """Base learning rate."""
@@ -142,7 +143,7 @@ class Pretraining(Recipe):
 
 
 class LearningRates(Frozen):
-    """A rate for each kind, so that neither kind is tuned better than the other."""
+    """A learning rate for each kind, so that neither kind is tuned better than the other."""
 
     p_t: Rate
     """Base learning rate of P-T."""
@@ -154,7 +155,8 @@ class LearningRates(Frozen):
     """Base learning rate of the control whose weights are P's, permuted; P-T's by default."""
 
     def of(self, kind: str) -> float:
-        """The rate of a kind. A control without its own has P-T's: the one that it differs from in nothing else."""
+        """The learning rate of a kind. A control without its own rate uses that of P-T, from which it differs only
+        in its init."""
         return getattr(self, kind) or self.p_t
 
 
@@ -162,15 +164,15 @@ class RateSearch(Frozen):
     """A search of the learning rates with the same budget for every kind: rates, seeds and held-out images."""
 
     rates: tuple[Rate, ...] = Field(min_length=2)
-    """The grid. Where the best lies at its edge the report says so."""
+    """The grid of rates. The report notes if the best rate is at its edge."""
     held_out: Fraction = 0.25
-    """Share of the training images that is held out, and that the rates are judged by; see `Schedule.held_out`."""
+    """Share of the training images that is held out to compare the rates; see `Schedule.held_out`."""
     seeds: tuple[NaturalInt, ...] = Field(default=(1000,), min_length=1)
-    """Seeds of the networks that are trained for the search; none of the study's own."""
+    """Seeds of the networks trained for the search; they must differ from the study's seeds."""
     epochs: PositiveInt | None = None
-    """Epochs of each of them; by default those that its kind is trained for."""
+    """Epochs of each of these networks; default: the epochs of their kind in the study."""
     shared: bool = False
-    """One rate of a kind for all targets, by the mean of their metrics, or one for each target."""
+    """Choose one rate per kind for all targets, by the mean of their metrics, or one for each target."""
 
     @model_validator(mode="after")
     def _differ(self) -> RateSearch:
@@ -195,14 +197,14 @@ class Training(Schedule):
     """How P-T and RI-T instances are trained on a target."""
 
     ri_t_epochs: PositiveInt | None = None
-    """Epochs of RI-T, where it needs longer than P-T (the paper's CheXpert: 400, and 200 of P-T); as many as of P-T
-    by default. Milestones are fractions of a network's own epochs."""
+    """Epochs of RI-T, if it needs more than P-T (the paper's CheXpert: 400, and 200 for P-T); default: the epochs of
+    P-T. Milestones are fractions of each network's epochs."""
     learning_rate: LearningRates | None = None
-    """The base rate of each kind; or leave it out and give a rate_search."""
+    """The base learning rate of each kind; omit it if you give a rate_search."""
     rate_search: RateSearch | None = None
     """Search the rates in the study itself, instead of giving them."""
     rates_chosen_by: str = "not said"
-    """How the rates were chosen; the report repeats it. Where they are searched, the search by default."""
+    """How the rates were chosen, for the report; default: the rate search, if there is one."""
 
     def schedule_of(self, kind: str) -> Training:
         """The schedule of a kind, with the epochs that it is trained for."""
@@ -227,24 +229,23 @@ class Training(Schedule):
 
 
 class Weights(Frozen):
-    """Pre-trained weights that the user has: P, without a head and without a history."""
+    """Pre-trained weights given by the user: P, without a head and without a history."""
 
     file: FilePath | None = None
-    """A safetensors file, or one that torch.save wrote: a state dict, or a checkpoint that holds one."""
+    """A file written by safetensors or torch.save: a state dict, or a checkpoint that contains one."""
     package: str | None = None
     """An installed Python package that ships the weights; `file` is then a path in it. Nothing of it is imported."""
     hub: str | None = None
-    """Published weights instead: hf-hub:<organisation>/<name>; for the networks timm and torchvision also the name
-    of weights of theirs, as a1_in1k or IMAGENET1K_V2, or `default`."""
+    """Published weights instead of a file: hf-hub:<organisation>/<name>. For networks of timm and torchvision also the
+    name of their weights, such as a1_in1k or IMAGENET1K_V2, or `default`."""
     revision: str | None = None
     """Commit, tag or branch of an hf-hub: name; its main branch by default."""
     entry: str | None = None
-    """Which entry of the file holds the state dict, dotted; found by its usual names by default."""
+    """Entry of the file that contains the state dict, as a dotted path; default: the usual names are tried."""
     key_map: Arguments | None = None
-    """Regular expression -> replacement, applied in this order to the names in the file, for networks that were
-    saved under other names; null drops a name."""
+    """Regular expression -> replacement, applied in this order to the tensor names in the file; null drops a tensor."""
     allow_untrained: bool = False
-    """Whether to go on with weights that look as a new network is drawn; the report then says so."""
+    """True to accept weights that look untrained; the report then states this."""
 
     @model_validator(mode="after")
     def _one_place(self) -> Weights:
@@ -256,12 +257,12 @@ class Weights(Frozen):
 
     @property
     def place(self) -> str:
-        """Where the weights are, as the user gave it."""
+        """The location of the weights, as the user gave it."""
         return str(self.hub if self.file is None else self.file)
 
     @property
     def path(self) -> Path | None:
-        """Where the file is; None where the weights are published ones.
+        """The path of the file; None for published weights.
 
         Raises:
             BadInput: the package is not installed.
@@ -301,13 +302,13 @@ class Source(Frozen):
     """Where the pre-trained network comes from: trained here, on `data`, or given as `weights`."""
 
     name: str | None = None
-    """What the report calls it; the data set's name by default."""
+    """Name in the report; default: the name of the data set."""
     data: SerializeAsAny[DatasetOptions] | None = None
-    """The data pre-trained on; only for the description where the weights are given."""
+    """The data for the pre-training; if the weights are given, only a description."""
     pretraining: Pretraining | None = None
     """The recipe of the pre-training."""
     weights: Weights | None = None
-    """Pre-trained weights that there are already, instead of a pre-training."""
+    """Existing pre-trained weights, instead of a pre-training."""
 
     @model_validator(mode="after")
     def _one_origin(self) -> Source:
@@ -325,44 +326,44 @@ class Source(Frozen):
 
 
 class GivenInstance(Frozen):
-    """A network that was trained elsewhere, head included."""
+    """A network that was trained elsewhere, including its head."""
 
     weights: Weights
     """Where its weights are."""
     kind: Literal["p_t", "ri_t"] = "p_t"
-    """p_t: trained from the weights in `source.weights`, or from pre-trained ones that are not at hand. ri_t: trained
-    from a random initialization."""
+    """p_t: trained from the weights in `source.weights`, or from other pre-trained weights if that is not given. ri_t:
+    trained from a random initialization."""
     expected: Share | None = None
-    """Its accuracy (multi-label: mean AUC) on the test images, as far as known; the run says if it is another one."""
+    """Expected accuracy (multi-label: mean AUC) on the test images; the run warns if the actual value differs."""
 
 
 class Target(Frozen):
-    """A data set one cares about."""
+    """A data set to which the network is transferred."""
 
     data: SerializeAsAny[DatasetOptions]
     """Its images and labels."""
     likeness_rank: PositiveInt | None = None
-    """1 for the target that looks most like the source, 2 for the next; a judgement of the study's author."""
+    """1 for the target that is most similar to the source, 2 for the next; a judgement of the study's author."""
     learning_rate: LearningRates | None = None
-    """Rates for this target alone, where those of `training` don't suit it."""
+    """Learning rates for this target only, instead of those of `training`."""
 
 
 class AnalysisConfig(Frozen):
-    """What every analysis can be told: which cells to measure."""
+    """Options of every analysis: which targets and seeds to measure."""
 
     targets: tuple[str, ...] | None = None
-    """Names of the targets to look at; all of them by default."""
+    """Names of the targets; default: all."""
     seeds: tuple[NaturalInt, ...] | None = None
-    """Seeds of the instances to look at; all of the study's by default."""
+    """Seeds of the instances; default: all seeds of the study."""
 
 
 class Resources(Frozen):
-    """What one task takes of a cluster; used by `--engine ray`."""
+    """Resources of one task on a cluster; used by `--engine ray`."""
 
     num_cpus: Annotated[float, Field(gt=0)] = 1
     """CPUs of a task; every task computes with one thread."""
     num_gpus: Annotated[float, Field(ge=0)] = 0
-    """GPUs of a task; a fraction lets so many tasks share one."""
+    """GPUs of a task; with a fraction 1/n, n tasks share one GPU."""
 
 
 class Study(Frozen):
@@ -371,19 +372,19 @@ class Study(Frozen):
     name: str
     """Short name, printed in the report."""
     description: str = ""
-    """What the study asks, in a sentence or two; printed in the report."""
+    """The question of the study, in one or two sentences; printed in the report."""
     variant: str | None = None
-    """Name of the variant that was asked for, printed in the report; set by `--variant`."""
+    """Name of the selected variant, printed in the report; set by `--variant`."""
     network: SerializeAsAny[NetworkOptions]
     """The architecture, the same for P-T and RI-T."""
     normalization: Normalization | Literal["pretrained"] = "per_image"
-    """How pixels become the network's input; see `transferscope.data.normalize`. Or mean and std of each channel; or
-    pretrained: those that published weights state themselves, which is put in their place when the study is read."""
+    """How pixels become the network's input: a name (see `transferscope.data.normalize`), the mean and std of each
+    channel, or pretrained, which is replaced by the values that published weights state when the study is read."""
     source: Source | None = None
-    """What P was trained on, and how; or P's weights."""
+    """The data and recipe of the pre-training, or the weights of P."""
     instances: dict[str, GivenInstance] | None = Field(default=None, min_length=1)
-    """Networks that were trained elsewhere, by name, instead of `training`: nothing is trained then, and
-    `source.weights` is what they were started from, where that is at hand."""
+    """Networks that were trained elsewhere, by name, instead of `training`. Nothing is trained then, and
+    `source.weights`, if given, are the weights from which they were started."""
     targets: dict[str, Target] = Field(min_length=1)
     """The targets by name."""
     training: Training | None = None
@@ -430,14 +431,14 @@ class Study(Frozen):
 
     @property
     def known_normalization(self) -> Normalization:
-        """How pixels become the network's input. Raises ValueError where it was not looked up yet."""
+        """How pixels become the network's input. Raises ValueError if it has not been resolved yet."""
         if self.normalization == "pretrained":
             raise ValueError("what the weights state was not looked up")
         return self.normalization
 
     @property
     def own_training(self) -> Training:
-        """How P-T and RI-T are trained here. Raises ValueError where the instances are given."""
+        """How P-T and RI-T are trained. Raises ValueError if the instances are given."""
         if self.training is None:
             raise ValueError("the study's instances are given, not trained here")
         return self.training
@@ -460,9 +461,9 @@ class Study(Frozen):
         return self
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """The HTML shown in a notebook."""
         source = self.source
-        origin = "networks that were given"
+        origin = "given networks"
         if source is not None:
             origin = source.name or (source.data.dataset if source.data else "given weights")
         rows: list[tuple[str, object]] = [

@@ -1,11 +1,11 @@
-"""What every data set gives, and how it is found.
+"""The interface of data sets, and their lookup by name.
 
 A data set is one module in `transferscope.data.sets` with
 
 - `VERSION`: an int; raised whenever `load` gives other images or labels for the same options,
 - `Options`: a subclass of `DatasetOptions` with `dataset: Literal["<the module's name>"]`,
 - `describe(options) -> Description`: cheap, without torch; raises BadInput where the data can't be used,
-- `load(options) -> ImageData`: everything decoded, in random order, the same to the bit at every call,
+- `load(options) -> ImageData`: everything decoded, in random order, bit-identical at every call,
 - `TEXT_KEY`: where it is read from somewhere, the option that says where, for `name:place` on the command line,
 - `assumed(options) -> Description`: where the data are official and TEXT_KEY is their folder, what is known of
   them without the files, under the fingerprint ASSUMED; raises BadInput where the options don't fit it. For
@@ -45,28 +45,28 @@ _assuming: ContextVar[bool] = ContextVar("assuming", default=False)
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """What is known of a data set before it is decoded."""
+    """The description of a data set before it is decoded."""
 
     class_names: tuple[str, ...]
-    """One name a class; for multi-label data one name a finding."""
+    """Names of the classes; of the labels, for multi-label data."""
     image_size_px: int
     """Side of the square images."""
     multi_label: bool = False
-    """Several labels an image (metric: mean AUC) or one (metric: accuracy)."""
+    """True if images have several labels (metric: mean AUC) instead of one (metric: accuracy)."""
     one_finding_each: bool = False
-    """Several labels an image, but every image is known to have exactly one."""
+    """True for multi-label data in which every image is known to have exactly one label."""
     channels: int = 3
     num_train: int | None = None
-    """Training images, where that is known without decoding."""
+    """Number of training images, if known without decoding."""
     num_test: int | None = None
-    """Test images, where that is known without decoding."""
+    """Number of test images, if known without decoding."""
     fingerprint: str = ""
-    """Changes when the files do that the data are read from; part of the key of cached results. Empty where
-    the options alone decide."""
+    """A hash of the files that are read, which is part of the cache key. Empty if the options alone determine the
+    data."""
     left_out: Mapping[str, int] = field(default_factory=dict)
     """How many images were left out for each kind of problem; see `transferscope.data.files.problems`."""
     notes: tuple[str, ...] = ()
-    """What one should know before anything is trained: classes without test images, files that were passed over."""
+    """Warnings before the training, for example about classes without test images or ignored files."""
 
     @property
     def num_classes(self) -> int:
@@ -80,7 +80,7 @@ class Description:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSplit:
-    """One split in memory."""
+    """One split of a data set in memory."""
 
     images: Tensor
     """(n, channels, size, size), uint8."""
@@ -109,11 +109,11 @@ class ImageData:
     left_out: Mapping[str, int] = field(default_factory=dict)
     """How many images were left out for each kind of problem; see `transferscope.data.files.problems`."""
     problems: tuple[str, ...] = ()
-    """The same in words: a line for each kind, with the first of them named."""
+    """A line for each kind of problem, with the names of the first images."""
     shown: tuple[str, ...] = ()
-    """What became of the images on their way to the network: sizes, orientation, grey values."""
+    """How the images were converted: sizes, orientation, grey values."""
     notes: tuple[str, ...] = ()
-    """What a run should say of the images, once they are decoded: much is cut off, labels that contradict."""
+    """Warnings about the decoded images, for example large crops or contradictory labels."""
 
 
 def dataset_module(name: str) -> ModuleType:
@@ -122,9 +122,9 @@ def dataset_module(name: str) -> ModuleType:
 
 
 def describe(options: DatasetOptions) -> Description:
-    """What the data set of these options is, without decoding it.
+    """The description of the data set with these options, without decoding it.
 
-    Remembered, as planning asks many times; `forget_descriptions` makes it look at the files anew.
+    The result is cached, because planning needs it often; `forget_descriptions` clears the cache.
     """
     return _described(cast(Any, options), _assuming.get())
 

@@ -1,4 +1,4 @@
-"""The errors a user can mend. Everything else is a defect and keeps its traceback."""
+"""Errors that a user can fix. All other errors are bugs and keep their traceback."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Iterable, Sequence
 from unicodedata import category
 
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-"""Categories of characters that are obeyed instead of shown, or are none by themselves."""
+"""Unicode categories of characters that a terminal interprets instead of showing, and of surrogates."""
 
 
 LONGEST_PROBLEM = 4_000
-"""Characters of a problem; what is longer is cut in its middle."""
+"""Maximum number of characters of a problem; longer texts are cut in the middle."""
 
 
 class BadInput(Exception):
     """Input that cannot be used; the command line prints the problems and exits with 2.
 
-    Each problem says what was expected, what came, the valid choices and how to mend it. All problems
-    that can be found at once are reported at once. Much of a problem is quoted from files of others: what a
-    terminal would obey instead of showing it is made visible, and no problem is longer than `LONGEST_PROBLEM`.
+    Each problem states what was expected, what was given, the valid choices and how to fix it. All problems are
+    reported at once where possible. Problems may quote untrusted files: characters that a terminal would interpret
+    are escaped, and no problem is longer than `LONGEST_PROBLEM`.
     """
 
     def __init__(self, problems: str | Sequence[str]) -> None:
@@ -29,12 +29,12 @@ class BadInput(Exception):
 
 
 class TaskFailed(Exception):
-    """A task that failed for a reason that can be named (a loss that is not finite, for instance)."""
+    """A task that failed for a known reason, for example a loss that is not finite."""
 
 
 def visible(text: str) -> str:
-    """The text with control characters, marks that turn the direction of what follows, and halves of characters
-    as escapes, as in \\x1b: it can be printed anywhere and looks like what it is. Line breaks are kept.
+    """The text with escapes, such as \\x1b, for control characters, text direction marks and surrogates, so that it
+    can be printed anywhere. Line breaks are kept.
     """
     if text.isprintable():
         return text
@@ -47,19 +47,19 @@ def visible(text: str) -> str:
 
 
 def unmarked(text: object) -> str:
-    """As `visible`, for a console of rich: square brackets are only text."""
+    """Like `visible`, for a console of rich: square brackets are escaped, too."""
     from rich.markup import escape
 
     return escape(visible(str(text)))
 
 
 def is_text(text: str) -> bool:
-    """Whether it can be written down at all: file names and JSON can hold halves of characters."""
+    """True if the text contains no surrogates, which file names and JSON may contain and which can't be encoded."""
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def shortened(text: object, longest: int = 80) -> str:
-    """A text of somebody else as it is quoted: visible, and where it is longer, its beginning and its end."""
+    """An untrusted text for quoting: escaped, and cut in the middle if it is too long."""
     plain = str(text)
     if len(plain) > longest:
         plain = (

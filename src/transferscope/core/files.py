@@ -1,4 +1,4 @@
-"""Files: checksums, writing in one step, and disks that can't be written to. Imports no torch."""
+"""Checksums, atomic writes of files, and errors of disks that can't be written to. Imports no torch."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def checksum(path: Path) -> str:
 
 
 def flushed(path: Path) -> tuple[int, str]:
-    """Bring a file to the disk; its size in bytes and its checksum."""
+    """Flush a file to the disk; returns its size in bytes and its checksum."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
         return os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest()
@@ -61,7 +61,8 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 
 def sweep_files(folder: Path) -> None:
-    """Remove from a folder the files that killed `write_atomically` left behind, unless the writer still lives."""
+    """Remove temporary files that a killed `write_atomically` left in a folder, unless their writer is still
+    running."""
     for scratch in folder.glob(".*.*-*"):
         pid = scratch.suffix[1:].partition("-")[0]
         if pid.isdigit() and not is_alive(int(pid)):
@@ -102,16 +103,16 @@ _FOREIGN = re.compile(r"(?:os error |code: )(\d+)")
 
 
 class Unwritable(BadInput):
-    """A place that can't be written to; no later task could store its result there either."""
+    """A location that can't be written to, so no later task could store its result there either."""
 
 
 @contextmanager
 def writing_to(place: Path, then: str) -> Iterator[None]:
-    """While files are written.
+    """Context manager around code that writes files.
 
     Args:
-        place: what is named where the error names no file.
-        then: what is safe, and how to go on.
+        place: the location to report if the error names no file.
+        then: which results are safe, and how to continue.
 
     Raises:
         Unwritable: the system refused to write.
@@ -130,7 +131,7 @@ def writing_to(place: Path, then: str) -> Iterator[None]:
 
 
 def number_of(error: BaseException) -> int | None:
-    """The system's number of an error, where it is one of the system's."""
+    """The system's error number, or None for other errors."""
     if isinstance(error, OSError):
         return error.errno
     found = _FOREIGN.search(str(error))

@@ -1,4 +1,4 @@
-"""What is in a file, or in the user's own code, as a short text. Imports no torch."""
+"""Hashes of the user's own code. Imports no torch."""
 
 from __future__ import annotations
 

@@ -45,10 +45,10 @@ PAIR_COLUMNS: tuple[Column, ...] = (
     Column("seed_a", "int", "Seed of the first instance; null for P"),
     Column("seed_b", "int", "Seed of the second instance; null for P"),
 )
-"""Columns that say which pair a row is about."""
+"""Columns that identify the pair of a row."""
 NAME_COLUMN = "instance"
 NAME_COLUMNS = ("a", "b", NAME_COLUMN, "judge")
-"""Columns that hold names of instances, in every table."""
+"""Columns with names of instances, in all tables."""
 
 _NAME = re.compile(r"(P-T|RI-T|RI|P)(?: (\d+))?(?: from init (\d+))?")
 
@@ -87,12 +87,12 @@ class Pair:
 
     @property
     def columns(self) -> dict[str, str | int | None]:
-        """The pair's part of a row."""
+        """The values of the pair's columns."""
         return {"pair": self.kind, "a": self.a, "b": self.b, "seed_a": self.seed_a, "seed_b": self.seed_b}
 
 
 def trained(study: Study, config: AnalysisConfig, target: str) -> list[tuple[Kind, int, Run | GivenRun]]:
-    """Kind, seed and run of the instances of a target: a P-T and an RI-T a seed, or those that are given."""
+    """Kind, seed and run of the instances of a target: one P-T and one RI-T per seed, or the given networks."""
     seeds = chosen_seeds(study, config)
     if study.instances is not None:
         return [(kind, seed, run) for kind, seed, run in given_runs(study, target) if seed in seeds]
@@ -102,13 +102,13 @@ def trained(study: Study, config: AnalysisConfig, target: str) -> list[tuple[Kin
 def instances(
     study: Study, config: AnalysisConfig, target: str, *, same_init: bool = False, untrained: bool = False
 ) -> dict[str, Point]:
-    """The instances of a target by name: a P-T and an RI-T a seed, or those that are given.
+    """The instances of a target by name: one P-T and one RI-T per seed, or the given networks.
 
     Args:
         study, config: which seeds.
         target: name of the target.
-        same_init: also RI-T with the first seed's initialization and each other seed's order of batches.
-        untrained: also P, and an RI a seed; of given instances only P, where it is given too.
+        same_init: include RI-T with the initialization of the first seed and the order of batches of each other seed.
+        untrained: include P and one RI per seed; for given networks only P, if it is given.
     """
     runs = trained(study, config, target)
     found = {Instance(KIND_NAMES[kind], seed).name: run.final for kind, seed, run in runs}
@@ -128,12 +128,12 @@ def instances(
 
 
 def pairs(names: Iterable[str]) -> list[Pair]:
-    """All pairs that the paper speaks of among these instances.
+    """All kinds of pairs that the paper compares, among these instances.
 
-    Two of a kind are paired at different seeds, and so is every P-T with every RI-T: no pair shares its head's
-    draw or its order of batches, and each instance is in as many pairs as any other of its kind. With half of the
-    pairs of P-T & RI-T (the lower seed the P-T's, say) it isn't, and intervals from leaving out seeds would be too
-    narrow: over three seeds they would hold the truth in 89 % of studies instead of 95 %.
+    The two networks of a pair have different seeds, so they share neither the initial head nor the order of batches.
+    Each instance is in as many pairs as any other of its kind. With only half of the P-T & RI-T pairs (for example,
+    those whose P-T has the lower seed), this would not hold, and jackknife intervals would be too narrow: with three
+    seeds, they would contain the true value in 89 % of studies instead of 95 %.
     """
     known = [parse(name) for name in names]
     found = []
@@ -146,7 +146,7 @@ def pairs(names: Iterable[str]) -> list[Pair]:
 
 
 def given_names(study: Study) -> dict[str, str]:
-    """The name that the user gave, by the one that analyses use, as "P-T 0"; empty where all are trained here."""
+    """Name in the analyses, such as "P-T 0" -> the user's name; empty unless networks are given."""
     return {
         Instance(KIND_NAMES[given.kind], number).name: name
         for number, (name, given) in enumerate((study.instances or {}).items())
@@ -154,12 +154,12 @@ def given_names(study: Study) -> dict[str, str]:
 
 
 def name_of(row: Mapping[str, Any]) -> str:
-    """The instance of a row that says kind and seed; by its own name where it has one, being given."""
+    """The name of the instance in a row with kind and seed; the user's name for given networks."""
     return row.get(NAME_COLUMN) or Instance(row["kind"], row["seed"]).name
 
 
 def parse(name: str) -> Instance:
-    """The instance of a name. Raises ValueError for another text."""
+    """The instance with this name. Raises ValueError if the text is not a name of an instance."""
     match = _NAME.fullmatch(name)
     if match is None:
         raise ValueError(f"'{name}' is not the name of an instance")

@@ -1,4 +1,4 @@
-"""The base of every piece of configuration, and how plug-ins are found by their name."""
+"""The base class of all configuration, and the lookup of plug-ins by name."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def named_normalization(how: MeanStd) -> Normalization:
 
 
 class FrozenMap(dict[str, Any]):
-    """A mapping of plain values that is not changed once it is made, so that it has a hash."""
+    """An immutable, hashable mapping of plain values."""
 
     def __hash__(self) -> int:  # type: ignore[override]
         return hash(json.dumps(self, sort_keys=True))
@@ -102,7 +102,7 @@ def _plain(value: Any, where: str) -> Any:
 
 
 Arguments = Annotated[dict[str, Any], AfterValidator(lambda value: _plain(value, "the value"))]
-"""Arguments of a function in somebody else's code: plain values by name."""
+"""Arguments of a function of the user: plain values by name."""
 
 
 class DatasetOptions(Frozen):
@@ -113,33 +113,33 @@ class DatasetOptions(Frozen):
 
 
 def later_option(default: Any = None, **limits: Any) -> Any:
-    """A field that is left out of a dump, and so out of the keys of results, while it has its default."""
+    """A field that is omitted from dumps, and therefore from cache keys, if it has its default."""
     return Field(default=default, exclude_if=partial(operator.eq, default), **limits)
 
 
 class FileOptions(DatasetOptions):
-    """The options of every data set that is read from files; see `transferscope.data.files.problems`."""
+    """The options of every data set that reads files; see `transferscope.data.files.problems`."""
 
     on_bad: Literal["stop", "skip"] = "stop"
-    """What to do about images that can't be used (not decodable, with too many pixels, missing, outside the root,
-    with a label that can't be, of a class without training images), about test images that are training images too,
-    and about labels of several that are the same everywhere. stop: an error that names the first of each kind and
-    counts them. skip: they are left out, and counted in the results."""
+    """What to do with unusable images (not decodable, too many pixels, missing, outside the root, an invalid label, a
+    class without training images), with test images that are also training images, and with labels of a multi-label
+    data set that are the same for all images. stop: raise an error that counts each kind and names the first ones.
+    skip: leave them out, and count them in the results."""
     keep_duplicates: bool = False
-    """Test images that are training images too are kept, as published comparisons on the data set do."""
+    """True to keep test images that are also training images, as in published results on the data set."""
     classes: tuple[str, ...] | None = later_option()
-    """All classes (or labels, of several an image) in the order of the network's outputs, where that is another
-    order than the data set's: weights that were trained elsewhere fit only in the order of their training."""
+    """All classes (or labels) in the order of the network's outputs, if it differs from the order of the data set.
+    Weights that were trained elsewhere need the order of their training."""
 
 
 class SeveralLabels(FileOptions):
     """The options of data sets whose images may have several labels each."""
 
     leave_out_labels: tuple[str, ...] = later_option(())
-    """Labels, of several an image, that are neither trained on nor scored."""
+    """Labels of a multi-label data set to exclude from training and scores."""
     missing_labels: Literal["bad", "absent"] = later_option("bad")
-    """What a missing label (NaN), of several an image, counts as. bad: the image can't be used; see on_bad.
-    absent: 0, as the paper counts empty cells of CheXpert."""
+    """How to treat a missing label (NaN) of a multi-label data set. bad: the image is unusable; see on_bad. absent: the
+    label is 0, as in the paper for empty cells of CheXpert."""
 
 
 class NetworkOptions(Frozen):
@@ -149,16 +149,16 @@ class NetworkOptions(Frozen):
     """Name of the network."""
 
     def fingerprint(self) -> str:
-        """Changes when files do that the network is made from; empty where the options alone decide."""
+        """A hash of the files that define the network; empty if its options alone define it."""
         return ""
 
     def modules_key(self) -> Any:
-        """How the network is divided in modules, as plain data; None where nothing is to choose."""
+        """The division of the network into modules, as plain data; None if it can't be chosen."""
         return None
 
 
 class ForeignNetwork(NetworkOptions):
-    """Options of networks from somebody else's code, whose modules are found, or named by the user."""
+    """Options of networks from other packages or the user; their modules are detected, or named by the user."""
 
     modules: Literal["blocks", "stages"] | Arguments = "blocks"
     """The parts that the analyses look at: each block, or each stage, from the stem to the head; or name ->

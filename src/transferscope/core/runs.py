@@ -22,7 +22,7 @@ Kind = Literal["p_t", "ri_t", "layer_statistics", "permuted_weights"]
 KINDS: tuple[Kind, ...] = ("p_t", "ri_t")
 """The kinds that the paper compares."""
 CONTROLS: tuple[Kind, ...] = ("layer_statistics", "permuted_weights")
-"""Kinds that start from P's statistics without P's features; see `transferscope.models.init`."""
+"""Kinds that start with the statistics of P, without its features; see `transferscope.models.init`."""
 KIND_NAMES: dict[Kind, str] = {
     "p_t": "P-T",
     "ri_t": "RI-T",
@@ -36,11 +36,11 @@ class View(Frozen):
     """How a data set's images are shown, train and test alike."""
 
     kind: Literal["unshuffled", "blocks", "pixels_and_channels"] = "unshuffled"
-    """As they are, square blocks shuffled, or all pixels and channels shuffled."""
+    """Unshuffled images, shuffled square blocks, or permuted pixels and channels."""
     block_size_px: int | None = None
     """Side of a block; only for blocks."""
     seed: int | None = None
-    """Seed of the one permutation for all images, given to numpy's RandomState; only where shuffled."""
+    """Seed (of numpy's RandomState) for the permutation, which is the same for all images; only for shuffled views."""
 
 
 UNSHUFFLED = View()
@@ -72,31 +72,31 @@ def shuffled_view(
 
 
 class SearchedRecipe(Schedule):
-    """A recipe whose base rate is the best of a search; known when the Runs of the search are done."""
+    """A recipe whose learning rate is the best of a search; the rate is known after the Runs of the search."""
 
     search: tuple[Run, ...]
     """Networks trained with each rate of the grid; see `transferscope.train.rate_search`."""
 
 
 class Run(Frozen):
-    """One training run: all that decides its numbers, and nothing else."""
+    """One training run: exactly the settings that decide its result."""
 
     network: SerializeAsAny[NetworkOptions]
     normalization: Normalization
     data: SerializeAsAny[DatasetOptions]
     view: View = UNSHUFFLED
     initialization: Initialization
-    """Drawn at random; the body of `source`, or a control made of it, under a head drawn at random."""
+    """The kind of initialization: random; or the body of `source`, or a control made from it, with a random head."""
     source: Point | GivenWeights | None = None
-    """The pre-trained network; none only where the initialization is random."""
+    """The pre-trained network; None if the initialization is random."""
     init_seed: int
-    """Seed of what is drawn at random in the initialization."""
+    """Seed of the random part of the initialization."""
     seed: int
     """Seed of the order of the batches."""
     recipe: Recipe | SearchedRecipe
     is_search: bool = False
-    """A network of a search of rates: only its history is kept, the test images are not looked at, and a loss that
-    is not finite is a result."""
+    """True for a network of a rate search: only its history is kept, it is not evaluated on test images, and a loss
+    that is not finite is a valid result."""
 
     @property
     def final(self) -> Point:
@@ -105,7 +105,7 @@ class Run(Frozen):
 
     @property
     def has_init(self) -> bool:
-        """Whether the init is known: of a Run it is."""
+        """True: the initialization of a Run is known."""
         return True
 
     @property
@@ -125,43 +125,44 @@ class Run(Frozen):
 
 
 class GivenRun(Frozen):
-    """A network that was trained elsewhere: nothing is known of its training but the end, and maybe the init."""
+    """A network that was trained elsewhere, of which only the final weights, and possibly the initial ones, are
+    known."""
 
     network: SerializeAsAny[NetworkOptions]
     normalization: Normalization
     data: SerializeAsAny[DatasetOptions]
     name: str
-    """What the user calls it; not in the key."""
+    """The user's name of the network; not part of the key."""
     kind: Literal["p_t", "ri_t"]
-    """What the user says it is; not in the key."""
+    """The kind that the user states; not part of the key."""
     weights: Weights
-    """Its weights, head included."""
+    """Its weights, including the head."""
     init_weights: Weights | None
-    """What it was started from, where that is at hand; under a head drawn at random unless its own fits."""
+    """The weights from which it was started, if given; with a random head unless their own head fits."""
 
     @property
     def final(self) -> Point:
-        """The network as it was given."""
+        """The given network."""
         return Point(run=self, epoch=1)
 
     @property
     def init(self) -> Point:
-        """What it was started from."""
+        """The network from which it was started."""
         return Point(run=self, epoch=0)
 
     @property
     def has_init(self) -> bool:
-        """Whether the init is known."""
+        """True if the initialization is known."""
         return self.init_weights is not None
 
     @property
     def kept_epochs(self) -> tuple[int, ...]:
-        """1 is the network; 0 the init, where it is known."""
+        """1 is the given network; 0 is its initialization, if known."""
         return (0, 1) if self.has_init else (1,)
 
 
 class Point(Frozen):
-    """The network of a Run after so many epochs."""
+    """The network of a Run after `epoch` epochs."""
 
     run: Run | GivenRun
     epoch: int | Literal["best"]
@@ -169,12 +170,12 @@ class Point(Frozen):
 
 
 class GivenWeights(Frozen):
-    """P as the user gave it: weights that are there already, fitted to the study's network."""
+    """P as given by the user: existing weights, loaded into the study's network."""
 
     network: SerializeAsAny[NetworkOptions]
     weights: Weights
     num_classes: int
-    """Of a head that nobody sees."""
+    """Seed of the unused head."""
     channels: int
     image_size_px: int
 
@@ -185,7 +186,7 @@ GivenRun.model_rebuild()
 
 
 def pretraining_run(study: Study) -> Run:
-    """The Run that makes P. Raises ValueError where P's weights are given."""
+    """The Run that trains P. Raises ValueError if the weights of P are given."""
     source = study.source
     recipe = None if source is None else source.pretraining
     if source is None or recipe is None or source.data is None:
@@ -202,7 +203,7 @@ def pretraining_run(study: Study) -> Run:
 
 
 def pretrained(study: Study) -> Point | GivenWeights:
-    """P: the end of the pre-training, or what was given."""
+    """P: the final network of the pre-training, or the given weights."""
     if study.source is None or study.source.weights is None:
         return pretraining_run(study).final
     about = describe(next(iter(study.targets.values())).data)  # all are of one size
@@ -236,8 +237,8 @@ def target_run(
         view: how the images are shown.
         pretrain_epoch: not of RI-T: the pre-training epoch to start from; the last by default.
         init_seed: seed of what is drawn at random; the instance's seed by default.
-        augment: whether training images are varied as the study says; never those of a shuffled view, so what is
-            compared with such a Run asks for none.
+        augment: True to augment training images as the study says. Images of a shuffled view are never augmented, so
+            Runs that are compared with them must not be either.
     """
     augment = augment and view == UNSHUFFLED
     is_the_studys_own = augment or study.own_training.augmentation == "none"
@@ -267,10 +268,10 @@ def target_run(
 
 
 def search_runs(study: Study, kind: Kind, target: str) -> tuple[Run, ...]:
-    """The Runs that the rate of a kind on a target is chosen by: each rate with each seed, in the order of rates.
+    """The Runs of the rate search for a kind and a target: each rate with each seed, ordered by rate.
 
-    They are trained as the study's own of this kind, but for seeds, rates, held-out images and epochs. Where one rate
-    is shared, on every target that has no rates of its own. Empty where the study gives the rates.
+    They are trained like the study's Runs of this kind, except for seeds, rates, held-out images and epochs. If all
+    targets share one rate, they include every target without its own rates. Empty if the study gives the rates.
     """
     search = study.own_training.rate_search
     if search is None or learning_rates(study, target) is not None:
@@ -302,7 +303,7 @@ def search_runs(study: Study, kind: Kind, target: str) -> tuple[Run, ...]:
 
 
 def given_runs(study: Study, target: str) -> list[tuple[Kind, int, GivenRun]]:
-    """Kind, number and run of each instance that is given, P-T first."""
+    """Kind, number and run of each given network, P-T first."""
     source = study.source
     runs = [
         GivenRun(
@@ -325,22 +326,22 @@ def kind_of(run: Run) -> Kind:
 
 
 def learning_rates(study: Study, target: str) -> LearningRates | None:
-    """The rates of all kinds on this target; None where they are searched."""
+    """The learning rates of all kinds on this target; None if they are searched."""
     return study.targets[target].learning_rate or study.own_training.learning_rate
 
 
 def chosen_targets(study: Study, config: AnalysisConfig) -> tuple[str, ...]:
-    """The targets an analysis looks at, in the study's order."""
+    """The targets that an analysis measures, in the study's order."""
     return tuple(study.targets) if config.targets is None else config.targets
 
 
 def chosen_seeds(study: Study, config: AnalysisConfig) -> tuple[int, ...]:
-    """The seeds an analysis looks at."""
+    """The seeds that an analysis measures."""
     return study.seeds if config.seeds is None else config.seeds
 
 
 def _fields(schedule: Schedule, *, looked_into: bool = True, augment: bool = True) -> dict[str, Any]:
-    """A recipe without its rate, written in one way, so that what means the same is the same Run."""
+    """A recipe without its rate in a canonical form, so that equal recipes give the same Run."""
     fields = {name: getattr(schedule, name) for name in Schedule.model_fields}
     fields["keep_epochs"] = schedule.kept_epochs[1:-1] if looked_into else ()
     if not looked_into:

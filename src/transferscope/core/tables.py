@@ -1,4 +1,4 @@
-"""Columns of tables; tables as CSV that no spreadsheet runs, and as HTML for notebooks.
+"""Columns of tables; tables as CSV without active formulas, and as HTML for notebooks.
 
 Imports polars only when a table is written.
 """
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 _FORMULA = r"^([=+\-@\t\r])"
-"""What a spreadsheet takes for the beginning of a formula, which can call programs."""
+"""Characters with which a spreadsheet formula begins; a formula can run programs."""
 
 
 @dataclass(frozen=True)
@@ -23,15 +23,15 @@ class Column:
 
     name: str
     dtype: Literal["str", "int", "float", "bool", "png"]
-    """png: a small picture as the bytes of a PNG file; in the Parquet files, left out of the CSV files."""
+    """Type of the values. png: a thumbnail as bytes of a PNG file, which CSV files omit."""
     meaning: str
     unit: str = ""
 
 
 def csv_text(frame: pl.DataFrame) -> str:
-    """The table as CSV; a text (never a number) that begins as a formula does gets an apostrophe in front.
+    """The table as CSV; a text that looks like a formula gets an apostrophe in front, but numbers don't.
 
-    Names of classes, targets and images come from others. The tables in .parquet have them as they are.
+    Names of classes, targets and images are untrusted. The Parquet files contain them unchanged.
     """
     import polars as pl
 

@@ -1,1 +1,1 @@
-"""Images and labels in memory: what a data set gives, how it is shuffled, normalised and cut in batches."""
+"""Data sets, their readers, and the shuffling and normalization of images."""

@@ -13,18 +13,18 @@ from torch import Tensor
 from transferscope.core.errors import BadInput
 
 MAX_SEED = 2**32 - 1
-"""The largest seed that numpy.random.RandomState takes."""
+"""The largest seed that numpy.random.RandomState accepts."""
 WIDE_BYTES = 28
-"""From this width of a block on, moving whole widths is quicker than moving numbers."""
+"""From this block width on, moving whole rows of blocks is faster than moving single values."""
 
 
 def block_shuffle(images: Tensor, block_size: int, *, seed: int) -> Tensor:
-    """Cut the images into square blocks and put the blocks in another order, the same for all images.
+    """Cut the images into square blocks, and rearrange the blocks by one permutation for all images.
 
     With the blocks of an image numbered in row-major order and perm a random permutation of their numbers,
-    new[i] = old[perm[i]]; the pixels inside a block keep their places, and so do the channels. The order
-    depends on the seed and on the number of blocks alone. The same to the bit as the unfold, permute, fold of
-    the authors' code.
+    new[i] = old[perm[i]]; pixels inside a block, and channels, are not permuted. The permutation
+    depends only on the seed and the number of blocks. Bit-identical to the unfold, permute, fold of the authors'
+    code.
 
     Args:
         images: (n, channels, height, width) or (channels, height, width), any dtype.
@@ -74,7 +74,7 @@ def block_shuffle(images: Tensor, block_size: int, *, seed: int) -> Tensor:
 
 @lru_cache(maxsize=16)
 def _source_of_units(height: int, width: int, block_size: int, num_units: int, seed: int) -> Tensor:
-    """Which unit of an image comes where; each block is so many units wide. Not to be written to."""
+    """The source of each unit of an image; blocks are `width` units wide. Don't write to the result."""
     down, across = height // block_size, width // block_size
     order = _permutation(down * across, seed).reshape(down, 1, across)
     row_in_block = np.arange(block_size).reshape(1, block_size, 1)
@@ -85,7 +85,7 @@ def _source_of_units(height: int, width: int, block_size: int, num_units: int, s
 
 
 def pixel_channel_shuffle(images: Tensor, *, seed: int) -> Tensor:
-    """Put all numbers of an image, over channels and pixels, in another order, the same for all images.
+    """Permute all values of an image, over channels and pixels, in the same way for all images.
 
     With the numbers of an image in the order (channel, row, column) and perm a random permutation,
     new[i] = old[perm[i]]. The last step of the paper's series: unlike `block_shuffle` with blocks of one
@@ -115,7 +115,7 @@ def pixel_channel_shuffle(images: Tensor, *, seed: int) -> Tensor:
 
 
 def block_sizes(height: int, width: int) -> list[int]:
-    """The sides, in pixels and ascending, of the blocks that images of this size can be cut into.
+    """The possible block sizes in pixels, ascending, for images of this size.
 
     >>> block_sizes(32, 24)
     [1, 2, 4, 8]

@@ -1,1 +1,1 @@
-"""Networks: how they are built, initialized, and divided in named modules."""
+"""Networks: how they are built, initialized and divided into named modules."""

@@ -1,9 +1,9 @@
-"""From a network's options to the network. Importable without torch: the planner reads the options.
+"""Builds a network from its options. Importable without torch, because the planner reads the options.
 
-A family of networks is one module in `transferscope.models.networks`, importable without torch, with
+A family of networks is one module in `transferscope.models.networks`, importable without torch, that defines
 
-- `OPTIONS`: the options models by the network's name,
-- `build(options, num_classes, channels, image_size_px)`: a new network, drawn from torch's global generator.
+- `OPTIONS`: network name -> options model,
+- `build(options, num_classes, channels, image_size_px)`: a new network, initialized with torch's global generator.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from transferscope.core.errors import BadInput, did_you_mean
 from transferscope.core.options import NetworkOptions, load_plugin, plugin_names
-from transferscope.models.networks.fixup_resnet import FixupResNet as FixupResNet
+from transferscope.models.networks.fixup_resnet import FixupResNetOptions as FixupResNetOptions
 from transferscope.models.networks.fixup_resnet import FixupResNetPreset as FixupResNetPreset
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def network_options(name: str) -> type[NetworkOptions]:
     """The options model of the network of this name.
 
     Raises:
-        BadInput: unknown name; the message has the nearest one.
+        BadInput: the name is unknown; the message suggests the nearest one.
     """
     family = _families().get(name)
     if family is None:
@@ -38,7 +38,7 @@ def network_options(name: str) -> type[NetworkOptions]:
 
 
 def network_from_text(text: str) -> NetworkOptions:
-    """The options behind a short spelling: timm:resnet18, torchvision:resnet18, package.module:factory, or a name.
+    """The options for a short name: timm:resnet18, torchvision:resnet18, package.module:factory, or a name.
 
     >>> network_from_text("timm:resnet18").model
     'resnet18'
@@ -46,7 +46,7 @@ def network_from_text(text: str) -> NetworkOptions:
     'my_networks.small:make'
 
     Raises:
-        BadInput: none of these.
+        BadInput: the text has none of these forms.
     """
     family, colon, name = text.partition(":")
     try:
@@ -68,16 +68,16 @@ def network_from_text(text: str) -> NetworkOptions:
 def build(
     options: NetworkOptions, num_classes: int, channels: int = 3, image_size_px: int | None = None
 ) -> nn.Module:
-    """A new network, its weights drawn from torch's global generator.
+    """A new network, initialized with torch's global generator.
 
     Args:
-        options: the network.
-        num_classes: outputs.
-        channels: of the images.
-        image_size_px: side of the images, for networks that are made for one size.
+        options: options of the network.
+        num_classes: number of outputs.
+        channels: channels of the images.
+        image_size_px: side of the images, for networks with a fixed input size.
 
     Raises:
-        BadInput: a package is missing, or what is asked for isn't there.
+        BadInput: a package is missing, or the network doesn't exist.
     """
     family = _families().get(options.name)
     if family is None:
@@ -94,16 +94,17 @@ def modules_of(
     channels: int = 3,
     image_size_px: int | None = None,
 ) -> dict[str, Module]:
-    """The network's modules as its options name them, from the stem to the head.
+    """The modules of a network, as its options define them, from the stem to the head.
 
     Args:
         options, model: the network.
-        num_classes: its outputs.
-        channels, image_size_px: of the images. A pass over two shows the head and the order; without a size these are
-            as defined.
+        num_classes: number of outputs.
+        channels, image_size_px: channels and side of the images. A pass over two images determines the head and the
+            order; without a size, the order of definition is used.
 
     Raises:
-        BadInput: they can't be found, the options' patterns don't fit, or the network can't be run on such images.
+        BadInput: no modules are found, the patterns of the options don't match, or the network can't process such
+            images.
     """
     from transferscope.models.modules.find import find_modules
 
@@ -121,7 +122,7 @@ def example_images(channels: int, image_size_px: int) -> Tensor:
 
 
 def _give_lazy_layers_shapes(model: nn.Module, channels: int, image_size_px: int | None) -> None:
-    """Runs a network with lazy layers once, in evaluation mode: they draw their weights when they see inputs."""
+    """Run a network with lazy layers once, in evaluation mode, which initializes them."""
     import torch
     from torch.nn.parameter import is_lazy
 
@@ -145,7 +146,7 @@ def _give_lazy_layers_shapes(model: nn.Module, channels: int, image_size_px: int
 
 
 def _families() -> dict[str, str]:
-    """Network name -> the module that knows it."""
+    """Network name -> the module that defines it."""
     return {
         name: family
         for family in plugin_names(PACKAGE)

@@ -1,15 +1,16 @@
-"""Initializations: RI, P under a new head, and two controls that keep P's statistics but not its features.
+"""Initializations: RI, P with a new head, and two controls that keep P's statistics but not its features.
 
-The controls split the gain of P-T in what the statistics of its weights give and what its features do:
+The controls split the gain of P-T into a part due to the statistics of its weights and a part due to its features:
 
-- layer_statistics: each weight tensor outside the head is drawn anew, entry by entry, from a Gaussian with the
-  mean and the variance (over n, not n - 1) of the pre-trained tensor, as "Mean Var" in Raghu, Zhang, Kleinberg,
+- layer_statistics: the entries of each weight tensor outside the head are drawn independently from a Gaussian with
+  the mean and the variance (over n, not n - 1) of the pre-trained tensor, as "Mean Var" in Raghu, Zhang, Kleinberg,
   Bengio, "Transfusion", NeurIPS 2019;
-- permuted_weights: the entries of each pre-trained tensor outside the head change places at random: all moments
-  and outliers are kept, too.
+- permuted_weights: the entries of each pre-trained tensor outside the head are permuted at random, which also keeps all
+  moments and outliers.
 
-A single number has no variance and one place only, so both keep it: Fixup's biases and scales are P's. Buffers,
-such as the statistics of a BatchNorm, describe features that are gone: they are those of RI, and so is the head.
+Both keep tensors of a single number, such as Fixup's biases and scales, which have no variance and can't be
+permuted. Buffers, such as the statistics of BatchNorm, describe the removed features, so they are those of RI, as is
+the head.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from transferscope.models.modules.find import drawn_anew, is_under
 def random_init(
     options: NetworkOptions, num_classes: int, channels: int, seed: int, image_size_px: int | None = None
 ) -> nn.Module:
-    """RI: a network drawn at random; the global generator is left as it was."""
+    """RI: a randomly initialized network; the state of the global generator is restored."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build(options, num_classes, channels, image_size_px)
@@ -43,7 +44,7 @@ def pretrained_init(
     pretrained: Mapping[str, Tensor],
     image_size_px: int | None = None,
 ) -> nn.Module:
-    """P under a new head: RI of the same seed with all but the head replaced by the pre-trained state.
+    """P with a new head: RI of the same seed, with everything except the head replaced by the pre-trained state.
 
     Raises:
         TaskFailed: a tensor outside the head is missing, unexpected, or of another shape.
@@ -64,13 +65,13 @@ def control_init(
     pretrained: Mapping[str, Tensor],
     image_size_px: int | None = None,
 ) -> nn.Module:
-    """RI of the same seed whose weights outside the head have P's statistics, but not P's features.
+    """RI of the same seed whose weights outside the head have the statistics of P, but not its features.
 
     Args:
         control: "layer_statistics" or "permuted_weights".
         options, num_classes, channels, image_size_px: the network.
-        seed: of RI, and of what the control draws; the two are drawn independently.
-        pretrained: P's state, in float64 while statistics are taken.
+        seed: seed of RI and of the control; their random numbers are independent.
+        pretrained: the state of P; its statistics are computed in float64.
 
     Raises:
         TaskFailed: a tensor outside the head is missing, unexpected, or of another shape.
@@ -101,25 +102,25 @@ CONTROLS: Mapping[str, Callable[[Tensor, torch.Generator], Tensor]] = {
     "layer_statistics": _with_its_statistics,
     "permuted_weights": _with_its_entries,
 }
-"""What a control makes of each pre-trained tensor."""
+"""Control -> how it transforms each pre-trained tensor."""
 
 
 def _seed_of(control: str, seed: int) -> int:
-    """A seed of its own: with RI's, the Gaussian draws would be RI's numbers, shifted and scaled."""
+    """A separate seed; with that of RI, the Gaussian numbers would be those of RI, shifted and scaled."""
     return int.from_bytes(hashlib.sha256(f"{control} {seed}".encode()).digest()[:4], "big")
 
 
 def _head_of(
     options: NetworkOptions, model: nn.Module, num_classes: int, channels: int, image_size_px: int | None
 ) -> tuple[str, ...]:
-    """Prefixes of the tensors that aren't transferred: those of the head, and those without an effect."""
+    """Prefixes of the tensors that aren't transferred: those of the head, and those without an effect on the logits."""
     return drawn_anew(modules_of(options, model, num_classes, channels, image_size_px))
 
 
 def _body_for(
     own: Mapping[str, Tensor], pretrained: Mapping[str, Tensor], head: Sequence[str]
 ) -> dict[str, Tensor]:
-    """The pre-trained state without its head; raises TaskFailed unless it fits the network's own."""
+    """The pre-trained state without its head; raises TaskFailed unless it fits the network."""
     body = {name: tensor for name, tensor in pretrained.items() if not is_under(name, head)}
     wanted = {name for name in own if not is_under(name, head)}
     wrong = [f"missing: {name}" for name in sorted(wanted - body.keys())]

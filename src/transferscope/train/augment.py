@@ -1,6 +1,6 @@
-"""Variation of training images, a whole batch at a time, each image by its own draw.
+"""Augmentation of training images, a whole batch at a time, with random parameters for each image.
 
-All are affine maps of the plane, sampled bilinearly; what comes in from outside an image repeats its edge.
+All augmentations are affine maps with bilinear sampling; pixels outside an image repeat its edge.
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ from torch.nn import functional
 Augmentation = Literal["none", "crop_and_flip", "affine"]
 
 LOG_RATIO = math.log(4 / 3)
-"""Crops are between 3:4 and 4:3."""
+"""Aspect ratios of crops: between 3:4 and 4:3."""
 ROTATION_DEGREES = 15.0
-"""Largest rotation of "affine", to either side."""
+"""Largest rotation of "affine", in either direction."""
 SHIFT = 0.05
-"""Its largest shift along each axis, as a fraction of the side."""
+"""Largest shift of "affine" along each axis, as a fraction of the side."""
 SCALES = (0.95, 1.05)
-"""Its least and largest scale."""
+"""Smallest and largest scale of "affine"."""
 
 
 def augment(
     images: Tensor, how: Augmentation, generator: torch.Generator, *, crop_scale: tuple[float, float]
 ) -> Tensor:
-    """The images varied at random.
+    """Augment images at random.
 
     Args:
         images: (n, channels, height, width), uint8.
-        how: "none": as they are. "crop_and_flip": a rectangle of a random share of the area (uniform in
+        how: "none": unchanged. "crop_and_flip": a rectangle of a random share of the area (uniform in
             `crop_scale`) and a random shape (log-uniform between 3:4 and 4:3) at a random place is stretched over
             the image, and mirrored with probability 1/2; a side that would be longer than the image's is cut to
             it. "affine": rotated, scaled and shifted, uniformly within 15 degrees, .95 to 1.05 and 5 % of the side
             along each axis (the paper's recipe for radiographs).
-        generator: of the draws, on the CPU: the same on every device.
-        crop_scale: least and largest share of the area.
+        generator: generator on the CPU, so that the random numbers are the same on every device.
+        crop_scale: smallest and largest share of the area.
 
     Returns:
         As `images`, rounded to uint8.
@@ -56,7 +56,7 @@ def drawn_maps(
     *,
     crop_scale: tuple[float, float],
 ) -> Tensor | None:
-    """(n, 2, 3) maps of n images as `augment` draws them, for `warp`; None where nothing varies."""
+    """(n, 2, 3) random maps of n images for `warp`, as in `augment`; None if `how` is "none"."""
     if how == "none":
         return None
     if how == "crop_and_flip":
@@ -65,12 +65,13 @@ def drawn_maps(
 
 
 def warp(images: Tensor, theta: Tensor) -> Tensor:
-    """Each image by its own map, bilinearly.
+    """Apply a separate affine map to each image, with bilinear sampling.
 
     Args:
         images: (n, channels, height, width), uint8.
-        theta: (n, 2, 3) float: from a place in the result to the place in the image, both from -1 to 1 between
-            the outer edges of the first and the last pixel; x, then y.
+        theta: (n, 2, 3) float: maps a position in the result to a position in the image; x, then y. Positions range
+            from
+            -1 to 1 between the outer edges of the first and the last pixel.
 
     Returns:
         (n, channels, height, width) uint8.

@@ -1,4 +1,4 @@
-"""BatchNorm over all processes of a training: the statistics are those of the whole batch."""
+"""BatchNorm with the statistics of the whole batch, over all processes of a training."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 
 class _Total(torch.autograd.Function):
-    """The sum over the processes; its gradient is the sum of theirs."""
+    """The sum over the processes; its gradient is the sum of their gradients."""
 
     @staticmethod
     def forward(ctx: Any, tensor: Tensor) -> Tensor:  # noqa: ARG004
@@ -40,8 +40,9 @@ def whole_batch_norm(
 ) -> Tensor:
     """`torch.nn.functional.batch_norm` in training, with mean and variance over the batches of all processes.
 
-    Two passes, mean before variance: nothing cancels. The running statistics become what one process with the whole
-    batch would have, the variance divided by n - 1. `torch.nn.SyncBatchNorm` computes the same on GPUs alone.
+    Computes the mean before the variance, in two passes, which avoids cancellation. The running statistics become
+    those of one process with the whole batch, with the variance divided by n - 1. `torch.nn.SyncBatchNorm` computes
+    the same, but only on GPUs.
 
     Args:
         inputs: (n, channels, ...), this process's part of the batch.
@@ -70,7 +71,7 @@ def whole_batch_norm(
 
 
 class WholeBatchStatistics(TorchFunctionMode):
-    """While it is on, BatchNorm in training has the statistics of all processes, in whatever module it is called."""
+    """Context manager: BatchNorm in training uses the statistics of all processes, in every module."""
 
     def __torch_function__(
         self,

@@ -1,4 +1,4 @@
-"""A network on images in memory, and what is kept of a training: checkpoints and the best epoch."""
+"""Evaluation of a network during the training, and the states to keep: checkpoints and the best epoch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from transferscope.train.snapshot import State, copied
 from transferscope.train.trained import Best, Diverged
 
 BATCH_SIZE = 256
-"""Images a forward pass; fixed, so that results don't depend on who asks. Halved only where memory is short."""
+"""Images per forward pass; constant, so that results don't depend on the caller. Halved only if memory is short."""
 
 
 def predict(
@@ -31,7 +31,7 @@ def predict(
 ) -> Tensor:
     """Logits (n, num_classes), float32 on the CPU, of uint8 images (n, c, h, w); evaluation mode meanwhile.
 
-    Several processes share the batches, and all get all logits: the same to the bit as one's alone.
+    Several processes share the batches. Each gets all logits, bit-identical to those of a single process.
     """
 
     def logits(chunk: Tensor) -> Tensor:
@@ -68,7 +68,7 @@ def _together(parts: list[Tensor], sizes: list[int], device: torch.device, ranks
 
 
 class Evaluation:
-    """Looks at a network after an epoch, and keeps the states that are asked for."""
+    """Evaluates the network after an epoch, and keeps the checkpoints of the recipe."""
 
     def __init__(
         self,
@@ -89,10 +89,10 @@ class Evaluation:
         self._best: tuple[int, float, State] | None = None
 
     def at(self, epoch: int, rate: float) -> dict[str, float]:
-        """The row's part of an epoch.
+        """The columns of the history for an epoch.
 
         Raises:
-            Diverged: outputs that are not finite: the last step is not seen by any training loss.
+            Diverged: outputs are not finite. This detects a divergence in the last step, which no training loss shows.
         """
         recipe = self._recipe
         is_kept = epoch in recipe.kept_epochs
@@ -121,7 +121,7 @@ class Evaluation:
         return row
 
     def best(self) -> Best | None:
-        """The best network, evaluated; the model is left as it was."""
+        """The best network and its evaluation; the model is not changed."""
         if self._recipe.best_by == "none":
             return None
         if self._best is None:
@@ -141,7 +141,7 @@ class Evaluation:
         return Best(epoch=epoch, metric=metric, state=state, test_logits=logits)
 
     def noted(self) -> tuple[dict[str, Any], dict[str, State]]:
-        """All of this as plain data and as states by name, for `restore`."""
+        """The state of this evaluation for `restore`: plain data, and states by name."""
         states = {f"checkpoint-{epoch}": state for epoch, state in self.checkpoints.items()}
         best = None
         if self._best is not None:
@@ -151,7 +151,7 @@ class Evaluation:
         return {"checkpoints": sorted(self.checkpoints), "best": best}, states
 
     def restore(self, facts: dict[str, Any], states: dict[str, State], test_logits: Tensor) -> None:
-        """Take up again what was `noted`."""
+        """Restore a state returned by `noted`."""
         kept = facts["checkpoints"] if self._ranks.is_first else []
         self.checkpoints = {epoch: states[f"checkpoint-{epoch}"] for epoch in kept}
         if facts["best"] is not None:

@@ -1,4 +1,4 @@
-"""A network that was trained elsewhere, as if its training had been here: what a training run leaves behind."""
+"""A network that was trained elsewhere, with the same results as a training run."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def evaluated(
     Args:
         model: the architecture; its weights are overwritten.
         final: the network's state.
-        init: what it was started from, where that is known; kept as epoch 0.
+        init: the initial state, if known; kept as epoch 0.
         data: images and labels, unshuffled.
         normalization: how pixels become inputs.
-        device: where to compute.
+        device: the device for the evaluation.
 
     Raises:
         TaskFailed: an output is not finite.

@@ -1,4 +1,4 @@
-"""Training images that are not trained on, to choose by: rates, and epochs."""
+"""Held-out training images, which choose learning rates and epochs."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from transferscope.data.files.decode import pixel_digest
 from transferscope.data.files.spool import rows_of
 
 HELD_OUT_SEED = 0
-"""Seed of the choice: one for all, so that every kind, seed and rate is judged by the same images."""
+"""Seed of the selection. It is constant, so that all kinds, seeds and rates are compared on the same images."""
 
 
 def hold_out(split: ImageSplit, fraction: float) -> tuple[ImageSplit, ImageSplit]:
-    """The images to train on, and a share of all that is held out of them.
+    """Split the training images into those to train on and those held out.
 
-    The choice depends on labels and their order alone: it is the same under every view. Of each class (of each
-    set of findings where there are several labels an image) the same share is taken, up to rounding. Copies of a
-    held-out image, equal to the bit, are not trained on either.
+    The selection depends only on the labels and their order, so it is the same for every view. The same share of
+    each class (of each combination of labels, for multi-label data) is held out, up to rounding. Exact copies of a
+    held-out image are excluded from training, too.
 
     Args:
         split: the training images.
-        fraction: the share, 0 to below 1; 0 holds out none.
+        fraction: the share to hold out, in [0, 1).
 
     Raises:
-        TaskFailed: nothing is held out, or nothing is left to train on.
+        TaskFailed: no image is held out, or none is left to train on.
     """
     chosen = held_out_rows(split.labels, fraction)
     if not fraction:

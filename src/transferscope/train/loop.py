@@ -26,9 +26,9 @@ from transferscope.train.step import Stepped, Stepper
 from transferscope.train.trained import HISTORY_SCHEMA, Diverged, Trained
 
 NORMALISED_AT_ONCE = 2**27
-"""Numbers of training images that are kept as floats where nothing varies them: half a GiB."""
+"""Maximum number of values of training images that are kept as floats if there is no augmentation: half a GiB."""
 ON_DEVICE_BYTES = 2**35
-"""Training images, as uint8, that are put on the device all at once: 32 GiB."""
+"""Maximum size of uint8 training images that are moved to the device at once: 32 GiB."""
 
 
 def train(
@@ -49,24 +49,24 @@ def train(
 
     Args:
         model: the network at its initialization; trained in place.
-        train_split: images to train on, already shuffled where the view asks for it.
-        test_split: images to evaluate on at the kept epochs, if any; they decide nothing unless `best_by` is
+        train_split: images to train on, already shuffled if the view requires it.
+        test_split: images to evaluate on at the kept epochs, if any; they affect the result only if `best_by` is
             "test".
         recipe: how to train.
         normalization: how pixels become inputs.
-        seed: of the order of the batches, and of augmentation and mixup.
+        seed: seed of the order of the batches, of augmentation and of mixup.
         device: where to train.
-        held_out_split: images held out of the training, where the recipe holds some out.
-        on_progress: told the share that is done after each epoch, and its row of the history; at the start, epoch 0's,
-            or all those that were trained before the training was stopped.
-        snapshots: where it is noted how far the training is. What lies there is gone on from, and what comes out is
-            that of a training that was never stopped, to the bit on a CPU.
-        ranks: the processes that train together, each with a replica of the model and all images. Each takes its part
-            of every batch; the steps are those of one process, up to the rounding of sums.
+        held_out_split: images held out from the training, if the recipe holds out some.
+        on_progress: called after each epoch with the completed share and the epoch's row of the history; at the
+            start, with the row of epoch 0, or the rows of all epochs before the training was interrupted.
+        snapshots: storage of snapshots. If it contains one, the training resumes from it; on a CPU, the result is
+            bit-identical to that of an uninterrupted training.
+        ranks: the processes that train together, each with a replica of the model and all images. Each computes its
+            part of every batch; the steps are those of one process, up to the rounding of sums.
 
     Raises:
-        Diverged: the loss is not finite, or what a kept network gives; says the step or epoch, and the rate.
-        TaskFailed: no epoch is the best; too little memory; batches too small for so many processes.
+        Diverged: the loss or the outputs of a kept network are not finite; names the step or epoch, and the rate.
+        TaskFailed: no epoch is the best; too little memory; batches too small for the number of processes.
     """
     # channels_last is what makes small convolutions fast on CPUs and tensor cores alike
     model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -100,7 +100,7 @@ def train(
 
 
 class _Training:
-    """A training between two epochs: all that changes, and the way to the next."""
+    """The state of a training between two epochs, and the step to the next one."""
 
     def __init__(
         self,
@@ -147,13 +147,13 @@ class _Training:
         return (self._earlier_data_seconds + self._stepper.data_seconds) / self._seconds
 
     def begin(self) -> None:
-        """Look at the init; check that all labels fit."""
+        """Evaluate the initial network, and check that all labels fit."""
         self.rows = [{"epoch": 0, **self._evaluation.at(0, self._recipe.learning_rate)}]
         # all at once and beforehand: looking at the labels of a batch would wait for a GPU at every step
         check_labels(self._evaluation.an_output.expand(len(self._labels), -1), self._labels.cpu())
 
     def run_epoch(self) -> None:
-        """Train an epoch, and look at what came out."""
+        """Train for one epoch, and evaluate the network."""
         epoch, steps, size = self.epoch + 1, self._steps, self._batch_size
         self._model.train()
         order = torch.randperm(len(self._images), generator=self._order).to(self._images.device)
@@ -177,7 +177,7 @@ class _Training:
         self.epoch = epoch
 
     def snapshot(self) -> Snapshot:
-        """All that changes, between two epochs."""
+        """The complete state of the training after an epoch."""
         evaluation, states = self._evaluation.noted()
         facts = {
             "epoch": self.epoch,
@@ -204,7 +204,7 @@ class _Training:
         return Snapshot(facts=facts, states={**states, f"epoch-{self.epoch}": copied(now)})
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Take up a snapshot."""
+        """Restore a snapshot."""
         facts = snapshot.facts
         self.epoch, self.rows, self._last_loss = facts["epoch"], facts["rows"], facts["last_loss"]
         self._seconds, self._earlier_data_seconds = facts["seconds"], facts["data_seconds"]
@@ -241,7 +241,7 @@ class _Training:
         return {"train_loss": losses.double().mean().item(), "train_metric": score(outputs, labels)}
 
     def _check_finite(self, losses: Tensor, epoch: int) -> None:
-        """Looked at once an epoch, so that a GPU isn't waited for at every step."""
+        """Checked once per epoch, because a check at every step would wait for the GPU."""
         finite = losses.isfinite()
         if finite.all():
             return
@@ -256,7 +256,8 @@ class _Training:
 
 
 def _found(snapshots: Snapshots, device: torch.device, ranks: Ranks) -> Snapshot | None:
-    """The newest snapshot. The first process says whether there is one: all begin anew, or none."""
+    """The newest snapshot. The first process decides, so that either all processes resume or all start from the
+    beginning."""
     found = snapshots.newest() if ranks.is_first else None
     if not ranks.told(int(found is not None), device):
         return None
@@ -267,7 +268,7 @@ def _found(snapshots: Snapshots, device: torch.device, ranks: Ranks) -> Snapshot
 
 
 def _check_parts(batch_size: int, recipe: Recipe, ranks: Ranks) -> None:
-    """Raises TaskFailed where a process would have no image in a part of a batch."""
+    """Raises TaskFailed if a process would have no image in a part of a batch."""
     smallest = batch_size // min(recipe.accumulate, batch_size)
     if smallest < ranks.count:
         raise TaskFailed(
@@ -287,5 +288,5 @@ def _too_large(recipe: Recipe, count: int, device: torch.device, error: Exceptio
 
 
 def _noise_seed(seed: int) -> int:
-    """A seed of its own for augmentation and mixup: the order of the batches is the same without them."""
+    """A separate seed for augmentation and mixup, so that they don't change the order of the batches."""
     return int.from_bytes(hashlib.sha256(f"augmentation {seed}".encode()).digest()[:4], "big")

@@ -14,7 +14,7 @@ from transferscope.core.config import Recipe
 
 
 def learning_rate_at(recipe: Recipe, step: int, num_steps: int) -> float:
-    """The base rate at a step (0-based) of so many: warm-up, then the schedule."""
+    """The base learning rate at a step (0-based): warm-up, then the schedule."""
     rate = recipe.learning_rate
     if step < recipe.warmup_steps:
         return rate * (step + 1) / recipe.warmup_steps
@@ -27,21 +27,21 @@ def learning_rate_at(recipe: Recipe, step: int, num_steps: int) -> float:
 
 
 class Sgd:
-    """`torch.optim.SGD` with momentum, to the bit, by the same fused function.
+    """Bit-identical to `torch.optim.SGD` with momentum; calls the same fused function.
 
-    The class itself is not used because making one imports PyTorch's compiler, which takes a process about two
-    seconds: as long as many a training run of a small network.
+    `torch.optim.SGD` itself is not used because creating one imports PyTorch's compiler, which takes about two seconds
+    per process: as long as some training runs of a small network.
 
     Args:
-        groups: each with params, lr, weight_decay, and whatever else belongs to it.
-        momentum: of all groups.
+        groups: dicts with params, lr, weight_decay and any other values.
+        momentum: momentum of all groups.
     """
 
     def __init__(self, groups: list[dict[str, Any]], momentum: float) -> None:
         self.param_groups = groups
         self._momentum = momentum
         self.state: dict[nn.Parameter, dict[str, Tensor]] = {}
-        """By parameter the "velocity", where there is momentum."""
+        """The "velocity" of each parameter, if there is momentum."""
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
@@ -51,7 +51,7 @@ class Sgd:
 
     @torch.no_grad()
     def step(self) -> None:
-        """One step by the gradients that there are."""
+        """Perform a step with the current gradients."""
         for group in self.param_groups:
             moved = [parameter for parameter in group["params"] if parameter.grad is not None]
             velocities = [self.state.get(parameter, {}).get("velocity") for parameter in moved]
@@ -79,8 +79,8 @@ Optimizer = Sgd | torch.optim.Optimizer
 def optimizer_for(model: nn.Module, recipe: Recipe) -> Optimizer:
     """The recipe's optimizer over the trainable parameters, in up to three groups.
 
-    Single numbers (Fixup's biases and scales) have a rate of their own and no decay. With `decay: weights_only`
-    neither have the other tensors of one axis: biases, and the scales of norms.
+    Single numbers (Fixup's biases and scales) have their own learning rate and no weight decay. With
+    `decay: weights_only`, other tensors of one axis (biases and scales of normalization layers) have no decay either.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     weights = [p for p in parameters if p.numel() > 1]
@@ -106,7 +106,7 @@ def optimizer_for(model: nn.Module, recipe: Recipe) -> Optimizer:
 
 
 def moments(optimizer: Optimizer, model: nn.Module) -> dict[str, Tensor]:
-    """What the optimizer remembers of past steps, by parameter and kind."""
+    """The state of the optimizer, by parameter and kind."""
     return {
         f"{name}/{kind}": tensor
         for name, parameter in model.named_parameters()
@@ -115,7 +115,7 @@ def moments(optimizer: Optimizer, model: nn.Module) -> dict[str, Tensor]:
 
 
 def restore_moments(optimizer: Optimizer, model: nn.Module, found: Mapping[str, Tensor]) -> None:
-    """Take up again what `moments` gave, on the parameters' device and in their memory format."""
+    """Restore a state returned by `moments`, on the parameters' device and in their memory format."""
     parameters = dict(model.named_parameters())
     for key, tensor in found.items():
         name, _, kind = key.rpartition("/")

@@ -10,19 +10,19 @@ import torch
 from torch import Tensor
 
 PATIENCE = timedelta(days=1)
-"""How long the others wait for what one does alone; a process that dies is noticed by who started it."""
+"""Maximum time to wait for work that one process does alone; a process that dies is detected by its parent."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ranks:
-    """This process among those of a process group of `torch.distributed`."""
+    """The rank of this process in a process group of `torch.distributed`."""
 
     rank: int = 0
     count: int = 1
 
     @classmethod
     def joined(cls) -> Ranks:
-        """The process group that this process is in; alone where there is none."""
+        """The process group of this process; a group of one if there is none."""
         # asked first: importing torch.distributed's own modules would cost every small training time
         if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
             return ALONE
@@ -30,19 +30,19 @@ class Ranks:
 
     @property
     def is_first(self) -> bool:
-        """Whether this process keeps and stores what all of them trained."""
+        """True if this process stores the result of the common training."""
         return self.rank == 0
 
     def own(self, rows: Tensor) -> Tensor:
-        """This process's part of some rows, up to one row as many as the others'."""
+        """This process's share of the rows; the shares of all processes differ by at most one row."""
         return rows if self.count == 1 else rows.tensor_split(self.count)[self.rank]
 
     def own_chunks(self, chunks: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Every so manieth of some chunks."""
+        """Every `count`-th chunk, starting at this rank."""
         return chunks[self.rank :: self.count]
 
     def total(self, tensor: Tensor) -> Tensor:
-        """The sum of what all processes have, in all of them."""
+        """The sum over all processes, returned to each of them."""
         if self.count == 1:
             return tensor
         total = tensor.clone()
@@ -50,7 +50,7 @@ class Ranks:
         return total
 
     def all_rows(self, tensor: Tensor) -> list[Tensor]:
-        """What each process has, (n_r, ...) with its own n_r; the other axes are the same in all."""
+        """The tensors (n_r, ...) of all processes, in order; n_r may differ, the other axes are equal."""
         if self.count == 1:
             return [tensor]
         lengths = torch.zeros(self.count, dtype=torch.int64, device=tensor.device)
@@ -64,12 +64,12 @@ class Ranks:
         return [part[:length] for part, length in zip(parts, lengths.tolist(), strict=True)]
 
     def told(self, number: int, device: torch.device) -> int:
-        """What the first process says."""
+        """The value of the first process, sent to all others."""
         if self.count == 1:
             return number
-        said = torch.tensor(number, device=device)
-        torch.distributed.broadcast(said, src=0)
-        return int(said)
+        value = torch.tensor(number, device=device)
+        torch.distributed.broadcast(value, src=0)
+        return int(value)
 
 
 ALONE = Ranks()

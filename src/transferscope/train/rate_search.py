@@ -9,11 +9,11 @@ from transferscope.core.errors import TaskFailed
 
 
 def best_rate(metrics: Mapping[float, Sequence[float]]) -> float:
-    """The rate with the highest mean metric, the smallest of equals.
+    """The rate with the highest mean metric; the smallest one in case of a tie.
 
     Args:
-        metrics: by rate, the held-out metric at the last epoch of each network trained with it; NaN where the
-            training diverged. One such network makes its rate worse than any without.
+        metrics: by rate, the held-out metric at the last epoch of each network trained with it; NaN if the
+            training diverged. A rate with a diverged training is worse than any rate without.
 
     Raises:
         TaskFailed: no rate has a mean.
@@ -30,5 +30,5 @@ def best_rate(metrics: Mapping[float, Sequence[float]]) -> float:
 
 
 def mean_metrics(metrics: Mapping[float, Sequence[float]]) -> dict[float, float]:
-    """The mean of each rate's metrics, whatever their order; NaN where one is."""
+    """The mean of each rate's metrics, independent of their order; NaN if one of them is NaN."""
     return {rate: math.fsum(values) / len(values) for rate, values in metrics.items()}

@@ -1,4 +1,4 @@
-"""How far a training is: all that it needs to go on after an epoch as if it had never stopped."""
+"""Snapshots of a training: everything it needs to resume after an epoch as if it had never stopped."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ State = dict[str, Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """A training between two epochs."""
+    """The state of a training between two epochs."""
 
     facts: Mapping[str, Any]
-    """Plain data, as JSON has it (and NaN)."""
+    """Plain data that JSON can represent, plus NaN."""
     states: Mapping[str, State]
-    """Tensors on the CPU, contiguous and each with memory of its own. What a name stands for never changes within
-    a training: a checkpoint that was written once need not be written again."""
+    """Tensors on the CPU, contiguous, without shared memory. The tensor of a name never changes during a training, so a
+    checkpoint needs to be written only once."""
 
 
 class Snapshots(Protocol):
-    """Where a training notes how far it is."""
+    """Storage of the snapshots of one training."""
 
     def newest(self) -> Snapshot | None:
-        """The last one that is whole, if any."""
+        """The newest complete snapshot, or None."""
         ...
 
     def is_due(self) -> bool:
-        """Whether enough time has passed since the last one."""
+        """True if enough time has passed since the last snapshot."""
         ...
 
     def write(self, snapshot: Snapshot) -> None:
-        """Replace the last one."""
+        """Replace the last snapshot."""
         ...
 
 
 def copied(tensors: Mapping[str, Tensor]) -> State:
-    """Copies on the CPU, contiguous: what is stored doesn't depend on the memory format."""
+    """Contiguous copies on the CPU, so that stored tensors don't depend on the memory format."""
     return {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in tensors.items()
@@ -48,11 +48,11 @@ def copied(tensors: Mapping[str, Tensor]) -> State:
 
 
 def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> State:
-    """The tensors under longer names."""
+    """The tensors with `prefix` added to their names."""
     return {f"{prefix}/{name}": tensor for name, tensor in tensors.items()}
 
 
 def unprefixed(prefix: str, tensors: Mapping[str, Tensor]) -> State:
-    """Those whose names begin so, under the rest of their names."""
+    """The tensors whose names start with `prefix`, with the prefix removed."""
     start = f"{prefix}/"
     return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}

@@ -23,36 +23,36 @@ from transferscope.train.targets import drawn_mix, mixed_loss
 
 @dataclass(frozen=True, kw_only=True)
 class Stepped:
-    """What a step leaves behind; where several processes train, of this one's part of the batch."""
+    """The results of a step; if several processes train, those of this process's part of the batch."""
 
     rate: float
     """The base learning rate."""
     loss: Tensor
-    """() float64, of what was trained toward: the sum over the part, over the size of the whole batch."""
+    """() float64, the training loss: the sum over this part, divided by the size of the whole batch."""
     outputs: Tensor
     """(n, num_classes) float32."""
     labels: Tensor
-    """(n, ...) to score them against: of mixed images the one with the larger weight."""
+    """(n, ...), the labels for the score; for mixed images, the label with the larger weight."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Batch:
-    """A part of a batch as the network takes it."""
+    """A part of a batch, ready for the network."""
 
     inputs: Tensor
     labels: Tensor
     others: Tensor
-    """Labels of the images that were mixed in."""
+    """Labels of the mixup partners."""
     weight: float
-    """Of `labels`."""
+    """Weight of `labels`; the partners have the rest."""
     parts: list[int]
-    """Sizes of the parts that it is computed in."""
+    """Sizes of the parts whose gradients are accumulated."""
     size: int
     """Images in the whole batch."""
 
 
 class Stepper:
-    """A network on its way through the steps of a recipe."""
+    """Trains a network step by step by a recipe."""
 
     def __init__(
         self,
@@ -67,12 +67,12 @@ class Stepper:
     ) -> None:
         """
         Args:
-            model: trained in place.
-            recipe: how.
-            num_steps: steps of the whole training.
+            model: the network, trained in place.
+            recipe: the recipe.
+            num_steps: number of steps of the whole training.
             normalization: how pixels become inputs.
-            generator: of augmentation and mixup, on the CPU.
-            device: where the model is; where the images are by default.
+            generator: generator for augmentation and mixup, on the CPU.
+            device: the device of the model; default: that of the images.
             ranks: the processes that share every batch.
         """
         self._recipe, self._num_steps = recipe, num_steps
@@ -82,7 +82,7 @@ class Stepper:
         self.optimizer = optimizer_for(model, recipe)
         self._parameters = list(model.parameters())
         self.data_seconds = 0.0
-        """Spent on loading, augmenting, normalising and mixing so far."""
+        """Seconds spent so far on loading, augmenting, normalising and mixing."""
         self._shared = None if ranks.count == 1 else _shared(model)
         wrapped = model if self._shared is None else self._shared
         self._forward: Callable[..., Any] = torch.compile(wrapped) if recipe.compile else wrapped
@@ -91,11 +91,11 @@ class Stepper:
         """Train on a batch.
 
         Args:
-            images: (n, channels, height, width) uint8, all that are trained on; or float, where they are normalised
-                already (and not to be augmented).
-            labels: (n, ...) of them.
+            images: (n, channels, height, width) uint8, all training images; or float if they are already normalised
+                (and must not be augmented).
+            labels: (n, ...), their labels.
             rows: (b,) int64, the images of the whole batch.
-            step: which step, from 0.
+            step: the number of the step, from 0.
         """
         rate = set_rate(self.optimizer, self._recipe, step, self._num_steps)
         asked = time.perf_counter()
@@ -109,7 +109,7 @@ class Stepper:
         return Stepped(rate=rate, loss=loss, outputs=outputs, labels=seen)
 
     def _loaded(self, images: Tensor, labels: Tensor, rows: Tensor) -> _Batch:
-        """This process's part of a batch. All draw for the whole batch, so that it is the same for all."""
+        """This process's part of a batch. Each process draws random numbers for the whole batch, so that all agree."""
         recipe, size = self._recipe, len(rows)
         device = images.device if self._device is None else self._device
         theta = None
@@ -151,7 +151,8 @@ class Stepper:
         )
 
     def _gradients(self, batch: _Batch) -> tuple[Tensor, Tensor]:
-        """Loss and outputs of this part of the batch; the whole batch's gradients are in the parameters afterwards."""
+        """Loss and outputs of this part of the batch. Afterwards, the parameters have the gradients of the whole
+        batch."""
         self.optimizer.zero_grad()
         losses, outputs = [], []
         split = (tensor.split(batch.parts) for tensor in (batch.inputs, batch.labels, batch.others))
@@ -173,7 +174,7 @@ class Stepper:
 
     @contextmanager
     def _together(self, *, is_last: bool) -> Iterator[None]:
-        """BatchNorm sees the parts of all processes; gradients stay here until those of the last part go round."""
+        """BatchNorm uses the parts of all processes; gradients are exchanged only with the last part."""
         if self._shared is None:
             yield
             return
@@ -182,7 +183,7 @@ class Stepper:
 
 
 def _taken(images: Tensor, rows: Tensor) -> Tensor:
-    """Some of the images, in their memory format; channels_last ones, whole, in a third of the time of an index."""
+    """Select images and keep their memory format; for whole channels_last images, three times as fast as an index."""
     if images.is_contiguous():
         return images[rows]
     return images.movedim(1, -1).index_select(0, rows.to(images.device)).movedim(-1, 1)

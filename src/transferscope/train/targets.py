@@ -1,4 +1,4 @@
-"""What a batch is trained toward: labels as they are, smoothed, or mixed."""
+"""The training targets of a batch: labels, possibly smoothed or mixed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from transferscope.metrics.evaluation.scores import is_multi_label, unchecked_lo
 
 @dataclass(frozen=True, kw_only=True)
 class Mix:
-    """How the images of a batch are mixed: weight * image + (1 - weight) * image[partner], and labels alike."""
+    """The mixup of a batch: weight * image + (1 - weight) * image[partner], and the same for labels."""
 
     weight: float
     partner: Tensor
@@ -29,18 +29,18 @@ def drawn_mix(n: int, alpha: float, generator: torch.Generator) -> Mix:
 
     Args:
         n: images in the batch.
-        alpha: above 0; small ones mix little.
-        generator: of the draws, on the CPU.
+        alpha: above 0; small values mix little.
+        generator: generator on the CPU.
     """
     level = torch.rand((), generator=generator, dtype=torch.float64).item()
     return Mix(weight=float(betaincinv(alpha, alpha, level)), partner=torch.randperm(n, generator=generator))
 
 
 def soft_targets(labels: Tensor, num_classes: int, smoothing: float) -> Tensor:
-    """Probabilities that the network should give.
+    """The probabilities that the network should predict.
 
     Args:
-        labels: (n,) int64 class indices; or (n, k) float of 0 and 1, which stay as they are.
+        labels: (n,) int64 class indices; or (n, k) float of 0 and 1, which are not changed.
         num_classes: k.
         smoothing: s: (1 - s) for the label and s / k for each class.
 
@@ -61,12 +61,12 @@ def mixed_loss(logits: Tensor, labels: Tensor, others: Tensor, *, weight: float,
     """Loss of each example in nats toward weight * labels + (1 - weight) * others, in float64.
 
     Single label: the cross entropy, -sum_c target[c] log softmax(logits)[c].
-    Multi-label: the binary cross entropy, averaged over the findings.
+    Multi-label: the binary cross entropy, averaged over the labels.
 
     Args:
         logits: (n, k), any float dtype.
         labels, others: (n,) int64 or (n, k) float of 0 and 1, known to fit.
-        weight: of `labels`, 0 to 1; at 1 `others` have no say.
+        weight: weight of `labels`, 0 to 1; with 1, `others` have no effect.
         smoothing: see `soft_targets`.
 
     Returns:

@@ -1,4 +1,4 @@
-"""How many images a second a network trains on here, measured."""
+"""Measurement of the training speed on this machine."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def training_throughput(
     normalization: Normalization,
     device: torch.device,
 ) -> float:
-    """Training images a second of one process: the study's own loop on random images of the data's shape.
+    """Training images per second of one process, for the study's training loop on random images.
 
-    The time of some steps is taken from the time of twice as many, so that what a run costs once (starting,
-    evaluating) doesn't count. The number of steps is doubled until the difference takes a second.
+    Measures the time of n steps and of 2n steps; their difference excludes the fixed costs of a run (start,
+    evaluation). n is doubled until the difference is at least a second.
     """
     steps = WARM_UP_STEPS
     with freed_memory_kept():  # as in a task

@@ -1,4 +1,4 @@
-"""What a training run leaves behind, or why it left nothing."""
+"""The result of a training run, or the reason for its failure."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ HISTORY_SCHEMA = {
 
 
 class Diverged(TaskFailed):
-    """A training whose loss, or what its network gives, is not finite."""
+    """The loss or the outputs of a training are not finite."""
 
     history: pl.DataFrame
-    """As `Trained.history`, up to the epoch where it happened; that row's numbers are NaN."""
+    """Like `Trained.history`, up to the epoch of the divergence, whose numbers are NaN."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +33,9 @@ class Best:
     """The network at the epoch that the recipe's `best_by` chose."""
 
     epoch: int
-    """From 1: the init is no candidate."""
+    """From 1: the initialization is not a candidate."""
     metric: float
-    """The metric that it was chosen by."""
+    """The metric by which it was chosen."""
     state: dict[str, Tensor]
     """On the CPU."""
     test_logits: Tensor
@@ -44,19 +44,21 @@ class Best:
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """What a training run leaves behind."""
+    """The result of a training run."""
 
     checkpoints: dict[int, dict[str, Tensor]]
-    """State by kept epoch, on the CPU; 0 is the init. Where several processes train, only the first has them."""
+    """Epoch -> state on the CPU, for all kept epochs; 0 is the initialization. Of several processes, only the first
+    has them."""
     history: pl.DataFrame
-    """A row an epoch, 0 is the init. The train columns are means over the epoch as it was trained (null at 0):
-    on augmented and mixed images where the recipe says so, the loss toward smoothed and mixed labels, the metric
-    against the label with the larger weight. Held-out and test columns are null at epochs where they weren't
-    looked at: that is at kept epochs, and at all where `best_by` names them."""
+    """One row per epoch; 0 is the initialization. The train columns are means during the epoch (null at 0), on
+    augmented and
+    mixed images if the recipe has these: the loss for smoothed and mixed labels, and the metric for the label with the
+    larger weight. Held-out and test columns are null at epochs without an evaluation; kept epochs are evaluated, and
+    all epochs if `best_by` names these images."""
     test_logits: Tensor
-    """(n_test, num_classes) float32 at the last epoch; empty where no test images were given."""
+    """(n_test, num_classes) float32 at the last epoch; empty without test images."""
     best: Best | None = None
-    """Only where the recipe has a `best_by`."""
+    """The best epoch; None if the recipe has no `best_by`."""
     data_share: float | None = None
-    """Share of the time of the steps that went into getting their batches ready, measured; None where nothing was
-    trained. The only thing here that differs from run to run."""
+    """Measured share of the time that was spent on loading batches; None if nothing was trained. Only this value
+    differs between identical runs."""

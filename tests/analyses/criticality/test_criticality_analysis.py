@@ -14,10 +14,10 @@ from torch import nn
 
 from transferscope.analyses.contract import Split
 from transferscope.analyses.criticality import analysis as criticality
-from transferscope.models.build import FixupResNet, build
+from transferscope.models.build import FixupResNetOptions, build
 from transferscope.models.modules.find import find_modules
 
-OPTIONS = FixupResNet(depths=(1, 1), widths=(4, 4))
+OPTIONS = FixupResNetOptions(depths=(1, 1), widths=(4, 4))
 MODULES = ("stem", "stage1", "stage2", "head")
 SETTINGS = criticality.Settings(
     alphas=(0, 0.5, 1),

@@ -23,7 +23,7 @@ from transferscope.study.checks import label_notes
 from transferscope.study.file import load_study
 from transferscope.study.plan import plan
 
-SAID = "every image has exactly one of the 3 findings"
+SAID = "every image has exactly one of the 3 labels"
 
 
 def saved(path: Path, *, second: bool = False) -> Path:

@@ -262,7 +262,7 @@ def test_an_image_bomb(root: Path, side: int) -> None:
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
     (root / "train" / "cat" / "2.png").write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IEND", b""))
     assert (
-        "1 image(s) with so many pixels as files have that are made to exhaust the memory: train/cat/2.png"
+        "1 image(s) with an excessive number of pixels, as in files made to exhaust the memory: train/cat/2.png"
         in problems(root, decode=True)
     )
 

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from transferscope.core.config import Source, Weights
 from transferscope.core.errors import BadInput
 from transferscope.core.options import NetworkOptions
-from transferscope.models.build import FixupResNet, network_from_text
+from transferscope.models.build import FixupResNetOptions, network_from_text
 from transferscope.models.init import random_init
 from transferscope.models.weights.files import read_state_dict
 from transferscope.models.weights.given import given_network, mapped_names
@@ -27,7 +27,7 @@ from transferscope.study.file import load_study
 from transferscope.study.plan import plan
 
 PLAIN = network_from_text("networks:Plain")
-FIXUP = FixupResNet(depths=(1, 1), widths=(4, 6))
+FIXUP = FixupResNetOptions(depths=(1, 1), widths=(4, 6))
 
 
 def trained(options: NetworkOptions, num_classes: int = 9, seed: int = 5, steps: int = 3) -> nn.Module:

@@ -199,14 +199,14 @@ def _trained_loss(device: torch.device) -> float:
     from transferscope.core.config import Recipe
     from transferscope.core.datasets import dataset_module, describe, load
     from transferscope.models.init import random_init
-    from transferscope.models.networks.fixup_resnet import FixupResNet
+    from transferscope.models.networks.fixup_resnet import FixupResNetOptions
     from transferscope.train.loop import train
 
     options = dataset_module("symbols").Options(
         dataset="symbols", image_size_px=16, train_size=120, test_size=50
     )
     data, about = load(options), describe(options)
-    network = FixupResNet(depths=(1, 1), widths=(8, 16))
+    network = FixupResNetOptions(depths=(1, 1), widths=(8, 16))
     model = random_init(network, about.num_classes, about.channels, 0, 16)
     recipe = Recipe(epochs=24, batch_size=20, learning_rate=0.2, schedule="cosine")
     found = train(model, data.train, data.test, recipe, normalization="unit", seed=0, device=device)

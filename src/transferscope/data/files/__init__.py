@@ -1,1 +1,1 @@
-"""Reads images and labels from files as people have them."""
+"""Readers of images and labels from files of many formats."""

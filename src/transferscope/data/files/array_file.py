@@ -1,4 +1,4 @@
-"""Reading .npz and .safetensors files that may be anything: nothing is unpickled, and what fails says why."""
+"""Reading of untrusted .npz and .safetensors files: nothing is unpickled, and errors give the reason."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ MAX_NPY_HEADER_BYTES = 64 * 2**10
 MAX_PACKING = 200
 """An array that is packed to a smaller part of its bytes is no data; deflate gets to a thousandth."""
 SMALL_BYTES = 2**26
-"""An array of so many bytes may be packed as it likes."""
+"""Arrays up to this number of bytes may have any compression ratio."""
 
 
 @dataclass(frozen=True, kw_only=True)

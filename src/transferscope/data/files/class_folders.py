@@ -1,4 +1,4 @@
-"""Images in folders, one a class: the options and the listing that data sets of this layout share."""
+"""Images in one folder per class: options and file listing shared by data sets with this layout."""
 
 from __future__ import annotations
 
@@ -49,23 +49,23 @@ class FolderOptions(FileOptions):
     proportions, as torchvision's Resize((side, side)) does. evaluation: the short side is resized to 256/224 of
     image_size_px and the middle is kept, as ImageNet networks are evaluated."""
     max_train_size: int | None = Field(default=None, ge=2)
-    """At most so many training images, as even over the classes as can be; all by default."""
+    """Maximum number of training images, spread evenly over the classes; default: all."""
     max_test_size: int | None = Field(default=None, ge=2)
-    """At most so many test images, as even over the classes as can be; all by default."""
+    """Maximum number of test images, spread evenly over the classes; default: all."""
     seed: int = Field(default=0, ge=0)
-    """Which images are taken where there are more than the maximum, and in which order they come."""
+    """Seed of the selection and of the order of the images."""
     splits: SplitFolders | None = later_option()
     """Which folders hold the splits, as in {train: training, test: val}."""
     test_share: float | None = later_option(gt=0, lt=1)
-    """For images without a division of their own, <root>/<class>/<image>: this share of each class, drawn at random,
-    is for testing and the rest for training."""
+    """For images without a test split, <root>/<class>/<image>: the share of each class that is chosen at random for
+    testing."""
     split_seed: int | None = later_option(ge=0)
-    """Seed of that draw; 0 by default. Images of one patient or scene are not kept together."""
+    """Seed of that split; default: 0. Images of one patient or scene are not kept together."""
     exclude: tuple[str, ...] = later_option(())
     """Patterns of files and folders to leave out, by their name or their path below the root: "*_mask*"."""
     grey_range: tuple[float, float] | None = later_option()
-    """The grey values that become black and white, for images of 16 bits. By default 0 and 65535 where the training
-    images use at least half of that, and else their lowest and highest value."""
+    """The grey values that become black and white, for 16-bit images. Default: 0 and 65535 if the training images
+    use at least half of this range, otherwise their lowest and highest value."""
 
     @field_validator("exclude", mode="before")
     @classmethod

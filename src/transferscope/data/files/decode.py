@@ -1,4 +1,4 @@
-"""Image files to uint8 squares, with Pillow; what a file can't do to us is decided here."""
+"""Decoding of untrusted image files to uint8 squares, with Pillow, and its limits."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Failure:
 
 
 def decode_into(images: np.ndarray, paths: Sequence[str], decode: Decoder) -> list[bytes | Failure]:
-    """Decode files in threads, straight into their place.
+    """Decode files in threads, directly into an array.
 
     Args:
         images: (n, channels, side, side), uint8; row i takes the file i, grey ones in all channels. Rows of
@@ -91,7 +91,7 @@ _on_decoded: ContextVar[Callable[[int, int], None]] = ContextVar(
 
 @contextmanager
 def telling_of_decoded(on_decoded: Callable[[int, int], None]) -> Iterator[None]:
-    """Within it, whoever waits is told after each file how many of how many are decoded."""
+    """Context manager: `on_decoded` is called after each file with the number of decoded files and the total."""
     token = _on_decoded.set(on_decoded)
     try:
         yield

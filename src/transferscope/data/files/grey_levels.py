@@ -1,4 +1,4 @@
-"""From grey values of more than 8 bits to 0 to 255: which value becomes black, and which white."""
+"""Mapping of grey values with more than 8 bits to 0 to 255, and the choice of the values for black and white."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 from PIL import Image
 
 WHOLE_RANGES: dict[str, tuple[float, ...]] = {"16 bits": (65535,), "I": (255, 65535), "F": (1, 255, 65535)}
-"""For each kind of grey value the largest values that files of it usually have; the smallest one that fits counts."""
+"""Kind of grey value -> the usual maxima of its range; the smallest maximum that fits is used."""
 REPEATED_BYTE = 257
 """65535 / 255: 8 bits that are stored in 16 are multiples of it."""
 LEAST_SHARE = {1: 1 / 8, 65535: 1 / 2}
-"""A narrower part of the whole range is spread to 0 to 255, as too few of the 256 levels would be left.
-Values from 0 to 255 stay as they are, however dark."""
+"""If images use a smaller share of the range, it is stretched to 0 to 255, because too few of the 256 levels would
+be used. Values from 0 to 255 stay as they are, however dark."""
 GreyRange = tuple[float, float]
-"""The value that becomes black, and the one that becomes white."""
+"""The values that become black and white."""
 
 
 def grey_kind(image: Image.Image) -> str | None:
@@ -48,12 +48,12 @@ def to_8_bits(values: np.ndarray, grey_range: GreyRange) -> np.ndarray:
 
 @dataclass
 class _Seen:
-    """What the values of one kind are like."""
+    """Statistics of the values of one kind."""
 
     low: float
     high: float
     repeated: bool
-    """All of them are multiples of `REPEATED_BYTE`."""
+    """True if all values are multiples of `REPEATED_BYTE`."""
 
 
 @dataclass
@@ -68,7 +68,7 @@ class GreyLevels:
     _lock: Any = field(default_factory=Lock)
 
     def look_at(self, values: np.ndarray, kind: str) -> None:
-        """Note the values of a training image. Raises ValueError where one of them is not finite."""
+        """Record the values of a training image. Raises ValueError if a value is not finite."""
         low, high = values.min().item(), values.max().item()
         if not np.isfinite([low, high]).all():
             raise ValueError("it has values that are NaN or infinite")
@@ -99,16 +99,16 @@ class GreyLevels:
 
     @property
     def used(self) -> dict[str, GreyRange]:
-        """The lowest and the highest value of each kind in the training images."""
+        """Kind -> the lowest and highest value in the training images."""
         return {kind: (seen.low, seen.high) for kind, seen in self._seen.items()}
 
     def warnings(self) -> list[str]:
-        """`notes`, where the range is not the whole one."""
+        """The `notes` on kinds whose full range is not used."""
         usual = all(self.range_of(kind) == (0, WHOLE_RANGES[kind][-1]) for kind in self._seen)
         return [] if usual and self.stated is None else self.notes()
 
     def notes(self) -> list[str]:
-        """How values of more than 8 bits were mapped, a line for each kind."""
+        """How values with more than 8 bits were mapped, one line per kind."""
         words = {"16 bits": "16 bits", "I": "whole numbers of 32 bits", "F": "floats"}
         lines = []
         for kind, seen in self._seen.items():

@@ -1,4 +1,4 @@
-"""Reading IDX files, plain or gzipped, that may be anything. Imports no torch."""
+"""Reading of untrusted IDX files, plain or gzipped. Imports no torch."""
 
 from __future__ import annotations
 
@@ -69,5 +69,7 @@ def _header(file: IO[bytes] | gzip.GzipFile, path: Path) -> tuple[int, ...]:
         raise BadInput(f"{path} is no IDX file of unsigned bytes: it begins with {start.hex()}. Get it anew.")
     shape = struct.unpack(f">{axes}I", lengths)
     if math.prod(length or 1 for length in shape) > MAX_BYTES:  # NumPy minds the others where one is 0, too
-        raise BadInput(f"{path} says that it holds an array of {shape}, too large to be true. Get it anew.")
+        raise BadInput(
+            f"{path} says that it holds an array of {shape}, too large to be true. Download the file again."
+        )
     return shape

@@ -1,4 +1,4 @@
-"""Lists of image files with labels: made and checked without opening an image. Imports no torch."""
+"""Lists of image files with labels, created and checked without decoding an image. Imports no torch."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ from transferscope.data.files.file_heads import head_of, read_otherwise
 from transferscope.data.files.problems import Problems
 
 SMALL_BYTES = 32 * 2**20
-"""Of image files of so many bytes together the contents are the fingerprint, of more their times of change."""
+"""Maximum total size of files whose contents are in the fingerprint; for larger data, their modification times are
+used."""
 
 MAX_HEADS = 256
-"""Of large data sets the first bytes of no more images than this are looked at before they are decoded."""
+"""Maximum number of images whose first bytes are read before decoding."""
 
 MAX_LINKED = 3
-"""Files behind links out of the root that are named."""
+"""Maximum number of files behind links out of the root that are named."""
 
 Label = int | tuple[int, ...]
-"""The number of a class, or 0 and 1 for each finding."""
+"""The number of a class, or 0 and 1 for each label."""
 
 
 class Entry(NamedTuple):
-    """One image file that there is."""
+    """An existing image file."""
 
     path: str
     id: str
-    """Unique in the data set and stable."""
+    """Unique and stable id in the data set."""
     label: Label
     num_bytes: int
     changed_ns: int
@@ -47,12 +48,12 @@ class Listing:
     train: tuple[Entry, ...]
     test: tuple[Entry, ...]
     problems: Problems
-    """What was left out of the lists."""
+    """Problems of the omitted images."""
     multi_label: bool = False
     notes: tuple[str, ...] = ()
-    """What one should know of the lists; see `Description.notes`."""
+    """Warnings about the lists; see `Description.notes`."""
     reading: str = ""
-    """How labels or files were understood, where an earlier version understood them otherwise; part of the key."""
+    """Marks for labels or files that an earlier version interpreted differently; part of the cache key."""
 
     @property
     def labels(self) -> dict[str, list[Label]]:
@@ -91,7 +92,7 @@ class ImageFolder:
 
     Args:
         root: the folder.
-        problems: what can't be used is noted there.
+        problems: problems are added to it.
         follow_links: links may lead out of the root, as the user's own do to another disk; not for lists of others.
     """
 
@@ -159,13 +160,13 @@ class ImageFolder:
 def check_labels(
     class_names: Sequence[str], labels: Mapping[str, Sequence[Label]], where: object, problems: Problems
 ) -> None:
-    """Whether each class has a training image, and each finding images with it and without it.
+    """Check that each class has a training image, and each label images with it and without it.
 
     Args:
-        class_names: the classes or findings.
+        class_names: the classes or labels.
         labels: of the images that can be used, by split.
-        where: what they are of, for messages.
-        problems: what was left out, for messages.
+        where: the source of the labels, for messages.
+        problems: the omitted images, for messages.
 
     Raises:
         BadInput: they don't suffice.
@@ -206,7 +207,7 @@ def constant_labels(
 
 
 def absent_notes(class_names: Sequence[str], labels: Mapping[str, Sequence[Label]]) -> list[str]:
-    """A line where classes have no test images; none for several labels an image."""
+    """A note on classes without test images; none for multi-label data."""
     if not labels["test"] or not isinstance(labels["test"][0], int):
         return []
     return without_test_images(class_names, _absent(class_names, labels["test"]))
@@ -234,9 +235,10 @@ def _shortened(names: Sequence[str]) -> str:
 
 
 def fingerprint(entries: Sequence[Entry]) -> str:
-    """Of the names, labels and contents of all images; where they are large, of sizes and times of change.
+    """A hash of the names, labels and contents of all images; for large data, of sizes and modification times
+    instead of contents.
 
-    Small data can so be copied and still be the same; to read large ones anew at each start takes too long.
+    Thus small data can be copied without a new fingerprint; reading large data at every start would take too long.
     """
     small = sum(entry.num_bytes for entry in entries) <= SMALL_BYTES
     digest = hashlib.sha256()
@@ -249,7 +251,7 @@ def fingerprint(entries: Sequence[Entry]) -> str:
 
 
 def file_fingerprint(paths: Sequence[Path]) -> str:
-    """As `fingerprint`, of files that hold whole data sets.
+    """Like `fingerprint`, for files that contain whole data sets.
 
     Raises:
         OSError: one of them can't be read.
@@ -272,7 +274,7 @@ def _content_digest(path: str) -> str:
 
 
 def one_finding_each(*splits: Iterable[Sequence[float]]) -> bool:
-    """Whether every row of 0 and 1 has exactly one 1, out of two or more.
+    """True if every row of 0 and 1 has exactly one 1, out of two or more.
 
     >>> one_finding_each([(0, 1, 0), (1, 0, 0)], [(0, 0, 1)]), one_finding_each([(0, 1), (1, 1)])
     (True, False)
@@ -281,9 +283,9 @@ def one_finding_each(*splits: Iterable[Sequence[float]]) -> bool:
 
 
 def one_hot_note(num_classes: int) -> str:
-    """What to say of such labels: they are taken for findings, as there are sets in which none meet."""
+    """A note on such labels. They count as multi-label data: in real data, no image may have two labels."""
     return (
-        f"every image has exactly one of the {num_classes} findings, of which several may hold: the metric is the mean "
-        "AUC over findings. If they are classes, one-hot, give the number of each image's class instead, as "
+        f"every image has exactly one of the {num_classes} labels, although several are possible: the metric is the "
+        "mean AUC over labels. If they are one-hot classes, give the number of each image's class instead, as "
         "labels.argmax(axis=1) of an array; the metric is accuracy then."
     )

@@ -1,4 +1,4 @@
-"""The lines of a list of images, from a file that may be anything. Imports no torch."""
+"""The lines of a list of images from an untrusted file. Imports no torch."""
 
 from __future__ import annotations
 

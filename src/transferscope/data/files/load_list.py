@@ -1,4 +1,4 @@
-"""From a list of image files to decoded images, under the one policy for what can't be used."""
+"""Decoding of a list of image files, with the policy for unusable images."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from transferscope.data.files.problems import Problems
 from transferscope.data.files.spool import new_array
 
 MAX_PAIRS = 3
-"""Pairs of images that are named in a line."""
+"""Maximum number of pairs named in a line."""
 Digests = list[bytes | None]
-"""Of each image of a split; None where it could not be decoded."""
+"""Digest of each image of a split; None if it could not be decoded."""
 
 
 def load_list(
@@ -84,7 +84,7 @@ def load_list(
 def contradictions(
     digests: Mapping[str, Digests], labels: Mapping[str, Sequence[Label]], ids: Mapping[str, Sequence[str]]
 ) -> list[str]:
-    """A line where images with the very same pixels have different labels, within a split or between them."""
+    """A note on images with the same pixels and different labels, within a split or between splits."""
     first: dict[bytes, tuple[Label, str]] = {}
     pairs = []
     for split, of_split in digests.items():
@@ -103,7 +103,7 @@ def contradictions(
 def drop_duplicates(
     train: Digests, test: Digests, train_ids: Sequence[str], test_ids: Sequence[str], problems: Problems
 ) -> None:
-    """Note test images with the very pixels of a training image, and forget their digests."""
+    """Add test images with the same pixels as a training image to the problems, and remove their digests."""
     known: dict[bytes | None, str] = {}
     for digest, name in zip(train, train_ids, strict=True):
         known.setdefault(digest, name)
@@ -116,7 +116,7 @@ def drop_duplicates(
 def clean_up(
     data: ImageData, options: FileOptions, where: Path, problems: Problems, class_names: Sequence[str]
 ) -> ImageData:
-    """The policy for images that are in memory already: duplicates, and what was noted before.
+    """Apply the policy to images in memory: duplicates, and problems found before.
 
     Args:
         data: the images that can be used so far.
@@ -162,7 +162,7 @@ def _plain_labels(data: ImageData) -> dict[str, list[Label]]:
 
 
 def take(split: ImageSplit, rows: Sequence[int]) -> ImageSplit:
-    """The images of these rows, in this order."""
+    """The images in these rows, in the given order."""
     index = torch.tensor(rows, dtype=torch.int64)
     return ImageSplit(
         images=split.images[index], labels=split.labels[index], ids=tuple(split.ids[row] for row in rows)

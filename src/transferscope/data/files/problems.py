@@ -1,4 +1,4 @@
-"""What is wrong with the files of a data set, and the one policy for it. Imports no torch."""
+"""Problems in the files of a data set, and the policy for them. Imports no torch."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ WORDS: dict[Kind, tuple[str, str]] = {
         "Repair or remove them, or save them as PNG.",
     ),
     "too_many_pixels": (
-        "image(s) with so many pixels as files have that are made to exhaust the memory",
+        "image(s) with an excessive number of pixels, as in files made to exhaust the memory",
         "Make them smaller, or remove them.",
     ),
     "duplicate": (
@@ -55,23 +55,23 @@ WORDS: dict[Kind, tuple[str, str]] = {
         "Remove one of the two: accuracy on a training image says nothing of new ones.",
     ),
 }
-"""What each kind of problem is called, and how to fix it."""
+"""Kind of problem -> its description and the fix."""
 MAX_SHOWN = 5
-"""Problems of a kind that are named; the others are counted."""
+"""Maximum number of problems of each kind that are named."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One image, or class, that can't be used as it is."""
+    """An image or class that can't be used."""
 
     kind: Kind
     where: str
-    """The file, relative to the root, or the place in a list or an array."""
+    """The file, relative to the root, or the position in a list or array."""
     reason: str = ""
 
 
 class Problems:
-    """All that was found wrong with a data set so far."""
+    """All problems found in a data set so far."""
 
     def __init__(self) -> None:
         self._found: list[Problem] = []
@@ -83,11 +83,11 @@ class Problems:
         return len(self._found)
 
     def add(self, kind: Kind, where: str, reason: str = "") -> None:
-        """Note a problem."""
+        """Add a problem."""
         self._found.append(Problem(kind, where, reason))
 
     def extend(self, others: Problems) -> None:
-        """Note all of the others."""
+        """Add all problems of another collection."""
         self._found += others._found
 
     @property
@@ -97,23 +97,23 @@ class Problems:
         return {kind: counted[kind] for kind in WORDS if counted[kind]}
 
     def lines(self) -> list[str]:
-        """A line for each kind: how many there are, the first few, how to fix them."""
+        """A line for each kind: the number of problems, the first few, and the fix."""
         lines = []
         for kind in self.counts:
-            noun, mend = WORDS[kind]  # type: ignore[index]
+            noun, fix = WORDS[kind]  # type: ignore[index]
             found = [problem for problem in self if problem.kind == kind]
             shown = [f"{one.where} ({one.reason})" if one.reason else one.where for one in found[:MAX_SHOWN]]
             more = len(found) - len(shown)
             rest = f" and {more} more" if more else ""
-            lines.append(f"{len(found)} {noun}: {', '.join(shown)}{rest}. {mend}")
+            lines.append(f"{len(found)} {noun}: {', '.join(shown)}{rest}. {fix}")
         return lines
 
     def settle(self, on_bad: Literal["stop", "skip"], where: object) -> None:
-        """Under "stop", any problem is an error; under "skip" the caller leaves out what is bad.
+        """With "stop", any problem is an error; with "skip", the caller omits the unusable images.
 
         Args:
             on_bad: the policy.
-            where: what the problems were found in, for the message.
+            where: the source of the problems, for the message.
 
         Raises:
             BadInput: "stop", and there are problems; a line for each kind.

@@ -1,4 +1,4 @@
-"""One item of a data set in Python: its image and its label, and the image as a uint8 square."""
+"""Items of data sets in Python: the image and the label of an item, and the image as a uint8 square."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 IMAGE_KEYS = ("image", "img", "pixel_values", "x")
 LABEL_KEYS = ("label", "labels", "target", "y")
-"""Where an item is a dict: what its image and its label may be called."""
+"""Possible keys of the image and the label if an item is a dict."""
 MAX_TRIES = 10
-"""Number of images whose labels are read to see what labels are like."""
+"""Number of images whose labels are read to determine the type of the labels."""
 SHAPE_HINT = (
     "an image is a PIL image, or an array or a tensor (h, w), (h, w, 1 or 3) or (1 or 3, h, w), of uint8 or of "
     "floats from 0 to 1"
@@ -25,7 +25,7 @@ SHAPE_HINT = (
 
 
 def item_of(split: Any, row: int) -> tuple[Any, Any]:
-    """An image and its label. Raises ValueError where the item is not of the two."""
+    """The image and the label of an item. Raises ValueError if the item has another form."""
     item = split[row]
     if isinstance(item, Mapping):
         images, labels = ([key for key in keys if key in item] for keys in (IMAGE_KEYS, LABEL_KEYS))
@@ -42,7 +42,7 @@ def item_of(split: Any, row: int) -> tuple[Any, Any]:
 
 
 def first_label(split: Any, where: str) -> Any:
-    """The label of the first image that can be had: of what type labels are."""
+    """The label of the first readable image, which shows the type of the labels."""
     reason = ""
     for row in range(min(len(split), MAX_TRIES)):
         try:
@@ -56,7 +56,8 @@ def first_label(split: Any, where: str) -> Any:
 
 
 class ItemPixels:
-    """Images to uint8 squares; grey values of more than 8 bits by the range of the training images."""
+    """Converts images to uint8 squares; grey values with more than 8 bits are mapped by the range of the training
+    images."""
 
     def __init__(self, levels: GreyLevels, originals: Originals, train: Any, rows: Sequence[int]) -> None:
         self._levels, self._originals = levels, originals
@@ -90,7 +91,7 @@ class ItemPixels:
         return pixels.transpose(2, 0, 1)
 
     def _look_at_training_images(self) -> None:
-        """Once, when the first image of more than 8 bits comes."""
+        """Called once, for the first image with more than 8 bits."""
         import numpy as np
         from PIL import Image
 

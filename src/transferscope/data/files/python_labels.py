@@ -1,4 +1,5 @@
-"""The labels of data sets in Python, numbered alike in both splits: by name where both name their classes."""
+"""Labels of data sets in Python, with the same numbers in both splits; matched by name if both splits name their
+classes."""
 
 from __future__ import annotations
 
@@ -17,8 +18,8 @@ from transferscope.data.files.python_items import first_label
 SPLITS = ("train", "test")
 
 Numbers = Callable[[int], Mapping[int, int | str] | None]
-"""From a row to the number of each of its data set's classes, or the name of a class that train lacks; None: the same
-numbers as in training."""
+"""Row -> the training numbers of its data set's classes, or the name of a class that training lacks. None if the
+numbers are those of the training data."""
 
 
 def numbering(
@@ -75,7 +76,7 @@ class BadLabel(Exception):
 
 
 class Labelling:
-    """From the labels that the data sets give to those of the training data's numbers."""
+    """Converts labels of the data sets to the class numbers of the training data."""
 
     def __init__(
         self,
@@ -121,7 +122,7 @@ class Labelling:
         return number
 
     def notes(self) -> list[str]:
-        """What was done about missing labels."""
+        """How missing labels were treated."""
         count = self._num_missing
         return [f"{count:,} images have missing labels, which count as absent"] if count else []
 
@@ -135,7 +136,7 @@ class Labelling:
 
 
 def listed_labels(split: Any) -> list[Any] | None:
-    """The labels that a data set lists beside its items, one for each; None if it doesn't."""
+    """The list of labels that a data set has in addition to its items; None if it has none."""
     listed = _plain_list(getattr(split, "targets", None)) or _plain_list(getattr(split, "labels", None))
     return listed if listed is not None and len(listed) == len(split) else None
 

@@ -1,4 +1,4 @@
-"""Images that may be more than memory holds: beyond a part of it they lie in a file that is mapped into memory.
+"""Image arrays that may exceed the memory: large ones are in a memory-mapped file.
 
 What is mapped is read from the disk when it is touched, and given up when memory is short, so that a batch costs no
 more than itself. The files have no name: they are gone with the process, however it ends. Numbers are the same either
@@ -33,7 +33,7 @@ _folder: ContextVar[Path | None] = ContextVar("folder", default=None)
 
 @contextmanager
 def spooling_in(folder: Path) -> Iterator[None]:
-    """Within it, the files lie in this folder, made when it is needed; else where temporary files do."""
+    """Context manager: large arrays are in files in this folder; otherwise, in the folder for temporary files."""
     token = _folder.set(folder)
     try:
         yield
@@ -43,7 +43,7 @@ def spooling_in(folder: Path) -> Iterator[None]:
 
 @cache
 def limit_bytes() -> int:
-    """Bytes of the largest array that is held in memory."""
+    """Maximum size in bytes of an array that is kept in memory."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for file in CGROUP_LIMITS:
         with suppress(OSError, ValueError):  # not in a container, or in one without a limit
@@ -52,7 +52,7 @@ def limit_bytes() -> int:
 
 
 def new_array(shape: tuple[int, ...], dtype: np.dtype | type = np.uint8) -> np.ndarray:
-    """An array to be filled: in memory, or in a file where it is larger than `limit_bytes`."""
+    """An empty array, in memory or, if larger than `limit_bytes`, in a file."""
     num_bytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
     if num_bytes <= limit_bytes() or not num_bytes:
         return np.empty(shape, dtype)
@@ -64,7 +64,7 @@ def new_array(shape: tuple[int, ...], dtype: np.dtype | type = np.uint8) -> np.n
 
 
 def rows_of(images: Tensor, rows: Tensor) -> Tensor:
-    """`images[rows]`, in a file where that is large.
+    """`images[rows]`, in a file if the result is large.
 
     Args:
         images: (n, ...), on the CPU.

@@ -1,4 +1,4 @@
-"""From any Pillow image to a uint8 square in colour: orientation, transparency, depth and proportions."""
+"""Conversion of Pillow images to uint8 colour squares: orientation, transparency, bit depth and aspect ratio."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ MAX_PIXELS = 2**25
 ORIENTATION = 0x0112
 """The EXIF tag that says how the camera was held; 1 is upright."""
 MUCH_CUT = 0.5
-"""Where more than this share of the images is cut off, on average, a run says so."""
+"""A run warns if more than this share of the images is cropped on average."""
 
 Resize = Literal["crop", "pad", "stretch", "evaluation"]
 
 
 class TooManyPixels(Exception):
-    """A file would take far more memory, or time, than its size says."""
+    """Decoding a file would take far more memory or time than its size suggests."""
 
 
 def square(image: Image.Image, size_px: int, resize: Resize) -> np.ndarray:
@@ -77,7 +77,7 @@ def _middle(image: Image.Image, size_px: int) -> Image.Image:
 
 @dataclass
 class Originals:
-    """What the images were like before they became squares; see `notes`."""
+    """Statistics of the original images; see `notes`."""
 
     size_px: int
     resize: Resize
@@ -121,7 +121,7 @@ class Originals:
         return 1 - (kept + self.sizes[(self.size_px, self.size_px)]) / total
 
     def notes(self) -> list[str]:
-        """What became of sizes, orientation and transparency."""
+        """How sizes, orientation and transparency were converted."""
         total = sum(self.sizes.values())
         if not total:
             return []
@@ -143,7 +143,7 @@ class Originals:
         return [*lines, *self._black()]
 
     def warnings(self) -> list[str]:
-        """Those of `notes` that a run says too."""
+        """The `notes` that a run prints."""
         return [*(self.notes()[:1] if self.cut_share() > MUCH_CUT else []), *self._black()]
 
     def _black(self) -> list[str]:

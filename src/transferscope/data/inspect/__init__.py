@@ -1,1 +1,1 @@
-"""What there is to know about a data set before a network sees it."""
+"""Inspection of a data set before the training."""

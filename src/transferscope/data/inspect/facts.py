@@ -1,4 +1,4 @@
-"""What a decoded data set holds, and what of it readers of an accuracy must know. Imports no torch."""
+"""Statistics of a decoded data set, and facts that affect the meaning of an accuracy. Imports no torch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MAX_NAMED = 5
 
 @dataclass(frozen=True, kw_only=True)
 class SplitFacts:
-    """One split in numbers."""
+    """Statistics of one split."""
 
     num_images: int
     counts: tuple[int, ...]
@@ -44,12 +44,12 @@ class SplitFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class DataFacts:
-    """Both splits in numbers, and what their labels are."""
+    """Statistics of both splits and their labels."""
 
     about: Description
     splits: Mapping[str, SplitFacts]
     left_out: int = 0
-    """Images that can't be used and were left out."""
+    """Unusable images that were left out."""
 
     @property
     def commonest(self) -> int:
@@ -69,7 +69,7 @@ class DataFacts:
         return f"always answering '{self.about.class_names[self.commonest]}' has {self.baseline:.3f}"
 
     def notes(self) -> list[str]:
-        """What readers of an accuracy should know of these data, a sentence or two each; see `class_notes`."""
+        """Notes on these data for readers of an accuracy; see `class_notes`."""
         return class_notes(self.about, self.splits["train"], self.splits["test"])
 
 
@@ -88,7 +88,7 @@ def split_facts(labels: np.ndarray, num_classes: int) -> SplitFacts:
 
 
 def class_notes(about: Description, train: SplitFacts, test: SplitFacts) -> list[str]:
-    """What is unusual about the classes and their numbers of images; empty where nothing is."""
+    """Notes on unusual classes and numbers of images; empty if there are none."""
     names, noun = about.class_names, "labels" if about.multi_label else "classes"
     notes = [] if about.multi_label else [*_without_test_images(names, test), *_majority(names, test)]
     singles = [name for name, count in zip(names, train.counts, strict=True) if count == 1]
@@ -149,7 +149,8 @@ def _majority(names: Sequence[str], test: SplitFacts) -> list[str]:
 
 
 def _quantities(names: Sequence[str], train: SplitFacts) -> list[str]:
-    """Whether the classes look like values of a quantity: numbers that don't count from 0 or 1, or of few images."""
+    """True if the classes look like values of a quantity: numbers that don't count from 0 or 1, or classes of few
+    images."""
     if len(names) < MIN_NUMBERS or any(len(name) > 1 and name[0] == "0" and name.isdigit() for name in names):
         return []
     try:

@@ -1,4 +1,4 @@
-"""What a decoded data set holds, in numbers."""
+"""Statistics of a decoded data set."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class SplitOverview:
 
     num_images: int
     counts: tuple[int, ...]
-    """Images of each class; of each finding, those that have it."""
+    """Images of each class; of each label, the images that have it."""
     num_repeats: int
-    """Images that are there again on purpose."""
+    """Images that are repeated on purpose."""
     num_duplicates: int
-    """Images with the very pixels of one before, not on purpose."""
+    """Images with the same pixels as an earlier one, not on purpose."""
     mean: tuple[float, ...]
     """Mean of each channel, 0 to 255."""
     std: tuple[float, ...]
@@ -37,13 +37,13 @@ class SplitOverview:
 
     @property
     def prevalence(self) -> tuple[float, ...]:
-        """Share of the images that are of each class, or have each finding; NaN without images."""
+        """Share of the images that belong to each class, or have each label; NaN without images."""
         return tuple(count / self.num_images if self.num_images else float("nan") for count in self.counts)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scan:
-    """What one pass over the images of a split gives."""
+    """Results of one pass over the images of a split."""
 
     digests: Digests
     """Of each image's pixels."""
@@ -89,7 +89,7 @@ def conflicting_labels(splits: Mapping[str, ImageSplit], scans: Mapping[str, Sca
 def shared_images(
     train: ImageSplit, test: ImageSplit, train_digests: Digests, test_digests: Digests
 ) -> Problems:
-    """The test images with the very pixels of a training image."""
+    """The test images with the same pixels as a training image."""
     problems = Problems()
     drop_duplicates(train_digests, list(test_digests), train.ids, test.ids, problems)
     return problems

@@ -269,7 +269,7 @@ def _label(finding: str, text: str) -> int | None:
 
 
 def _with_repeats(entries: list[Entry], times: int) -> Iterator[Entry]:
-    """Images with a rare finding follow each other so many times more."""
+    """Images with a rare finding are repeated `times` more times."""
     rare = [FINDINGS.index(finding) for finding in RARE]
     for entry in entries:
         yield entry

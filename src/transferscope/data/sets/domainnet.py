@@ -48,9 +48,9 @@ class Options(FileOptions):
     image_size_px: int = Field(default=224, ge=8, le=1024)
     """Side of the square images: the short side is resized to 256/224 of this and the middle is kept."""
     max_train_size: int | None = Field(default=50_000, ge=2)
-    """At most so many training images, drawn at random; null for all."""
+    """Maximum number of training images, chosen at random; null for all."""
     max_test_size: int | None = Field(default=50_000, ge=2)
-    """At most so many test images, drawn at random; null for all. Only quickdraw and real have more."""
+    """Maximum number of test images, chosen at random; null for all. Only quickdraw and real have more."""
     subset_seed: int = Field(default=2020, ge=0, le=2**32 - 1)
     """Seed of both draws: the first max_train_size (max_test_size) of numpy's RandomState(subset_seed)
     .permutation(number of lines in the list), as in the paper's released code."""

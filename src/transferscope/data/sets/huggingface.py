@@ -59,11 +59,11 @@ class Options(SeveralLabels):
     resize: Literal["crop", "pad", "stretch", "evaluation"] = "crop"
     """As in the data set `imagefolder`."""
     max_train_size: int | None = Field(default=None, ge=2)
-    """At most so many training images, drawn at random; all by default."""
+    """Maximum number of training images, chosen at random; default: all."""
     max_test_size: int | None = Field(default=None, ge=2)
-    """At most so many test images, drawn at random; all by default."""
+    """Maximum number of test images, chosen at random; default: all."""
     seed: int = Field(default=0, ge=0)
-    """Which images are drawn, and in which order they come."""
+    """Seed of the selection and of the order of the images."""
     test_share: float | None = later_option(gt=0, lt=1)
     """For data with one split alone: this share of each class of train_split, drawn at random, is for testing."""
     split_seed: int | None = later_option(ge=0)

@@ -40,7 +40,7 @@ def describe(options: Options) -> Description:
 
 
 def load(options: Options) -> ImageData:
-    """Draw the letters; the same to the bit at every call."""
+    """Draw the letters; bit-identical at every call."""
     return draw_data(options, _draw_labels, _draw_images)
 
 

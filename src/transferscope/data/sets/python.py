@@ -47,7 +47,7 @@ class Options(SeveralLabels):
     """package.module:factory. The factory is called with split="train" and split="test" and gives a data set for
     each, or, where it knows no such argument, is called once and gives the two. A data set has a length, and at
     each number an image and its label, or a dict of an `image` and a `label`. An image is a PIL image, or an array
-    or a tensor of uint8 or of floats from 0 to 1; a label is a class's number, or 0 and 1 for each finding."""
+    or a tensor of uint8 or of floats from 0 to 1; a label is a class's number, or 0 and 1 for each label."""
     folder: Path | None = None
     """A folder to import from, besides the current one and those that Python knows."""
     class_names: tuple[str, ...] | None = None
@@ -59,11 +59,11 @@ class Options(SeveralLabels):
     resize: Literal["crop", "pad", "stretch", "evaluation"] = "crop"
     """As in the data set `imagefolder`."""
     max_train_size: int | None = Field(default=None, ge=2)
-    """At most so many training images, drawn at random; all by default."""
+    """Maximum number of training images, chosen at random; default: all."""
     max_test_size: int | None = Field(default=None, ge=2)
-    """At most so many test images, drawn at random; all by default."""
+    """Maximum number of test images, chosen at random; default: all."""
     seed: int = Field(default=0, ge=0)
-    """Which images are drawn, and in which order they come."""
+    """Seed of the selection and of the order of the images."""
     grey_range: tuple[float, float] | None = later_option()
     """The values that become black and white in PIL images of the modes I;16, I and F. By default the whole range
     that fits the training images (F: 1, 255 or 65535; I: 255 or 65535; I;16: 65535), or their lowest and highest

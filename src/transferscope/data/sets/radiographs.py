@@ -1,9 +1,9 @@
-"""Synthetic pictures in the manner of chest radiographs, with five findings: the multi-label target.
+"""Synthetic images that resemble chest radiographs, with five labels: the multi-label target.
 
-Drawn from a simple geometry by this project. They hold no patient's data and say nothing about how well a
-network reads real radiographs. They are there so that the multi-label path (several labels an image, mean
-AUC, labels that go together, evidence that is faint or ambiguous) runs offline and has a target far from the
-letters, as CheXpert was far from ImageNet in the paper. For real findings, bring real data (`arrays`).
+They are drawn from a simple geometry, contain no patient data, and show nothing about the accuracy on real
+radiographs. They let the multi-label code (several correlated labels per image, mean AUC, faint or ambiguous
+evidence) run offline, on a target that is far from the letters, as CheXpert is far from ImageNet in the paper. For
+real results, use real data (`arrays`).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def describe(options: Options) -> Description:
 
 
 def load(options: Options) -> ImageData:
-    """Draw the pictures; the same to the bit at every call."""
+    """Draw the pictures; bit-identical at every call."""
     return draw_data(options, _draw_findings, _draw_images)
 
 

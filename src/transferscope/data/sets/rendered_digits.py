@@ -38,7 +38,7 @@ def describe(options: Options) -> Description:
 
 
 def load(options: Options) -> ImageData:
-    """Draw the digits; the same to the bit at every call."""
+    """Draw the digits; bit-identical at every call."""
     return draw_data(options, _draw_labels, _draw_images)
 
 

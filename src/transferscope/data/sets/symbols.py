@@ -51,7 +51,7 @@ def describe(options: Options) -> Description:
 
 
 def load(options: Options) -> ImageData:
-    """Draw the symbols; the same to the bit at every call."""
+    """Draw the symbols; bit-identical at every call."""
     return draw_data(options, _draw_labels, _draw_images)
 
 

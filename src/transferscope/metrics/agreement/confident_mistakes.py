@@ -1,4 +1,4 @@
-"""The images that only one group of models gets wrong, or both do, the most confident first."""
+"""Images that one or both groups of models misclassify, the most confident mistakes first."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from transferscope.metrics.inputs.arguments import decision_problems, tensor, wh
 
 @dataclass(frozen=True, kw_only=True)
 class Mistaken:
-    """One decision that a group of models gets wrong."""
+    """A wrong decision of one or both groups of models."""
 
     who: str
-    """first, second or both: which group is wrong."""
+    """The group that is wrong: first, second or both."""
     rank: int
-    """1 for the most confident one."""
+    """Position in the list; 1 is the most confident mistake."""
     index: int
-    """Place of the image."""
+    """Index of the image."""
     finding: int | None
-    """Which finding of it; None for single labels."""
+    """Index of the label in multi-label data; None for single labels."""
     first_label: int
-    """What the first group says; for a finding 0 (absent) or 1 (present)."""
+    """The prediction of the first group; in multi-label data 0 (absent) or 1 (present)."""
     first_confidence: float
     """Mean probability of that label over the group's models."""
     second_label: int
@@ -35,21 +35,21 @@ class Mistaken:
 def confident_mistakes(
     first: Sequence[Tensor], second: Sequence[Tensor], labels: Tensor, *, count: int
 ) -> list[Mistaken]:
-    """What only the first group of models gets wrong, only the second, and both: at most `count` images each.
+    """Images that only the first group misclassifies, only the second, and both: at most `count` images each.
 
-    A group is wrong where more than half of its models are, and right where more than half are right; where
-    it is split evenly the decision is left out. A group that is wrong says the wrong label with the highest
-    mean probability over its models, a group that is right the true one; that mean is its confidence. A list
-    is ordered by the confidence of the group that is wrong (of both: the mean), ties by place. Of the
-    findings of an image the most confidently wrong one counts.
+    A group is wrong if more than half of its models are wrong, and right if more than half are right; if it is split
+    evenly, the decision is omitted. The prediction of a wrong group is the wrong label with the highest mean
+    probability over its models; that of a right group is the true label. The mean probability is its confidence. Each
+    list is ordered by the confidence of the wrong group (the mean, if both are wrong), and ties by index. In
+    multi-label data, only the most confident mistake of each image counts.
 
     Args:
         first, second: the logits of each model of a group, (n, k).
-        labels: (n,) int64 classes, or (n, k) findings of 0 and 1.
-        count: images wanted in each list.
+        labels: (n,) int64 classes, or (n, k) labels of 0 and 1.
+        count: maximum number of images in each list.
 
     Raises:
-        BadInput: an empty group, logits that aren't finite, shapes that don't go together.
+        BadInput: an empty group, logits that aren't finite, or shapes that don't match.
 
     >>> import torch
     >>> sure, unsure, right = (torch.tensor([row]) for row in ([9.0, 0, 0], [1.0, 0, 0], [0, 0, 3.0]))
@@ -93,7 +93,7 @@ def confident_mistakes(
 
 
 def _probabilities(logits: Tensor, labels: Tensor) -> Tensor:
-    """(decisions, labels) float64: of an image's classes, or of each finding's absence and presence."""
+    """(decisions, labels) float64: of the classes of an image, or of the absence and presence of each label."""
     wide = logits.double().cpu()
     if labels.ndim == 1:
         return wide.softmax(1)

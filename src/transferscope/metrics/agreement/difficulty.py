@@ -1,4 +1,4 @@
-"""How hard the examples are on which models err, judged by the errors of other models."""
+"""The difficulty of misclassified examples, measured by the errors of other models."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from transferscope.core.errors import BadInput
 
 @dataclass(frozen=True, kw_only=True)
 class Difficulty:
-    """How hard the decisions are that one model of a pair gets wrong, or both do."""
+    """The difficulty of the decisions that one or both models of a pair get wrong."""
 
     wrong: Literal["only a", "only b", "both"]
     n: int
-    """Decisions where that is so."""
+    """Number of these decisions."""
     judged_wrong: Mapping[str, float]
-    """Share of these decisions that each judge gets wrong: 1 where they are hard for it; NaN without decisions."""
+    """Judge -> share of these decisions on which it is wrong; NaN without decisions."""
 
 
 def judged_difficulty(a: Tensor, b: Tensor, judges: Mapping[str, Tensor]) -> list[Difficulty]:
-    """How often other models err where only a errs, where only b does, and where both do.
+    """How often other models are wrong if only a is wrong, if only b is, and if both are.
 
     Args:
-        a, b: (n,) or (n, k) bool: which decisions the two models get wrong.
-        judges: name -> the same of each judge; neither a nor b.
+        a, b: (n,) or (n, k) bool: True for wrong decisions.
+        judges: name -> wrong decisions of another model.
 
     Raises:
         BadInput: shapes that differ.

@@ -19,21 +19,21 @@ from transferscope.metrics.inputs.guard import guarded
 def error_consistency(predictions: Mapping[str, Tensor], labels: Tensor) -> pl.DataFrame:
     """Cohen's kappa of the errors of all pairs of models, from one matrix product.
 
-    The counts of common mistakes of all pairs are W W^T for the (models, images) matrix W of 0 and 1 that says
-    who errs where. Kappa and its bounds are explained at `kappa.agreement` (Geirhos, Meding, Wichmann 2020).
+    The counts of common mistakes of all pairs are W W^T for the (models, images) matrix W that is 1 for
+    wrong predictions. Kappa and its bounds are explained at `kappa.agreement` (Geirhos, Meding, Wichmann 2020).
     `mistakes` gives the same numbers with intervals, by class and beyond shared difficulty, at a higher cost.
 
     Args:
         predictions: model name -> (n,) int64 predicted classes.
-        labels: (n,) int64, the truth.
+        labels: (n,) int64, the true classes.
 
     Returns:
-        One row a pair, pairs in the order of `predictions`. Columns: a, b; n (images); both_wrong, only_a, only_b
+        One row per pair, in the order of `predictions`. Columns: a, b; n (images); both_wrong, only_a, only_b
         (counts: only_a means a wrong and b right); kappa in [-1, 1], NaN where both are always right or both
         always wrong; kappa_min, kappa_max (what the two accuracies allow).
 
     Raises:
-        BadInput: fewer than two models, shapes that don't go together, probabilities, or images without a label.
+        BadInput: fewer than two models, shapes that don't match, probabilities, or images without a label.
 
     >>> import torch
     >>> guesses = {"x": torch.tensor([0, 0, 1, 1]), "y": torch.tensor([0, 1, 1, 2])}

@@ -19,7 +19,7 @@ LEVEL = 0.95
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """What the counts of two models' mistakes say; arrays over all axes of the counts but the last."""
+    """Agreement of the mistakes of two models; arrays over all axes of the counts except the last."""
 
     kappa: Floats
     """In [-1, 1]; NaN where both models are always right or both always wrong."""
@@ -28,13 +28,13 @@ class Agreement:
     highest: Floats
     """Highest kappa that they allow."""
     expected_both_wrong: Floats
-    """Common mistakes of two independent models of these accuracies."""
+    """Expected number of common mistakes of two independent models with these accuracies."""
     expected_uncommon: Floats
-    """Their uncommon mistakes, of both models together."""
+    """Their expected number of uncommon mistakes, for both models together."""
 
 
 def error_cell(wrong_a: NDArray, wrong_b: NDArray) -> Ints:
-    """Which of the four counts each decision adds to: 0 both right, 1 only b wrong, 2 only a wrong, 3 both."""
+    """The category of each decision: 0 both right, 1 only b wrong, 2 only a wrong, 3 both."""
     return 2 * wrong_a.astype(np.int64) + wrong_b
 
 
@@ -66,15 +66,15 @@ def agreement(counts: NDArray) -> Agreement:
 
 
 def stratified_kappa(counts: NDArray) -> Floats:
-    """Kappa beyond what the strata explain, over the last two axes of (..., strata, 4) counts.
+    """Kappa within strata, over the last two axes of (..., strata, 4) counts.
 
     sum_s n_s (c_obs,s - c_exp,s) / sum_s n_s (1 - c_exp,s): the mean of the strata's kappas with the weights
     n_s (1 - c_exp,s), one of those compared by Barlow, Lai, Azen 1991. Strata without decisions, and those in
-    which both models are always right or always wrong, have no weight. With strata of images of like
-    difficulty, agreement on what is hard for everybody doesn't count.
+    which both models are always right or always wrong, have no weight. With strata of equal
+    difficulty, agreement due to shared difficulty is excluded.
 
     Returns:
-        At most 1, over the axes in front; NaN where no stratum leaves room for agreement or disagreement.
+        At most 1, over the axes in front; NaN if no stratum has a weight.
 
     >>> easy, hard = [9, 0, 0, 0], [0, 1, 1, 7]
     >>> round(float(agreement(np.add(easy, hard)).kappa), 6), float(stratified_kappa(np.array([easy, hard])))

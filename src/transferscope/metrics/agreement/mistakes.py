@@ -1,4 +1,4 @@
-"""Common and uncommon mistakes of pairs of models, and how far they exceed what independence gives."""
+"""Common and uncommon mistakes of pairs of models, compared with independent mistakes."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ class _Decisions:
     wrong: Mapping[str, NDArray]
     """(n,) or (n, k) of bool."""
     num_wrong: Ints
-    """How many models err on each decision."""
+    """Number of models that are wrong on each decision."""
     scopes: list[str]
-    """Classes that occur, or findings."""
+    """Classes that occur; in multi-label data, the labels."""
     scope: Ints
     """(n,) or (n, k): place of each decision's scope."""
 
@@ -67,28 +67,27 @@ def mistakes(
     bootstrap: int = 1000,
     generator: torch.Generator | None = None,
 ) -> pl.DataFrame:
-    """Mistakes that pairs of models share and do not share, per class (or finding) and in all.
+    """Common and uncommon mistakes of pairs of models, in total and per class (or label).
 
-    Counts are those of Neyshabur, Sedghi, Zhang 2020, on mistakes; kappa and its bounds are explained at
-    `kappa.agreement`. Difficulty that both models share inflates all of them: put them beside a pair of
-    another seed, and beside kappa_stratified, which counts agreement only among decisions on which equally
-    many of the other models err (`kappa.stratified_kappa`). Churn is that of Milani Fard, Cormier, Canini,
-    Gupta 2016: the share of decisions that change when the one model takes the other's place.
+    The counts are those of Neyshabur, Sedghi, Zhang 2020; `kappa.agreement` explains kappa and its bounds. Shared
+    difficulty increases all of them, so compare them with a pair of other seeds, and with kappa_stratified, which
+    measures agreement only among decisions on which the same number of other models are wrong
+    (`kappa.stratified_kappa`). Churn is that of Milani Fard, Cormier, Canini,
+    Gupta 2016: the share of decisions on which the two models differ.
 
     Args:
-        predictions: model name -> (n,) int64 predicted classes, or (n, k) 0/1 predicted findings.
-        labels: the truth in the same form.
-        ids: model name -> n names of the images behind its predictions; given, they must be the same ones in
-            the same order for all models.
-        pairs: the pairs (a, b) wanted; all by default. All models count for the strata. A model may be paired with
-            itself.
-        bootstrap: resamples of the images behind the interval of kappa; 0 for none. A class's interval
-            resamples that class's images.
-        generator: of the resamples; one with seed 0 by default.
+        predictions: model name -> (n,) int64 predicted classes, or (n, k) 0/1 predicted labels.
+        labels: the true labels in the same form.
+        ids: model name -> ids of the n images of its predictions; if given, all models must have the same ids in the
+            same order.
+        pairs: the pairs (a, b); default: all. All models define the strata. A model may be paired with itself.
+        bootstrap: number of resamples of the images for the interval of kappa; 0 for none. The interval of a class
+            resamples the images of that class.
+        generator: generator of the resamples; default: seed 0.
 
     Returns:
-        One row a pair (in the order given) and scope. Columns: a, b; scope ("all", or the index
-        of a class or finding, as text); n (decisions: images, in the multi-label "all" images x findings);
+        One row per pair (in the given order) and scope. Columns: a, b; scope ("all", or the index
+        of a class or label, as text); n (number of decisions: images, or images x labels in the multi-label "all");
         both_wrong, only_a, only_b (counts: only_a means a wrong and b right); expected_both_wrong,
         expected_uncommon (under independence; the latter of both models together); kappa in [-1, 1], NaN
         where both models are always right or both always wrong; kappa_low, kappa_high (95 % percentile
@@ -98,8 +97,8 @@ def mistakes(
         decisions are always equal); churn in [0, 1].
 
     Raises:
-        BadInput: fewer than two models, unknown pairs, shapes or values that don't go together, images without a
-            label (an index below 0, such as -100), other images.
+        BadInput: fewer than two models, unknown pairs, shapes or values that don't match, images without a
+            label (an index below 0, such as -100), different images.
 
     >>> import torch
     >>> truth = torch.tensor([0, 0, 0, 0])
@@ -122,7 +121,7 @@ def mistakes(
         if bootstrap:
             ends = _kappa_ends(cells, bootstrap, rng)
             if labels.ndim == 2:
-                # A finding's decisions are images; over all findings an image brings k decisions at once.
+                # The decisions of one label are images; over all labels, an image has k decisions.
                 ends[0] = _clustered_kappa_ends(decisions.wrong[a], decisions.wrong[b], bootstrap, rng)
         tables.append(_table(decisions, a, b, counts, ends))
     return pl.concat(tables)
@@ -131,13 +130,13 @@ def mistakes(
 def mistakes_by_difficulty(
     predictions: Mapping[str, Tensor], labels: Tensor, *, pairs: PairsOfModels | None = None
 ) -> pl.DataFrame:
-    """Common and uncommon mistakes of pairs of models by how many of the other models err there.
+    """Common and uncommon mistakes of pairs of models, by the number of other models that are wrong.
 
     Args:
         predictions, labels, pairs: as `mistakes`.
 
     Returns:
-        One row a pair and number of other models that err, from 0 to all of them. Columns: a, b;
+        One row per pair and number of other models that are wrong, from 0 to all of them. Columns: a, b;
         others_wrong, num_others; n (decisions), both_wrong, only_a, only_b; expected_both_wrong,
         expected_uncommon and kappa as in `mistakes`, within the row's decisions; NaN without any.
 

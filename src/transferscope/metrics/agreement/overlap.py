@@ -1,4 +1,4 @@
-"""Whether the mistakes of one kind of pair overlap more than those of another, tested over the images."""
+"""A test over images: do the mistakes of one kind of pair overlap more than those of another?"""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SCHEMA = {
 
 @dataclass(frozen=True)
 class _Images:
-    """Images that are alike in which models err, and how many of each there are."""
+    """Groups of images on which the same models are wrong, and the size of each group."""
 
     wrong: NDArray
     """(models, kinds of image, decisions) of bool."""
@@ -51,7 +51,8 @@ class _Images:
     """(kinds of image,): they add up to the images."""
 
     def counts(self, a: int, b: int) -> Ints:
-        """(kinds of image, strata * 4): decisions of one image by other models that err and `error_cell`."""
+        """(kinds of image, strata * 4): the decisions of an image, counted by stratum (other models that are wrong)
+        and `error_cell`."""
         num_models, kinds, _ = self.wrong.shape
         strata = num_models - 1
         stratum = self.wrong.sum(0) - self.wrong[a] - self.wrong[b]
@@ -73,7 +74,7 @@ def overlap_tests(
 
     A kind's value is the mean over its pairs of the share of uncommon mistakes, of kappa, and of the kappa
     stratified by how many of the other models err (`mistakes.mistakes`). All kinds are seen on the same
-    images. Intervals are percentile bootstraps over images, with all their findings. p is one-sided, against
+    images. Intervals are percentile bootstraps over images, with all their labels. p is one-sided, against
     "not more overlap":
 
     - uncommon_share, "sign flips": a paired permutation test (Fisher 1935). Were the kinds alike, the
@@ -82,17 +83,17 @@ def overlap_tests(
     - kappas, "bootstrap": they depend on the error rates, which no exchange on single images leaves alone;
       p = (1 + resamples without an effect) / (1 + resamples).
 
-    Both speak of other images, not of other seeds.
+    Both tests generalize to other images, not to other seeds.
 
     Args:
-        wrong: model name -> (n,) or (n, k) bool: which decisions are wrong. All models count for the strata.
+        wrong: model name -> (n,) or (n, k) bool: True for wrong decisions. All models define the strata.
         kinds: kind -> its pairs of models.
         reference: the kind that is claimed to overlap more.
-        draws: resamples, and random signs, at least 1.
-        generator: of both; one with seed 0 by default.
+        draws: number of resamples and of random signs, at least 1.
+        generator: generator of both; default: seed 0.
 
     Returns:
-        One row an other kind and measure. Columns: other, measure; value, value_other (of the reference and
+        One row per other kind and measure. Columns: other, measure; value, value_other (of the reference and
         of the other kind); effect (how much more the reference overlaps: value_other - value for
         uncommon_share, value - value_other for kappas), low, high (its 95 % interval); p; test; n (images).
         NaN where a pair has no kappa.
@@ -150,7 +151,7 @@ def _images(wrong: Sequence[NDArray]) -> _Images:
 
 
 def _values(number: Ints, counts: Sequence[Ints]) -> Floats:
-    """(measures, draws) means over the pairs of a kind, given (draws, kinds of image) numbers of images."""
+    """(measures, draws): means over the pairs of a kind; the input has the number of images (draws, kinds of image)."""
     found = []
     for own in counts:
         cells = (number @ own).reshape(len(number), -1, NUM_CELLS)

@@ -1,4 +1,4 @@
-"""Whether instances of one kind overlap more than pairs with another, by calling other instances that kind."""
+"""A permutation test over instances: do instances of one kind overlap more than pairs with another kind?"""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from transferscope.core.errors import BadInput
 from transferscope.metrics.agreement.mistakes import numpy_generator
 
 MOST_RELABELLINGS = 200_000
-"""Beyond so many, 10,000 are drawn: 10 of 20 instances can be called a kind in 184,756 ways."""
+"""Maximum number of relabellings to enumerate; beyond it, 10,000 are drawn: 10 of 20 instances can be called a kind
+in 184,756 ways."""
 DRAWS = 10_000
 AT_ONCE = 2**15
 
@@ -62,7 +63,7 @@ def relabelling_test(
         NaN where a counted overlap is, or there is nothing to compare.
 
     Raises:
-        BadInput: shapes that don't go together, or an unknown `other`.
+        BadInput: shapes that don't match, or an unknown `other`.
 
     >>> near = np.full((6, 6), 0.2)
     >>> near[:3, :3] = 0.9

@@ -1,4 +1,4 @@
-"""Module criticality: how far, and under how much noise, a module can be put back toward its init."""
+"""Module criticality: how far, and under how much noise, a module can be moved back towards its initialization."""
 
 from __future__ import annotations
 
@@ -59,17 +59,17 @@ class Criticality:
     """Criticality of each module and of the network."""
 
     cells: pl.DataFrame
-    """The maps: one row a module, split, scale, alpha and sigma."""
+    """The maps: one row per module, split, scale, alpha and sigma."""
     modules: pl.DataFrame
-    """One row a module, in the order of the network."""
+    """One row per module, in the order of the network."""
     network: float
     """Sum of the modules' mu; infinite where one is, NaN where one is."""
     status: str
-    """"ok", or what keeps the sum from being finite and in which modules."""
+    """"ok", or the reason why the sum is not finite, with the modules."""
     epsilon: float
     """Largest mean training loss that is admissible."""
     final: Mapping[str, Evaluation]
-    """What the final network gives on each split."""
+    """Evaluation of the final network on each split."""
 
 
 @guarded
@@ -101,34 +101,34 @@ def module_criticality(
 
     The network's criticality is the sum. Source: the definition of module and network criticality in
     Chatterji, Neyshabur, Sedghi 2020; Neyshabur, Sedghi, Zhang 2020, on module criticality. The minimum is
-    over the grid, absolute and relative scales together: a finer one can only lower mu. mu_i is 0 where
-    alpha = 0 is admissible under some noise, and infinite where nothing is. The condition reads the estimated
+    over the grid, with absolute and relative scales together; a finer grid can only lower mu. mu_i is 0 if
+    alpha = 0 is admissible under some noise, and infinite if no cell is admissible. The condition uses the estimated
     mean, not an end of its interval.
 
-    The same draws of noise are used over a module's whole grid, for both scales and both splits. Only
-    parameters get noise and count in the distance; BatchNorm's running statistics move with alpha, integer
-    buffers stay final. Passes begin at the touched module where that changes nothing (`RepeatedPasses`).
+    All cells of a module use the same draws of noise, for both scales and both splits. Noise and distance include only
+    parameters. BatchNorm's running statistics move with alpha; integer buffers keep their final values. Passes start at
+    the changed module if the result is the same (`RepeatedPasses`).
 
     Args:
         model: the architecture; it is the same afterwards, also after an exception.
-        init, final: networks or state dicts; `init` needs the tensors of the modules alone.
+        init, final: networks or state dicts; `init` needs only the tensors of the modules.
         data: training inputs (n, ...) and labels (n,) int64 or (n, k) float; mu is of these.
         alphas: places in [0, 1], 0 = init; in any order.
         sigmas: noise scales in the units of the weights, as in the papers; at least 0, in any order.
         relative_sigmas: noise scales in units of ||final_i - init_i||_F / sqrt(number of parameters of module
-            i), so that they are comparable between modules: at 1 the noise is as long as the module's move.
-        test: examples that get the same map.
-        draws: draws of the noise for each cell with sigma > 0. One says little; ten or more.
-        epsilon: largest admissible mean loss, in nats; final training loss + `tolerance` by default.
+            i), so that they are comparable between modules: with 1, the noise is as long as the module's change.
+        test: further examples for which to compute the same map.
+        draws: number of noise draws for each cell with sigma > 0; use ten or more.
+        epsilon: largest admissible mean loss, in nats; default: final training loss + `tolerance`.
         tolerance: see epsilon, in nats.
-        modules: module name -> prefixes of the names of its tensors, in the order of the network; the
-            top-level children with parameters by default.
+        modules: module name -> prefixes of the names of its tensors, in the order of the network; default:
+            the top-level children with parameters.
         batch_size: examples in one forward pass.
-        generator: of the noise; one with seed 0 by default.
-        fold: evaluate with BatchNorm folded into the convolutions where that is possible (see `Folding`) and
-            both lie in one child of the network: quicker, and equal up to rounding only.
-        shortened: begin passes at the touched module where that gives the same to the bit; False makes whole
-            passes only.
+        generator: generator of the noise; default: seed 0.
+        fold: fold BatchNorm into convolutions where possible (see `Folding`) and if both are in one child of the
+            network. This is faster, and equal only up to rounding.
+        shortened: start passes at the changed module if the result is bit-identical; False always makes complete
+            passes.
 
     Returns:
         `cells` with columns module; split ("train" or "test"); scale ("absolute" or "relative"); alpha; sigma
@@ -142,7 +142,7 @@ def module_criticality(
         epsilon or the distance is).
 
     Raises:
-        BadInput: grids out of range, states or modules that don't fit, data that don't go together.
+        BadInput: grids out of range, states or modules that don't fit, data that don't match.
 
     >>> import torch
     >>> net = torch.nn.Sequential(torch.nn.Linear(1, 2))
@@ -221,7 +221,7 @@ def _map(
 ) -> dict[tuple[float, float], Outcomes]:
     """(alpha, absolute sigma) -> its outcomes; the module is final again at the end.
 
-    What the final network gives, the cell (1, 0), is the reference.
+    The cell (1, 0), the final network, is the reference.
     """
     found: dict[tuple[float, float], Outcomes] = {
         (float(alpha), sigma): {split: [] for split in passes} for alpha in alphas for sigma in sigmas

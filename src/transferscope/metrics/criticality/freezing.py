@@ -1,4 +1,4 @@
-"""Which modules could be left at their initial values together."""
+"""Sets of modules that could keep their initial values."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from transferscope.metrics.inputs.state_dicts import State
 Order = Literal["bottom up", "greedy"]
 ORDERS: tuple[Order, ...] = ("bottom up", "greedy")
 NOTHING = "none"
-"""What the empty set of modules is called."""
+"""Name of the empty set of modules."""
 ROUNDING = 1e-9
-"""A drop is acceptable up to this beyond the limit: 0.99 - 0.98 is more than 0.01 in floating point."""
+"""Tolerance of the acceptable drop, because 0.99 - 0.98 is more than 0.01 in floating point."""
 
 FREEZE_COLUMNS = {
     "order": pl.String,
@@ -56,26 +56,27 @@ def freezable(
     level: float = 0.95,
     generator: torch.Generator | None = None,
 ) -> pl.DataFrame:
-    """Sets of modules put back to `init` together, each one module larger than the last, in two orders.
+    """Metric drops after resetting growing sets of modules to `init`, in two orders.
 
-    "bottom up" adds the next module from the bottom; "greedy" the one that leaves the highest training metric
-    (of equals the lowest training loss, then the lowest module). An order ends with the first set that drops
-    the training metric by more than `acceptable_drop`, or with all candidates; the set before that is chosen.
-    Test examples decide nothing: each set is evaluated on them once, all its modules put back together.
+    "bottom up" adds the next module from the bottom. "greedy" adds the module that keeps the highest training metric
+    (ties: the lowest training loss, then the lowest module). An order ends with the first set that lowers the training
+    metric by more than `acceptable_drop`, or with all candidates; the previous set is chosen. Test examples don't
+    affect
+    the choice: each set is evaluated on them once, with all its modules reset together.
 
-    Putting back after the training says what the training of these modules was worth to this network. A
-    network trained with them frozen could adapt the others: to know its metric, train it.
+    Resetting modules after the training measures what their training contributed to this network. In a training with
+    frozen modules, the others could adapt; only such a training can measure its metric.
 
     Args:
-        train, test: the same network on the examples that choose and on those that judge.
+        train, test: the same network on the examples that choose the set, and on those that evaluate it.
         init, final: networks or state dicts.
-        acceptable_drop: of the metric (accuracy or mean AUC, 0 to 1).
-        candidates: names of the modules that may be put back; all by default.
+        acceptable_drop: largest acceptable drop of the metric (accuracy or mean AUC, 0 to 1).
+        candidates: names of the modules that may be reset; default: all.
         modules: as for `module_criticality`; their order is the order from the bottom up.
-        draws, level, generator: of the paired bootstrap over the test examples; 0 draws for no interval.
+        draws, level, generator: options of the paired bootstrap over the test examples; 0 draws for no interval.
 
     Returns:
-        One row a set, order by order, the empty set first. Columns: order; num_modules; modules (names in the
+        One row per set, for each order, starting with the empty set. Columns: order; num_modules; modules (names in the
         order in which they were added, joined by ", "; "none"); num_parameters and share (of them in the
         whole network, 0 to 1); train_drop, test_drop (metric of the final network minus this one's);
         test_drop_low, test_drop_high; acceptable (by train_drop; false for NaN); chosen.
@@ -138,7 +139,7 @@ def freezable(
 
 
 class _Outcomes:
-    """What the network gives with sets of modules put back; each set is evaluated once."""
+    """Evaluations of the network with sets of modules reset; each set is evaluated once."""
 
     def __init__(self, passes: RepeatedPasses, parts: Mapping[str, ModulePath]) -> None:
         self._passes = passes
@@ -162,13 +163,13 @@ class _Outcomes:
         return self.of(()).metric - self.of(members).metric
 
     def cost(self, members: Sequence[str]) -> tuple[float, float]:
-        """The less the better: lost metric, then loss; what can't be computed costs most."""
+        """Sort key, lower is better: the drop of the metric, then the loss; NaN is worst."""
         drop, loss = self.drop(members), self.of(members).loss
         return math.inf if math.isnan(drop) else drop, math.inf if math.isnan(loss) else loss
 
 
 def _chain(names: Sequence[str], order: Order, limit: float, on_train: _Outcomes) -> list[tuple[str, ...]]:
-    """Growing sets, from the empty one to the first that isn't acceptable or the last there is."""
+    """Growing sets, from the empty set to the first unacceptable or the last possible one."""
     sets: list[tuple[str, ...]] = [()]
     while len(sets[-1]) < len(names) and _is_acceptable(on_train.drop(sets[-1]), limit):
         larger = [(*sets[-1], name) for name in names if name not in sets[-1]]

@@ -1,4 +1,4 @@
-"""Each module's way from its initial to its final tensors, in a network that is otherwise final."""
+"""The path of each module from its initial to its final tensors, in a network with final values elsewhere."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ModulePath:
     init: Mapping[str, Tensor]
     final: Mapping[str, Tensor]
     parameters: tuple[str, ...]
-    """Which of the tensors are parameters: these count in the distance, and get the noise."""
+    """The tensors that are parameters; only they get noise and count in the distance."""
 
     @property
     def distance(self) -> float:
@@ -39,7 +39,7 @@ class ModulePath:
 
     @property
     def tensors(self) -> list[Tensor]:
-        """The network's own tensors of this module: what changes along the path."""
+        """The network's own tensors of this module, which change along the path."""
         return [self.live[name] for name in self.final]
 
     @property
@@ -84,12 +84,12 @@ def module_paths(
     Args:
         model: the architecture.
         live: its own tensors, not yet written.
-        inits: networks or state dicts by name; they need the tensors of the modules alone.
+        inits: networks or state dicts by name; they need only the tensors of the modules.
         final: network or state dict.
         modules: module name -> prefixes of the names of its tensors; the top-level children with parameters
             by default, below one that wraps the whole network.
 
-    A tensor under several names (tied weights) belongs to the first of the modules that has it.
+    A tensor with several names (tied weights) belongs to the first module that contains it.
 
     Returns:
         For each initial state the paths of the modules, in the mapping's order.

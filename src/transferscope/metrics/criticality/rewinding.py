@@ -1,4 +1,4 @@
-"""What it costs to put modules of a trained network back to earlier or other values."""
+"""The cost of rewinding modules of a trained network."""
 
 from __future__ import annotations
 
@@ -47,30 +47,30 @@ def rewind(
     batch_size: int = 256,
     generator: torch.Generator | None = None,
 ) -> pl.DataFrame:
-    """Loss and metric with modules put back to `init`, one at a time or from the bottom up to each.
+    """Loss and metric after resetting modules to `init`: one at a time, or all up to each module.
 
-    `init` may be any earlier checkpoint: a row for each checkpoint and module is the optimization path of
-    Neyshabur, Sedghi, Zhang 2020; or a fresh random draw. A module's buffers go back with its parameters.
+    `init` may also be an earlier checkpoint (the optimization path of Neyshabur, Sedghi, Zhang 2020 uses all
+    checkpoints) or a new random initialization. The buffers of a module are reset with its parameters.
 
     Args:
         model: the architecture; it is the same afterwards, also after an exception.
-        init, final: networks or state dicts; `init` needs the tensors of the modules alone.
+        init, final: networks or state dicts; `init` needs only the tensors of the modules.
         data: inputs (n, ...) and labels (n,) int64 or (n, k) float.
         modules: as for `module_criticality`; their order is the order from the bottom up.
-        cumulative: put back all modules up to this one.
-        draws: resamples of the examples behind the interval of the drop; 0 for none.
+        cumulative: reset all modules up to this one.
+        draws: number of resamples of the examples for the interval of the drop; 0 for none.
         level: coverage of the interval, inside (0, 1).
         batch_size: examples in one forward pass.
-        generator: of the resamples; one with seed 0 by default.
+        generator: generator of the resamples; default: seed 0.
 
     Returns:
-        One row a module. Columns: module; loss (in nats); metric; rise_loss (loss - loss of the final
+        One row per module. Columns: module; loss (in nats); metric; rise_loss (loss - loss of the final
         network); drop_metric (metric of the final network - metric); drop_low, drop_high (the drop's paired
         bootstrap interval over the examples, see `drop_intervals`; NaN without draws); final_metric (of the
         final network); n (examples). NaN where the network's output is.
 
     Raises:
-        BadInput: states or modules that don't fit, data that don't go together.
+        BadInput: states or modules that don't fit, data that don't match.
 
     >>> import torch
     >>> net = torch.nn.Sequential(torch.nn.Linear(1, 2))
@@ -97,11 +97,11 @@ def rewind_to(
     level: float = 0.95,
     generator: torch.Generator | None = None,
 ) -> pl.DataFrame:
-    """`rewind` to several states at once: what lies in front of a module is computed once for all of them.
+    """`rewind` to several states at once; the layers before a module are computed only once for all of them.
 
     Args:
-        passes: the network and the examples; what it holds is used again from call to call.
-        states: name -> network or state dict that the modules are put back to.
+        passes: the network and the examples; stored activations are reused from call to call.
+        states: name -> network or state dict to which the modules are reset.
         final, modules, cumulative, draws, level, generator: as for `rewind`.
 
     Returns:
@@ -162,17 +162,17 @@ def drop_intervals(
 ) -> list[Interval]:
     """Metric of the reference minus that of each other network, with paired percentile bootstrap intervals.
 
-    All networks are seen on the same resampled examples (Efron 1979). An interval speaks of other test
-    images, not of other seeds; several drops share the resamples, so their intervals are not independent.
+    All networks are evaluated on the same resampled examples (Efron 1979). An interval generalizes to other test
+    images, not to other seeds. Several drops share the resamples, so their intervals are not independent.
 
     Args:
         reference, others: evaluations of networks on the same examples in the same order.
-        draws: resamples; 0 for estimates without ends.
+        draws: number of resamples; 0 for estimates without intervals.
         level: coverage, inside (0, 1).
         generator: of the resamples; one with seed 0 by default.
 
     Returns:
-        One interval a network, in [-1, 1]; NaN where a metric is, ends NaN without draws.
+        One interval per network, in [-1, 1]; NaN if a metric is NaN; the ends are NaN without draws.
     """
     n = len(reference.losses)
     estimates = [reference.metric - other.metric for other in others]

@@ -25,7 +25,7 @@ def balanced_accuracy(logits: Tensor, labels: Tensor) -> float:
         A number in [0, 1]. NaN without examples, and where a logit is NaN or +inf.
 
     Raises:
-        BadInput: shapes, dtypes or label values that don't go together; several labels an example.
+        BadInput: shapes, dtypes or label values that don't match; several labels an example.
 
     >>> balanced_accuracy(torch.tensor([[1.0, 0.0]] * 4), torch.tensor([0, 0, 0, 1]))
     0.5

@@ -88,7 +88,7 @@ def _inputs_of(data: Data) -> Tensor | Iterable[Batch]:
 
 
 def _may_be_inputs(own: Batch, inputs: Batch) -> bool:
-    """Whether a tensor may be inputs of another size, and not labels, which have at most two axes."""
+    """True if a tensor may be inputs of another size, and not labels, which have at most two axes."""
     if not isinstance(own, Tensor) or not isinstance(inputs, Tensor):
         return True
     are_tokens = own.ndim == inputs.ndim == 2 and not inputs.is_floating_point()

@@ -1,4 +1,4 @@
-"""The order of classes that would fit a network's outputs best: was it trained with its classes in another order?"""
+"""Detection of networks that were trained with another order of the classes."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from torch import Tensor
 
 STANDARD_ERRORS = 2.5
 LEAST_GAIN = 0.05
-"""Gain in balanced accuracy below which another order is not worth a word,"""
+"""Smallest gain in balanced accuracy that is reported,"""
 LEAST_GAIN_MOVED = 0.5
-"""unless the classes that change their place gain so much: of many classes, two that are swapped."""
+"""unless the reordered classes gain this much, for example if two of many classes are swapped."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassOrder:
-    """An order of the classes in which a network is better."""
+    """An order of the classes in which a network is more accurate."""
 
     order: tuple[int, ...]
-    """For each output, the class that it stands for."""
+    """For each output, the class that it represents."""
     accuracy: float
     """Accuracy in that order, each half of the examples judged by the order that fits the other half."""
 

@@ -66,7 +66,7 @@ def evaluate(model: nn.Module, data: Data, batch_size: int) -> Evaluation:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluatedBatch:
-    """What one network gives on one batch, on the CPU."""
+    """The evaluation of one batch, on the CPU."""
 
     losses: Tensor
     correct: Tensor | None
@@ -92,7 +92,7 @@ def evaluated_batch(model: nn.Module, data: Data, rows: slice) -> EvaluatedBatch
 
 
 def called(model: nn.Module, inputs: Tensor) -> Any:
-    """What the network gives.
+    """Call the network.
 
     Raises:
         BadInput: inputs that it can't take, where the reason is known.
@@ -119,9 +119,9 @@ def joined(batches: Sequence[EvaluatedBatch], labels: Tensor) -> Evaluation:
 
 
 def check_data(data: Data, batch_size: int) -> None:
-    """Raises BadInput unless these are inputs and labels that go together, and a batch holds an example.
+    """Raises BadInput unless these are inputs and labels that match, and a batch holds an example.
 
-    Class indices below 0 (images without a label), and labels of several findings outside [0, 1], are refused.
+    Class indices below 0 (images without a label), and multi-label values outside [0, 1], are refused.
     """
     pair = data if isinstance(data, (tuple, list)) else ()
     if len(pair) != 2 or not all(isinstance(part, Tensor) for part in pair):
@@ -145,7 +145,8 @@ def check_data(data: Data, batch_size: int) -> None:
     problems = unlabelled_problems(labels, "labels") if labels.ndim == 1 else []
     if is_multi_label(labels) and not ((labels >= 0) & (labels <= 1)).all():
         problems.append(
-            "'labels' of several findings lie in [0, 1], got others; decide uncertain and missing labels first."
+            "multi-label 'labels' must lie in [0, 1]; got other values. Replace uncertain and missing labels "
+            "by 0 or 1 first."
         )
     if problems:
         raise BadInput(problems)

@@ -1,4 +1,4 @@
-"""BatchNorm folded into the convolutions in front of it, for as long as a network only evaluates."""
+"""Folding of BatchNorm into the preceding convolutions during evaluation."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 TRIED_EXAMPLES = 8
-"""Examples on which it is tried whether BatchNorm can be folded."""
+"""Number of examples for the trial that decides if BatchNorm can be folded."""
 TOLERANCE = 1e-4
-"""Largest change of the logits on the examples of the trial, relative to the largest logit."""
+"""Largest accepted change of the logits in the trial, relative to the largest logit."""
 
 
 class Folding:
-    """Which BatchNorms of a network can be folded, and how.
+    """The BatchNorms of a network that can be folded.
 
     With running mean m and variance v, scale g and offset h, BatchNorm after a convolution of weight W and bias c
     is the convolution of weight W g / sqrt(v + e) and bias (c - m) g / sqrt(v + e) + h: one pass over the
@@ -70,7 +70,7 @@ class Folding:
 
 
 class _Folded:
-    """A convolution's forward with the BatchNorm behind it, folded when one of their tensors has changed."""
+    """The forward of a convolution and the BatchNorm after it, folded again if one of their tensors has changed."""
 
     def __init__(self, conv: _ConvNd, norm: _BatchNorm) -> None:
         self._pair = conv, norm
@@ -101,7 +101,7 @@ def _folded(conv: _ConvNd, norm: _BatchNorm) -> tuple[Tensor, Tensor]:
 
 
 def _pairs(model: nn.Module, some: Tensor, within: Sequence[nn.Module]) -> list[tuple[_ConvNd, _BatchNorm]]:
-    """Convolutions and the BatchNorms that read what they give, each called once."""
+    """Convolutions and the BatchNorms that read their outputs, each called once."""
     calls: list[nn.Module] = []
     given: list[tuple[_ConvNd, Tensor, int]] = []
     found: list[tuple[_ConvNd, _BatchNorm]] = []
@@ -136,7 +136,7 @@ def _pairs(model: nn.Module, some: Tensor, within: Sequence[nn.Module]) -> list[
 
 
 def _is_plain(module: nn.Module) -> bool:
-    """Whether its forward is PyTorch's own, on weights that are there, and nobody else looks at its numbers."""
+    """True if the layer uses PyTorch's own forward on initialized weights, without hooks that read its output."""
     hooks = (module._forward_hooks, module._forward_pre_hooks)
     is_own = type(module).__module__.startswith("torch.nn.modules.")
     return is_own and "forward" not in module.__dict__ and not any(hooks)
@@ -157,7 +157,7 @@ def _memory(tensor: Tensor) -> int:
 
 
 def _hide_from_others(conv: _ConvNd, norm: _BatchNorm) -> None:
-    """Gives what the convolution gives to the BatchNorm alone: whoever else reads it reads NaN."""
+    """Pass the output of the convolution only to its BatchNorm; all other readers get NaN."""
     forward = conv.forward
     kept: list[Tensor] = []
 

@@ -1,7 +1,7 @@
-"""Checks of what a network's forward pass gives, on a few inputs: logits, the same ones each time, of each input alone.
+"""Checks of a network on a few inputs: does it return deterministic logits that depend on each input alone?
 
-Losses, accuracies and barriers have no meaning without these: a loss of probabilities is the loss of softmax(softmax),
-and of outputs that are random, or that depend on the batch, every pass gives another number.
+Otherwise losses, accuracies and barriers are meaningless: probabilities would get a second softmax, and random
+outputs, or outputs that depend on the batch, differ in every pass.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ PASSES_ON = (
 
 
 def check_forward(model: nn.Module, inputs: Tensor) -> None:
-    """Raises BadInput where a network's outputs are no logits of each input alone.
+    """Raises BadInput unless a network returns deterministic logits for each input alone.
 
     Four passes over at most 8 of the inputs. Nothing of it is random, and no gradient is kept.
 

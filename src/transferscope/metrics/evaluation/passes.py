@@ -1,4 +1,4 @@
-"""What one forward pass shows of a network: which layers are called in what order, and which give the logits."""
+"""A traced forward pass: which layers a network calls in which order, and which ones return the logits."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PROBE = 2
 
 @dataclass
 class Trace:
-    """What a pass in evaluation mode showed; submodules by their path."""
+    """The results of a traced pass in evaluation mode; submodules are named by their paths."""
 
     num_samples: int
     calls: dict[str, int] = field(default_factory=dict)
@@ -33,8 +33,8 @@ class Trace:
     logits: torch.Size | None = None
     """Shape of the network's output."""
     last_layers: tuple[str, ...] = ()
-    """Layers with a matrix, and matrices of no layer, after which no other one comes on the way to the logits. Empty
-    where the pass leaves no graph, as in networks of integers."""
+    """Layers with a matrix, and matrices outside of layers, that are the last ones before the logits. Empty if the pass
+    creates no autograd graph, as in networks of integers."""
     without_effect: frozenset[str] = frozenset()
     """Parameters that the graph does not lead back to; empty where the pass leaves no graph."""
     aside: frozenset[str] = frozenset()

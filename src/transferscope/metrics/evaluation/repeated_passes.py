@@ -1,4 +1,4 @@
-"""A network run again and again on the same examples while few of its tensors change."""
+"""Repeated evaluation of a network on the same examples while few of its tensors change."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HELD_BYTES = 2**30
 
 
 class RepeatedPasses:
-    """Evaluates a network on the same examples, and computes only what can have changed.
+    """Evaluates a network repeatedly on the same examples, and recomputes only activations that may have changed.
 
     `stand_before` takes the tensors that are going to change. It holds, for every batch, the output of the last
     child before them. In the passes that follow the network's own forward runs, with the children up to there
@@ -63,7 +63,7 @@ class RepeatedPasses:
             shortened: False makes all passes whole.
 
         Raises:
-            BadInput: data that don't go together.
+            BadInput: data that don't match.
         """
         check_data(data, batch_size)
         self.model = network(model)
@@ -210,7 +210,8 @@ class RepeatedPasses:
         ]
 
     def _is_exact(self, skipped: list[nn.Module]) -> bool:
-        """Whether, on some examples, a shortened pass gives what a whole one does, and can be held."""
+        """True if a shortened pass gives the same result as a complete one on some examples, and its activations can
+        be held."""
         some = self._some()
         whole = self.model(some)
         shortened, reader = _Shortened(self.model), ReadTensors()
@@ -231,7 +232,8 @@ class RepeatedPasses:
             if child in names and {storage_of(x) for x in _own_tensors(child)} & self._key
         ]
         _log.warning(
-            "passes of %s can't start at %s: %s. Whole passes are made there: they take longer and are right.",
+            "passes of %s can't start at %s: %s. Complete passes are used instead, which are slower "
+            "and give the same results.",
             type(self.model).__name__,
             ", ".join(f"'{names[child]}'" for child in touched) or "the changed tensors",
             reason,
@@ -348,7 +350,7 @@ def _own_tensors(module: nn.Module) -> Iterator[Tensor]:
 
 
 def _is_same(a: Evaluation, b: Evaluation) -> bool:
-    """Whether two evaluations of the same examples are equal to the bit."""
+    """True if two evaluations of the same examples are equal to the bit."""
     pairs = ((a.losses, b.losses), (a.correct, b.correct), (a.logits, b.logits))
     return all(x is y or _is_equal(x, y) for x, y in pairs)
 

@@ -15,7 +15,7 @@ EXACT_IN_FLOAT32 = 2**24
 
 
 def resampled_auc(logits: Tensor, labels: Tensor, counts: Tensor) -> Tensor:
-    """AUC of each finding on each resample: `auc_per_finding` with whole-numbered weights, and as exact.
+    """AUC of each label on each resample: `auc_per_finding` with whole-numbered weights, and as exact.
 
     The positives' and negatives' counts c+ and c- give sum_i c+_i (B_i + E_i) / (2 sum c+ sum c-), where B_i
     counts the negatives below positive i and E_i those below or equal. All of these are whole numbers, so that
@@ -27,11 +27,11 @@ def resampled_auc(logits: Tensor, labels: Tensor, counts: Tensor) -> Tensor:
         counts: (draws, n) how often each resample drew each example: whole numbers in any dtype.
 
     Returns:
-        (draws, k) float64 on the CPU; NaN for a finding with one class alone, and everywhere where a logit is
+        (draws, k) float64 on the CPU; NaN for a label with only one class, and everywhere where a logit is
         NaN or +inf.
 
     Raises:
-        BadInput: shapes that don't go together, labels other than 0 and 1.
+        BadInput: shapes that don't match, labels other than 0 and 1.
 
     >>> import torch
     >>> labels, logits = torch.tensor([[0.0], [0.0], [1.0]]), torch.tensor([[0.1], [0.4], [0.4]])
@@ -54,7 +54,7 @@ def resampled_auc(logits: Tensor, labels: Tensor, counts: Tensor) -> Tensor:
 
 
 def _auc(scores: Tensor, positive: Tensor, counts: Tensor) -> Tensor:
-    """(draws,) AUC of one finding."""
+    """(draws,) AUC of one label."""
     positives, negatives = positive.nonzero()[:, 0], (~positive).nonzero()[:, 0]
     ranked, order = scores[negatives].sort()
     below = counts.new_zeros(len(counts), len(negatives) + 1)
@@ -65,5 +65,5 @@ def _auc(scores: Tensor, positive: Tensor, counts: Tensor) -> Tensor:
     beaten += beaten if torch.equal(first, end) else below.index_select(1, end)
     own = counts.index_select(1, positives)
     twice = (own * beaten).sum(1).double()
-    # 0 / 0 is NaN: a finding with one class alone has no ROC curve.
+    # 0 / 0 is NaN: a label with only one class has no ROC curve.
     return twice / 2 / (own.sum(1).double() * below[:, -1].double())

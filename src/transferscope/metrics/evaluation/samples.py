@@ -1,4 +1,4 @@
-"""Whether what is compared was computed on the same samples, in the same order."""
+"""Checks that compared results were computed on the same samples, in the same order."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from transferscope.metrics.inputs.arguments import decision_problems, tensor
 
 
 def sample_problems(ids: Mapping[str, Sequence[object]], n: int) -> list[str]:
-    """What keeps results from being compared sample by sample, in words.
+    """Reasons why results can't be compared sample by sample.
 
     Args:
         ids: name of a model, or of a set of features -> a name for each sample behind it.

@@ -33,12 +33,12 @@ def resampled_scores(
 
     Returns:
         (draws,) float64 by network, on the CPU; NaN where a network's score is. Multi-label: always the mean over the
-        same findings, those with both classes among the labels; NaN on a resample that lost a class of one of them,
+        same labels, those with both classes; NaN on a resample that lost a class of one of them,
         as the mean over the others would be another number, and everywhere where the logits of each of them are
         constant: their AUC, 0.5 by convention, is the same on all resamples, which says nothing of others.
 
     Raises:
-        BadInput: shapes that don't go together, no draws.
+        BadInput: shapes that don't match, no draws.
 
     >>> import torch
     >>> logits = {"right": torch.tensor([[1.0, 0.0]] * 9), "wrong": torch.tensor([[0.0, 1.0]] * 9)}
@@ -65,7 +65,7 @@ def resampled_scores(
 
 
 def _mean_auc(logits: Tensor, labels: Tensor, counts: Tensor) -> Tensor:
-    """(draws,) mean over the findings with both classes; NaN where one of them has no AUC, or nothing is ranked."""
+    """(draws,) mean over the labels with both classes; NaN if one of them has no AUC, or nothing can be ranked."""
     known = labels.amin(0) != labels.amax(0)
     ranks = logits[:, known].amin(0) != logits[:, known].amax(0)
     if not ranks.any() or unranked(logits).any():

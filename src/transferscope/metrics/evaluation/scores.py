@@ -15,7 +15,7 @@ def per_example_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Loss of each example in nats, computed in float64.
 
     Single label: the cross entropy, -log softmax(logits)[label].
-    Multi-label: the binary cross entropy, averaged over the k findings of an example.
+    Multi-label: the binary cross entropy, averaged over the k labels of an example.
 
     Args:
         logits: (n, k), any float dtype.
@@ -25,7 +25,7 @@ def per_example_loss(logits: Tensor, labels: Tensor) -> Tensor:
         (n,) float64, at least 0; NaN or infinite where the logits are.
 
     Raises:
-        BadInput: shapes, dtypes or label values that don't go together.
+        BadInput: shapes, dtypes or label values that don't match.
 
     >>> import torch
     >>> per_example_loss(torch.zeros(2, 4), torch.tensor([0, 3]))
@@ -44,15 +44,15 @@ def unchecked_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def score(logits: Tensor, labels: Tensor) -> float:
-    """Accuracy for single labels, mean AUC over the findings for multi-label ones.
+    """Accuracy for single labels, mean AUC over the labels for multi-label data.
 
     Args:
         logits: (n, k), any float dtype; any increasing function of them gives the same score.
         labels: (n,) int64 class indices, or (n, k) float of 0 and 1.
 
     Returns:
-        A number in [0, 1]. NaN where a logit is NaN or +inf, where there is no example, or where no finding
-        has both classes; a finding with one class alone is left out of the mean.
+        A number in [0, 1]. NaN where a logit is NaN or +inf, where there is no example, or where no label
+        has both classes; a label with only one class is excluded from the mean.
 
     Raises:
         BadInput: as `per_example_loss`, and for multi-label labels other than 0 and 1.
@@ -72,7 +72,7 @@ def score(logits: Tensor, labels: Tensor) -> float:
 
 
 def auc_per_finding(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Area under the ROC curve of each finding: P(positive above negative) + P(both equal) / 2.
+    """Area under the ROC curve of each label: P(positive above negative) + P(both equal) / 2.
 
     Ties count half, as in scikit-learn's roc_auc_score.
 
@@ -82,10 +82,10 @@ def auc_per_finding(logits: Tensor, labels: Tensor, weights: Tensor | None = Non
         weights: (draws, n) weights of the examples, such as how often a bootstrap drew each; 1 by default.
 
     Returns:
-        (k,) float64, or (draws, k) with weights; NaN for a finding with one class alone.
+        (k,) float64, or (draws, k) with weights; NaN for a label with only one class.
 
     Raises:
-        BadInput: shapes that don't go together, labels other than 0 and 1.
+        BadInput: shapes that don't match, labels other than 0 and 1.
 
     >>> import torch
     >>> labels = torch.tensor([[0.0], [0.0], [1.0], [1.0]])
@@ -108,14 +108,14 @@ def auc_per_finding(logits: Tensor, labels: Tensor, weights: Tensor | None = Non
         negative = functional.pad((weight * (1 - positive[finding])).cumsum(1), (1, 0))
         below = (negative[:, first[finding]] + negative[:, end[finding]]) / 2
         weight = weight * positive[finding]
-        # 0 / 0 is NaN: a finding with one class alone has no ROC curve.
+        # 0 / 0 is NaN: a label with only one class has no ROC curve.
         areas.append((weight * below).sum(1) / (weight.sum(1) * negative[:, -1]))
     stacked = torch.stack(areas, 1)
     return stacked[0] if weights is None else stacked
 
 
 def is_multi_label(labels: Tensor) -> bool:
-    """Whether these are (n, k) float labels rather than (n,) class indices."""
+    """True if these are (n, k) float labels rather than (n,) class indices."""
     return labels.ndim == 2 and labels.is_floating_point()
 
 
@@ -130,16 +130,16 @@ def unranked(logits: Tensor) -> Tensor:
 
 
 def check_labels(logits: Tensor, labels: Tensor) -> None:
-    """Raises BadInput unless logits (n, k) and labels (n,) int64 or (n, k) float go together."""
+    """Raises BadInput unless logits (n, k) and labels (n,) int64 or (n, k) float match."""
     came = f"logits {tuple(logits.shape)} {logits.dtype}, labels {tuple(labels.shape)} {labels.dtype}"
     single = labels.ndim == 1 and labels.dtype == torch.int64
     if logits.ndim != 2 or not logits.is_floating_point() or not (single or is_multi_label(labels)):
         raise BadInput(
             f"Expected float logits (n, k) and labels (n,) int64 or (n, k) float, got {came}. "
-            "Use labels.long() for class indices, labels.float() for findings."
+            "Use labels.long() for class indices, labels.float() for several labels per example."
         )
     if len(labels) != len(logits) or (not single and labels.shape != logits.shape):
-        raise BadInput(f"Logits and labels must be of the same examples and findings, got {came}.")
+        raise BadInput(f"Logits and labels must have the same examples and outputs, got {came}.")
     if single and len(labels) and not (labels.min() >= 0 and labels.max() < logits.shape[1]):
         raise BadInput(
             f"Class indices must lie in 0..{logits.shape[1] - 1}, got {int(labels.min())}.."

@@ -33,7 +33,7 @@ def wide(tensor: Tensor) -> Tensor:
 
 
 def is_under(name: str, prefixes: Iterable[str]) -> bool:
-    """Whether a dotted name equals one of the prefixes or lies below it.
+    """True if a dotted name equals one of the prefixes or lies below it.
 
     >>> is_under("layer1.0.weight", ["layer1"]), is_under("layer10.weight", ["layer1"])
     (True, False)

@@ -106,7 +106,7 @@ class Lent(Mapping[str, Tensor]):
         self._saved: list[tuple[Tensor, Tensor, Tensor]] | None = None
         """Weights as they are written, if `eval()` changes them: tensor, its memory, its values."""
         self.is_merged = False
-        """Whether `train()` changes weights, so that they don't mean what a state dict read in training says."""
+        """True if `train()` changes weights, so that they differ from a state dict read in training mode."""
         if overrides_modes(model):
             self._look_at_modes()
         else:
@@ -126,7 +126,7 @@ class Lent(Mapping[str, Tensor]):
 
     @property
     def depends_on_mode(self) -> bool:
-        """Whether `train()` or `eval()` changes weights, as adapters do that merge themselves."""
+        """True if `train()` or `eval()` changes weights, as adapters do that merge themselves."""
         return self._saved is not None
 
     def as_given(self) -> dict[str, Tensor]:
@@ -226,7 +226,7 @@ def lent_for_reading(model: nn.Module) -> Iterator[None]:
 
 
 def overrides_modes(model: nn.Module) -> bool:
-    """Whether a module has a `train` or `eval` of its own, which may change weights."""
+    """True if a module has a `train` or `eval` of its own, which may change weights."""
     return any(
         type(module).train is not nn.Module.train
         or type(module).eval is not nn.Module.eval

@@ -20,7 +20,7 @@ from transferscope.core.errors import BadInput
 
 
 def entries(model: nn.Module) -> tuple[dict[str, Tensor], list[str]]:
-    """The tensors of the state dict, as the network's own where they are; and names of those that are copies.
+    """The tensors of the state dict, as the network's own tensors if possible, and the names of those that are copies.
 
     Writing a copy doesn't reach the network. Equal copies, as a hook makes them, are replaced by the network's own.
     """
@@ -71,7 +71,7 @@ def refuse_lazy_tensors(tensors: Mapping[str, object], what: str) -> None:
 
 
 def same(a: Tensor, b: Tensor) -> bool:
-    """Whether two tensors hold the same numbers; NaN equals NaN."""
+    """True if two tensors hold the same numbers; NaN equals NaN."""
     if a.shape != b.shape or a.device != b.device:
         return False
     return torch.equal(a, b) or bool(((a == b) | (a.isnan() & b.isnan())).all())

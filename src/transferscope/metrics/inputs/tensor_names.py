@@ -1,4 +1,4 @@
-"""Names of tensors: those of one state dict under the names of a network that has, or lacks, a wrapper's prefix."""
+"""Translation of tensor names between a state dict and a network, one of which may have the prefix of a wrapper."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from transferscope.metrics.inputs.state_dicts import is_continuous, shorten
 WRAPPERS = re.compile(
     r"(^|(?<=\.))(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|_forward_module)\."
 )
-"""What torch.compile, FSDP, activation checkpointing and Fabric insert anywhere in a name."""
+"""Components that torch.compile, FSDP, activation checkpointing and Fabric insert into names."""
 PREFIXES = ("module.", "model.", "net.", "network.", "backbone.", "encoder.", "base_model.", "base_encoder.")
-"""What training scripts and wrappers put in front of a network's own names."""
+"""Prefixes that training scripts and wrappers add to names."""
 COUNTERS = ("n_averaged",)
-"""What `torch.optim.swa_utils.AveragedModel` saves beside the average."""
+"""The counter that `torch.optim.swa_utils.AveragedModel` saves in addition to the average."""
 TRIED = 3
 """How many names are tried to find the prefix of a wrapped network."""
 
 
 def plain_name(name: str) -> str:
-    """A name without what torch.compile and other wrappers insert.
+    """A name without the components that torch.compile and other wrappers insert.
 
     >>> plain_name("module._orig_mod.fc.weight")
     'module.fc.weight'
@@ -169,7 +169,7 @@ def check_tied(given: Mapping[str, Tensor], own: Mapping[str, Tensor], what: str
 
 
 def place_of(tensor: Tensor) -> tuple[object, ...]:
-    """What two names of one tensor share: storage, offset, shape and strides."""
+    """Identifies the memory of a tensor: storage, offset, shape and strides. Two names of one tensor share it."""
     storage = tensor.untyped_storage().data_ptr()
     # An empty or a fake tensor has no address of its own: nothing can be known of it.
     address = (storage, tensor.storage_offset()) if storage else (id(tensor), 0)

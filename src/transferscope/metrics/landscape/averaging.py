@@ -1,4 +1,4 @@
-"""What averaging the weights of some networks gives, beside the networks themselves and their ensemble."""
+"""Averaged weights, compared with the single networks and their ensemble."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from transferscope.metrics.statistics.intervals import Interval, percentile_ends
 
 @dataclass(frozen=True, kw_only=True)
 class Compared:
-    """One set of predictions beside the mean over single networks."""
+    """One set of predictions, compared with the mean over single networks."""
 
     loss: float
     """Mean loss, in nats."""
@@ -105,12 +105,12 @@ def averaged_logits(
 def ensemble_logits(logits: Sequence[Tensor], *, multi_label: bool) -> Tensor:
     """Logits of the mean of the networks' probabilities, in float64.
 
-    Single label: log mean softmax. Multi-label: the logit of the mean sigmoid, finding by finding. Both are
+    Single label: log mean softmax. Multi-label: the logit of the mean sigmoid, for each label. Both are
     computed from logarithms, so that probabilities near 0 and 1 keep their digits.
 
     Args:
         logits: (n, k) of each network.
-        multi_label: findings that don't exclude each other.
+        multi_label: True if an example can have several labels.
 
     Returns:
         (n, k) float64: their softmax, or sigmoid, is the mean of the probabilities.
@@ -144,7 +144,7 @@ def compared_with_mean(
     """Loss and metric of each candidate beside their means over single networks, with paired bootstrap intervals.
 
     A resample of the examples is the same for all candidates and all single networks (Efron 1979); the
-    intervals speak of other test images, not of other seeds.
+    intervals generalize to other test images, not to other seeds.
 
     Args:
         candidates: (n, k) logits of each.
@@ -158,7 +158,7 @@ def compared_with_mean(
         One comparison a candidate. NaN where a loss or a metric is.
 
     Raises:
-        BadInput: no single network, shapes that don't go together, no draws, a level outside (0, 1).
+        BadInput: no single network, shapes that don't match, no draws, a level outside (0, 1).
 
     >>> import torch
     >>> right, wrong = torch.tensor([[1.0, 0.0]] * 9), torch.tensor([[0.0, 1.0]] * 9)

@@ -20,7 +20,7 @@ from transferscope.metrics.landscape.span import SpanBatchNorm, differences_gram
 
 @dataclass(frozen=True, kw_only=True)
 class BasinTest:
-    """Whether the convex hull S of some networks is an (epsilon, delta)-basin of the loss.
+    """The result of `basin`: the estimates, and whether the convex hull S of the networks is an (epsilon, delta)-basin.
 
     Losses are in nats; errors are standard errors over the points or draws, not over images.
     """
@@ -37,20 +37,20 @@ class BasinTest:
     """Mean loss after leaving S by Gaussian noise."""
     noise_loss_se: float
     ray_loss: float
-    """Mean loss after leaving S by going on along a ray."""
+    """Mean loss after leaving S along a ray."""
     ray_loss_se: float
     num_states: int
     num_parameters: int
     points: int
-    """Places on S behind mu and the deviation."""
+    """Number of points on S for mu and the deviation."""
     draws: int
-    """Ways out of S behind each of the other two means."""
+    """Number of draws for each of the other two means."""
     n: int
-    """Examples behind each loss."""
+    """Number of examples for each loss."""
 
     @property
     def threshold(self) -> float:
-        """mu + 2 epsilon: what the loss outside has to reach."""
+        """mu + 2 epsilon: the loss required outside of S."""
         return self.mu + 2 * self.epsilon
 
     @property
@@ -79,7 +79,7 @@ class BasinTest:
 
     @property
     def is_basin(self) -> bool:
-        """Whether the estimates meet all three conditions."""
+        """True if the estimates meet all three conditions."""
         return self.condition_i and self.condition_ii and self.condition_iii
 
 
@@ -98,7 +98,7 @@ def basin(
     batch_size: int = 256,
     generator: torch.Generator | None = None,
 ) -> BasinTest:
-    """Tests whether the convex hull S of the states is an (epsilon, delta)-basin of the mean loss on `data`.
+    """Test if the convex hull S of the states is an (epsilon, delta)-basin of the mean loss on `data`.
 
     With w, w1, w2 uniform on S, mu = E loss(w), and f the point where the ray from w1 through w2 leaves S, S
     is a basin if (Neyshabur, Sedghi, Zhang 2020, definition of a basin)

@@ -143,7 +143,7 @@ def mean_distance(states: Sequence[State]) -> float:
     states = states_of(states)
     pairs = list(combinations(states, 2))
     if not pairs:
-        raise BadInput(f"A distance lies between at least two states, got {len(states)}.")
+        raise BadInput(f"Expected at least two states to compare, got {len(states)}.")
     return math.fsum(l2_distance(a, b) for a, b in pairs) / len(pairs)
 
 
@@ -169,7 +169,7 @@ def update_cosine(
         modules, exclude, running_statistics: as for `l2_distance`.
 
     Returns:
-        One row a module. Columns: module; cosine, in [-1, 1] up to rounding, NaN where an update is 0 or holds a
+        One row per module. Columns: module; cosine, in [-1, 1] up to rounding, NaN where an update is 0 or holds a
         NaN; update_a, update_b, the lengths of the updates; num_parameters.
 
     Raises:

@@ -83,7 +83,7 @@ def interpolate(
         model, a, b, data, alphas, batch_norm, calibration, batch_size: as for `path_losses`.
 
     Returns:
-        One row an alpha, in the order given. Columns: alpha; loss (mean, in nats); metric (accuracy or mean
+        One row per alpha, in the order given. Columns: alpha; loss (mean, in nats); metric (accuracy or mean
         AUC, in [0, 1]); n; batch_norm; stored_loss, stored_metric (at alpha 0 and 1, with the running
         statistics of the checkpoint: other than loss and metric under "re-estimate" alone; null elsewhere).
 
@@ -191,7 +191,7 @@ def barrier_interval(
 
     Returns:
         The barriers of loss and metric with their intervals, and how much the resamples' mean exceeds the
-        estimate. A resample in which no finding has both classes makes the metric's interval NaN.
+        estimate. A resample in which no label has both classes makes the metric's interval NaN.
 
     Raises:
         BadInput: as `barrier`, no draws, a level outside (0, 1).

@@ -49,7 +49,7 @@ class Path:
     """The endpoints among the alphas with the running statistics of their own checkpoints."""
 
     def at(self, index: int) -> Evaluation:
-        """What the network at alphas[index] gives."""
+        """The evaluation of the network at alphas[index]."""
         return Evaluation(
             losses=self.losses[index],
             correct=None if self.correct is None else self.correct[index],
@@ -101,7 +101,7 @@ def path_losses(
         variance beyond the ends, is a loss of NaN.
 
     Raises:
-        BadInput: states that don't fit the model, data that don't go together, no or not finite alphas, an
+        BadInput: states that don't fit the model, data that don't match, no or not finite alphas, an
             unknown policy, "re-estimate" without `calibration`.
 
     >>> import torch
@@ -195,7 +195,7 @@ def paths(
 
 @dataclass(frozen=True, kw_only=True)
 class _Line:
-    """What all places of all paths share."""
+    """Data shared by all points of all paths."""
 
     model: nn.Module
     live: Lent
@@ -207,12 +207,12 @@ class _Line:
     batch_size: int
     folding: Folding | None
     known: dict[str, Evaluation] = field(default_factory=dict)
-    """What the networks themselves give, under the policy."""
+    """Evaluations of the networks themselves, under the BatchNorm policy."""
     stored: dict[str, Evaluation] = field(default_factory=dict)
-    """What they give with their own running statistics."""
+    """Evaluations of the networks with their own running statistics."""
 
     def at(self, a: str, b: str, alpha: float) -> Evaluation:
-        """What the network at this place gives; the ends are remembered."""
+        """The evaluation of the network at alpha on the path from a to b; the ends are cached."""
         end = {0.0: a, 1.0: b}.get(alpha)
         if end in self.known:
             return self.known[end]

@@ -188,7 +188,7 @@ def _check(
 ) -> None:
     problems = []
     if len(anchors) != ANCHORS:
-        problems.append(f"A plane goes through three networks, got {len(anchors)}.")
+        problems.append(f"Expected three networks to define a plane, got {len(anchors)}.")
     if size < 2:
         problems.append(f"A grid has at least 2 places along a side, got {size}.")
     if not 0 <= margin < math.inf:

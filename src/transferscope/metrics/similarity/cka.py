@@ -131,7 +131,7 @@ def cka(
         generator: of the batches, groups and permutations; one with seed 0 by default.
 
     Returns:
-        One row a pair of models (in the order given) and pair of layers. Columns: model_x, layer_x, model_y,
+        One row per pair of models (in the order given) and pair of layers. Columns: model_x, layer_x, model_y,
         layer_y; linear_cka (at most 1; negative values are kept); low, high (95 % interval, not cut at 1);
         null, null_max (NaN without permutations); influence, influence_place (the largest change of this CKA when
         one sample is left out of its batch, and that sample's place in the data, see `leave_one_out_terms`; NaN and

@@ -76,7 +76,7 @@ class CkaSums:
     """(P, P) m times `mutual_knn`, NaN from the first batch on that has too few samples."""
     _smallest_batch: int | None = None
     _terms: list[tuple[Tensor, Tensor]] | None = field(default_factory=list)
-    """(m, N) and (m, P) of each batch, see `largest_influence`; None once they would be too many."""
+    """Terms (m, N) and (m, P) of each batch for `largest_influence`; None if they would need too much memory."""
     _places: list[Tensor] = field(default_factory=list)
     """(m,) of each batch's samples in the data."""
 

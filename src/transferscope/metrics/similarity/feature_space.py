@@ -17,7 +17,7 @@ ENTRIES_AT_ONCE = 2**23
 
 
 def is_smaller_in_feature_space(x: Tensor, y: Tensor) -> bool:
-    """Whether there are many samples, and more of them than features of x and y together."""
+    """True if there are many samples, and more of them than features of x and y together."""
     n = len(x)
     return n >= FEWEST_SAMPLES and sum(flattened(own).shape[1] for own in (x, y)) < n
 

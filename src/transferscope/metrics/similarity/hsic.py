@@ -63,7 +63,7 @@ def centred(grams: Tensor, debiased: bool) -> Tensor:
 
 
 def leave_group_out_hsic(grams: Tensor, groups: Tensor, num_groups: int, debiased: bool) -> Tensor:
-    """(1 + G, P, P): m times the HSIC of all pairs of layers, of all samples and without each group.
+    """m times the HSIC of all pairs of layers: first with all samples, then without each group; (1 + G, P, P).
 
     The weight m makes the sum over batches behave as a mean over samples when a group is left out.
 

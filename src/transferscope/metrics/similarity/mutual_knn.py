@@ -1,4 +1,4 @@
-"""How many nearest neighbours of a sample two sets of features share: a similarity that is not CKA."""
+"""The share of nearest neighbours that two sets of features have in common: a similarity other than CKA."""
 
 from __future__ import annotations
 

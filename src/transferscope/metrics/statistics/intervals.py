@@ -88,7 +88,7 @@ def bootstrap_interval(
 
     Args:
         values: (n,) one number a test image, such as its loss or whether it is right.
-        baseline: (n,) the same of another model on the same images in the same order.
+        baseline: (n,) the values of another model on the same images in the same order.
         level: coverage, inside (0, 1).
         draws: resamples.
         generator: of the resamples; one with seed 0 by default.
@@ -97,7 +97,7 @@ def bootstrap_interval(
         In the unit of the values; NaN where a value is NaN or n is 0.
 
     Raises:
-        BadInput: shapes that don't go together, no draws, a level outside (0, 1).
+        BadInput: shapes that don't match, no draws, a level outside (0, 1).
 
     >>> import torch
     >>> right = torch.tensor([1.0] * 80 + [0.0] * 20)

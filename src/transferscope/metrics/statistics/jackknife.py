@@ -26,7 +26,7 @@ class JackknifeTest:
 def jackknife_test(
     whole: float, left_out: Sequence[float], *, null: float = 0.0, level: float = 0.95, scale: float = 0.0
 ) -> JackknifeTest:
-    """Whether a statistic over n seeds differs from `null`, by the jackknife with Student's t.
+    """Test if a statistic over n seeds differs from `null`, by the jackknife with Student's t.
 
     With T the statistic over all seeds and T_(i) the one without seed i, the pseudo-values are
     n T - (n - 1) T_(i), and the standard error is se = s(pseudo-values) / sqrt(n) (Tukey 1958). The interval is
@@ -71,7 +71,7 @@ def jackknife_test(
 
 
 def sign_test(values: Sequence[float], null: float) -> float:
-    """Two-sided p of the sign test: whether the median of n independent numbers is `null`.
+    """Two-sided p-value of the sign test that the median of n independent numbers is `null`.
 
     Were it the median, each number would be above or below with chance 1/2 each; with k of the m numbers that are
     not equal to it on the rarer side, p = min(1, 2 P(Binomial(m, 1/2) <= k)) (Arbuthnot 1710; Conover 1999,

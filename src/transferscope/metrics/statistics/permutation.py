@@ -1,4 +1,4 @@
-"""A test whether numbers rise along an order of places, by permuting the places."""
+"""A permutation test: do numbers increase along an order of positions?"""
 
 from __future__ import annotations
 

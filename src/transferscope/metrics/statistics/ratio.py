@@ -25,9 +25,9 @@ def fieller_interval(parts: Sequence[float], wholes: Sequence[float], level: flo
         level: coverage, inside (0, 1).
 
     Returns:
-        Without a unit; the estimate and its ends are all NaN where mean(wholes) can't be told from 0, where n < 2,
-        or where a number is not finite. The ends alone are NaN where each part is the same multiple of its whole:
-        then nothing varies that an interval could be had from.
+        Without a unit; the estimate and its ends are all NaN if mean(wholes) is not significantly different from 0,
+        where n < 2, or where a number is not finite. The ends alone are NaN where each part is the same multiple of
+        its whole: then nothing varies that an interval could be had from.
 
     Raises:
         BadInput: not as many parts as wholes, or a level outside (0, 1).

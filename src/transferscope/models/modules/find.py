@@ -1,24 +1,24 @@
 """The named modules of any network: the stem, each block, what follows them, and the head.
 
-What a network is shows when it runs: `find_modules` takes an example and makes one pass over it. The rule, for networks
-that don't say themselves what their modules are (by an attribute `MODULES`, name -> patterns):
+`find_modules` runs the network once on an example. It uses the following rules, unless the network defines its modules
+by an attribute `MODULES` (name -> patterns):
 
-- head: the layers that give the logits: with as many outputs as there are classes, and no other layer with a matrix
-  behind them. Of several, such as two classifiers whose logits are averaged, all are the head. Without an example it
-  is timm's `get_classifier()`, or else the last layer defined with as many outputs as there are classes.
+- head: the layers that return the logits: they have one output per class, and no other layer with a matrix follows.
+  If there are several, such as two classifiers whose logits are averaged, all belong to the head. Without an example,
+  it is timm's `get_classifier()`, or else the last defined layer with one output per class.
 - block: an element of a list of modules (Sequential, ModuleList, ModuleDict) that is made of several layers, as a
-  residual block or a transformer block is. Lists are looked for from the top: in the network, in what wraps its lists
-  (an encoder, a stage), never inside a block.
-- stem: all that comes before the first block, and single parameters such as position embeddings.
-- What lies between two blocks, such as a down-sampling, belongs to the block that follows it. What comes after the
-  last block and has a matrix is a module of its own, under its path; a normalisation there is `norm`.
-- Networks without such blocks, as VGG or a perceptron: each layer with a matrix is a module, with the normalisations
-  that follow it; the first one is the stem.
-- Layers that have no effect on the logits in evaluation, such as auxiliary classifiers, belong to no module.
+  residual block or a transformer block is. Lists are searched from the top: in the network and in containers of
+  lists (an encoder, a stage), never inside a block.
+- stem: everything before the first block, and single parameters such as position embeddings.
+- A layer between two blocks, such as a down-sampling, belongs to the block that follows it. A layer with a matrix after
+  the last block is a separate module, named by its path; a normalization layer there is called `norm`.
+- Networks without such blocks, such as VGG or a perceptron: each layer with a matrix is a module, together with the
+  normalization layers that follow it; the first one is the stem.
+- Layers without an effect on the logits in evaluation, such as auxiliary classifiers, belong to no module.
 
-Modules come in the order of their first calls; without an example in that of their definition. Every tensor that has an
-effect belongs to exactly one module. A tensor that stands under several names (tied weights) is counted and moved with
-the first of the modules that have it.
+Modules are ordered by their first calls; without an example, by their definition. Every tensor with an effect
+belongs to exactly one module. A tensor with several names (tied weights) is counted and moved with the first module
+that contains it.
 """
 
 from __future__ import annotations
@@ -58,7 +58,8 @@ class Module:
     """Names of its tensors without those that it shares with a module before it, or has twice; None where there are
     no such, empty where no parameter is left."""
     without_effect: tuple[str, ...] = ()
-    """Of the head: places of layers that belong to no module, as the logits don't depend on them in evaluation."""
+    """Only for the head: paths of layers that belong to no module, because the logits don't depend on them in
+    evaluation."""
 
 
 def find_modules(
@@ -72,19 +73,19 @@ def find_modules(
 
     Args:
         model: any network.
-        num_classes: how many outputs it has; without it the logits of the example say it, or the last linear layer
-            counts as the head.
+        num_classes: number of outputs; default: that of the logits of the example, or the last linear layer is
+            the head.
         choice: "blocks", "stages" (blocks of one list together, where there are several lists), or the user's
             own names and patterns.
-        example: inputs (n, ...) for a pass in evaluation mode that shows the head, the order and what has no effect.
-            The network is left as it was. Not needed where the modules and the head are named.
+        example: inputs (n, ...) for a pass in evaluation mode, which determines the head, the order and the layers
+            without an effect. The network is not changed. Not needed if the modules and the head are named.
 
     Returns:
         Name -> Module, in order; the head is called "head" and comes last.
 
     Raises:
-        BadInput: no head can be found, the user's patterns miss, repeat, or leave out tensors, or the network can't
-            be run on the example.
+        BadInput: no head is found; the user's patterns match nothing, overlap, or omit tensors; or the network can't
+            process the example.
 
     >>> net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
     >>> {name: module.prefixes for name, module in find_modules(net, num_classes=2).items()}
@@ -111,14 +112,14 @@ def find_modules(
 
 
 def drawn_anew(modules: Mapping[str, Module]) -> tuple[str, ...]:
-    """Prefixes of what is never transferred: the head, and layers that have no effect on the logits."""
+    """Prefixes of tensors that are never transferred: the head, and layers without an effect on the logits."""
     return (*modules[HEAD].prefixes, *modules[HEAD].without_effect)
 
 
 def prefixes_of(modules: Mapping[str, Module]) -> dict[str, tuple[str, ...]]:
-    """Module name -> prefixes of its tensors, as the metrics take it: shared ones with the first module that has them.
+    """Module name -> prefixes of its tensors, as the metrics expect; shared tensors belong to the first module.
 
-    A module all of whose parameters are counted before it is not among them.
+    A module is omitted if all its parameters belong to earlier modules.
     """
     tied = [
         f"{name} ({'all' if not module.own else 'some'})"
@@ -135,7 +136,7 @@ def prefixes_of(modules: Mapping[str, Module]) -> dict[str, tuple[str, ...]]:
 
 
 def is_under(name: str, prefixes: Sequence[str]) -> bool:
-    """Whether a dotted name equals one of the prefixes or lies below it."""
+    """True if a dotted name equals one of the prefixes or lies below it."""
     return any(name == prefix or name.startswith(prefix + ".") for prefix in prefixes)
 
 
@@ -181,7 +182,7 @@ def _divided(parts: list[Part], *, stages: bool) -> dict[str, Module]:
 
 
 def _by_layer(parts: Sequence[Part]) -> dict[str, Module]:
-    """A module a layer with a matrix; what comes before the first one belongs to it."""
+    """One module per layer with a matrix; earlier parts belong to the first module."""
     groups: list[tuple[str, list[Part]]] = []
     for part in parts:
         opens = part.kind == "layer" and any(each.kind == "layer" for _, group in groups for each in group)
@@ -193,7 +194,7 @@ def _by_layer(parts: Sequence[Part]) -> dict[str, Module]:
 
 
 def _by_stage(groups: list[tuple[str, list[Part]]]) -> list[tuple[str, list[Part]]]:
-    """Consecutive blocks of one list together, unless there is one list only."""
+    """Group consecutive blocks of the same list, unless there is only one list."""
     lists = {group[-1].in_list for name, group in groups if name != STEM}
     if len(lists) < 2:
         return groups
@@ -218,7 +219,7 @@ def _named(groups: Sequence[tuple[str, Sequence[Part]]]) -> dict[str, Module]:
 
 
 def _feature_of(group: Sequence[Part]) -> str:
-    """The last submodule of a module; of embeddings the first, since positions have no batch."""
+    """The last submodule of a module; for embeddings the first one, because position embeddings have no batch axis."""
     called = [part for part in group if part.kind != "tensor"]
     others = [part for part in called if not part.is_embedding]
     if others:
@@ -229,7 +230,7 @@ def _feature_of(group: Sequence[Part]) -> str:
 def _chosen(
     model: nn.Module, choice: Mapping[str, Any], num_classes: int | None, seen: Trace | None
 ) -> dict[str, Module]:
-    """The user's modules, and the head where it isn't among them."""
+    """The user's modules, and the head unless the user named it."""
     found = {
         name: Module(prefixes, output) for name, (prefixes, output) in named_places(model, choice).items()
     }
@@ -241,12 +242,12 @@ def _chosen(
 
 
 def _called(model: nn.Module, head: str) -> str:
-    """The path of a head, or of what holds it where it is a matrix of no layer."""
+    """The path of a head; if it is a matrix outside a layer, the path of its container."""
     return head if any(path == head for path, _ in model.named_modules()) else head.rpartition(".")[0]
 
 
 def _not_named(named: Mapping[str, Module], unused: Sequence[str]) -> tuple[str, ...]:
-    """Places without an effect on the logits that the user named in no module."""
+    """Parts without an effect on the logits that no module of the user includes."""
     return tuple(
         place
         for place in unused
@@ -260,7 +261,7 @@ def _not_named(named: Mapping[str, Module], unused: Sequence[str]) -> tuple[str,
 def _counted_once(
     model: nn.Module, modules: Mapping[str, Module]
 ) -> Iterator[tuple[str, Module, tuple[str, ...] | None]]:
-    """Each module with its `own`."""
+    """Each module with its `own` tensors, so that shared ones are counted once."""
     tensors = model.state_dict(keep_vars=True)
     parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
     seen: set[int] = set()

@@ -1,4 +1,4 @@
-"""The head of a network: the layers that give the logits."""
+"""The head of a network: the layers that return the logits."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from transferscope.models.modules.parts import has_tensors
 
 
 def head_paths(model: nn.Module, num_classes: int | None, seen: Trace | None = None) -> tuple[str, ...]:
-    """Paths of the layers that give the logits; several where a network has several classifiers side by side.
+    """Paths of the layers that return the logits; several if the network has several parallel classifiers.
 
     Args:
         model: any network.
-        num_classes: its outputs.
-        seen: a pass. Where it says which layers come last, timm's `get_classifier()` counts only if they are in it.
+        num_classes: number of outputs.
+        seen: the trace of a pass. If it shows the last layers, timm's `get_classifier()` is used only if it contains
+            them.
 
     Raises:
-        BadInput: none is found.
+        BadInput: no head is found.
     """
     given = _given_classifiers(model)
     last = _last_layers(model, num_classes, seen)
@@ -46,7 +47,7 @@ def head_paths(model: nn.Module, num_classes: int | None, seen: Trace | None = N
 
 
 def _given_classifiers(model: nn.Module) -> tuple[str, ...]:
-    """What timm's networks say that their classifiers are."""
+    """The classifiers that a network of timm reports."""
     get_classifier: Any = getattr(model, "get_classifier", None)
     given = get_classifier() if callable(get_classifier) else None
     classifiers: Iterable[Any] = given if isinstance(given, (tuple, list)) else (given,)
@@ -59,7 +60,7 @@ def _given_classifiers(model: nn.Module) -> tuple[str, ...]:
 
 
 def _last_layers(model: nn.Module, num_classes: int | None, seen: Trace | None) -> tuple[str, ...]:
-    """The layers, or matrices, with an output a class that come last in a pass."""
+    """The layers or matrices with one output per class that are the last in a pass."""
     if seen is None:
         return ()
     parameters = dict(model.named_parameters())
@@ -80,7 +81,7 @@ def _is_in(path: str, place: str) -> bool:
 
 
 def _outputs(module: nn.Module) -> int | None:
-    """Outputs of a layer that can be a head."""
+    """Number of outputs of a layer that can be a head."""
     if isinstance(module, nn.Linear):
         return module.out_features
     if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1):

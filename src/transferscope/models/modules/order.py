@@ -1,4 +1,4 @@
-"""The pieces of a network in the order of a pass, and those that have no effect in it."""
+"""The parts of a network in the order of a pass, and the parts without an effect."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from transferscope.metrics.evaluation.passes import Trace, has_no_effect, trace
 from transferscope.models.modules.parts import Part
 
 VARIED = 32
-"""Inputs that show whether a layer is used for some of them."""
+"""Number of further inputs used to check if a layer has an effect on any of them."""
 
 
 def in_order_of_calls(
     model: nn.Module, parts: Sequence[Part], seen: Trace | None, example: Tensor | None
 ) -> tuple[list[Part], tuple[str, ...]]:
-    """The pieces by their first call, and the places of those without an effect on the logits.
+    """The parts ordered by their first call, and the paths of the parts without an effect on the logits.
 
-    A piece that is used without being called, as a single tensor is, stays behind the one that is defined before it.
+    A part that is used without being called, such as a single tensor, follows the part that is defined before it.
 
     Args:
         model: the network.
-        parts: its pieces, in the order of their definition.
-        seen, example: a pass, and its inputs; without one all pieces stay as they are.
+        parts: its parts, in the order of their definition.
+        seen, example: the trace of a pass, and its inputs; without them, the order doesn't change.
     """
     if seen is None or example is None:
         return list(parts), ()
@@ -52,11 +52,11 @@ def in_order_of_calls(
 
 
 def _with_their_blocks(ordered: Sequence[tuple[int, Part]]) -> list[Part]:
-    """A layer that is called after the blocks it is defined before, and lies nearer to them than to the next block, as
-    the shortcut around a stack does, goes back before them.
+    """Some layers, such as the shortcut around a stack of blocks, are defined before these blocks but called after
+    them. Move such a layer before the blocks if its path is closer to theirs than to that of the next block.
 
     Args:
-        ordered: the pieces by their first call, each with its place in the order of definition.
+        ordered: the parts by their first call, each with its position in the order of definition.
     """
     result: list[tuple[int, Part]] = []
     for position, (index, part) in enumerate(ordered):
@@ -81,14 +81,15 @@ def _shared_steps(one: Part, other: Part) -> int:
 
 
 def _below(path: str, seen: Trace) -> list[str]:
-    """The submodules in a piece that are called."""
+    """The submodules of a part that are called."""
     return [each for each in seen.calls if each == path or each.startswith(path + ".")]
 
 
 def _without_effect(model: nn.Module, parts: Sequence[Part], seen: Trace, example: Tensor) -> set[str]:
-    """The pieces with parameters on which the logits don't depend.
+    """The parts with parameters on which the logits don't depend.
 
-    The graph of the pass says where to look; as a network may cut it (`detach`, `no_grad`), further passes decide.
+    The autograd graph of the pass gives the candidates. A network may cut the graph (`detach`, `no_grad`), so further
+    passes decide.
     """
     suspects = _suspects(model, parts, seen)
     if suspects:  # a router may send only other inputs through a layer
@@ -106,7 +107,7 @@ def _without_effect(model: nn.Module, parts: Sequence[Part], seen: Trace, exampl
 
 
 def _suspects(model: nn.Module, parts: Sequence[Part], seen: Trace) -> dict[str, list[str]]:
-    """The pieces to whose parameters the graph of a pass doesn't lead back, and the names of these."""
+    """The parts whose parameters the autograd graph doesn't reach, and the names of these parameters."""
     suspects: dict[str, list[str]] = {}
     for part in parts:
         if part.kind == "tensor" or not part.has_parameters:
@@ -119,7 +120,8 @@ def _suspects(model: nn.Module, parts: Sequence[Part], seen: Trace) -> dict[str,
 
 
 def _varied(example: Tensor) -> Tensor:
-    """Other inputs of the same kind: random numbers with the example's mean and spread, or of its values."""
+    """Other inputs of the same kind: random numbers with the mean and spread of the example, or a random selection
+    of its values."""
     source = torch.Generator().manual_seed(0)
     shape = (VARIED, *example.shape[1:])
     if example.is_floating_point():
@@ -131,7 +133,7 @@ def _varied(example: Tensor) -> Tensor:
 
 
 def _whole(model: nn.Module, places: set[str]) -> tuple[str, ...]:
-    """The places, those of which all pieces are among them joined, in the order of definition."""
+    """The paths in the order of definition; a module replaces its parts if all of them are included."""
     found: list[str] = []
     for path, module in model.named_modules():
         if any(path == each or path.startswith(each + ".") for each in found):

@@ -1,4 +1,4 @@
-"""A network in pieces that aren't divided further: blocks, layers, single tensors. `modules` groups them."""
+"""The indivisible parts of a network: blocks, layers and single tensors, which `find` groups into modules."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ LISTS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 @dataclass
 class Part:
-    """A piece of the network that isn't divided further."""
+    """An indivisible part of a network."""
 
     path: str
     kind: Literal["block", "layer", "small", "tensor"]
-    """Made of several layers; one with a matrix; one without, such as a normalisation; a single tensor."""
+    """block: several layers. Otherwise a layer with a matrix, a layer without one (such as a normalization), or a
+    tensor."""
     in_list: str | None = None
-    """Path of the list that it is an element of."""
+    """Path of the list that contains it."""
     is_embedding: bool = False
     has_parameters: bool = True
 
 
 def parts_of(model: nn.Module, heads: Sequence[str]) -> Iterator[Part]:
-    """The pieces in the order of their definition, without the head."""
+    """The parts in the order of their definition, without the head."""
     yield from _below(model, "", heads, in_wrapper=True)
 
 
@@ -50,7 +51,7 @@ def _below(module: nn.Module, path: str, heads: Sequence[str], *, in_wrapper: bo
 
 
 def _is_divided(module: nn.Module, *, in_list: bool, in_wrapper: bool) -> bool:
-    """Whether its children are pieces of the network, rather than parts of one piece."""
+    """True if the children are separate parts of the network, rather than pieces of one part."""
     if isinstance(module, LISTS):
         return _holds_blocks(module) or (_num_layers(module) > 1 and (in_wrapper and not in_list))
     children = [child for child in module.children() if has_tensors(child)]
@@ -67,7 +68,7 @@ def _wraps_blocks(module: nn.Module) -> bool:
 
 
 def _holds_blocks(listed: nn.Module) -> bool:
-    """Whether most elements of a list are made of several layers."""
+    """True if most elements of a list are made of several layers."""
     children = [child for child in listed.children() if has_tensors(child)]
     blocks = [
         child
@@ -89,7 +90,7 @@ def _part(module: nn.Module, path: str, in_list: str | None) -> Part:
 
 
 def _num_layers(module: nn.Module) -> int:
-    """Layers with a matrix, or a tensor of more axes, in a module."""
+    """Number of layers of a module with a matrix or a tensor with more axes."""
     return sum(
         any(parameter.ndim > 1 for parameter in each.parameters(recurse=False)) for each in module.modules()
     )

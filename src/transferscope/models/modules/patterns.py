@@ -13,18 +13,18 @@ from transferscope.core.errors import BadInput, did_you_mean
 def named_places(
     model: nn.Module, choice: Mapping[str, str | Sequence[str]]
 ) -> dict[str, tuple[tuple[str, ...], str]]:
-    """What the patterns name in a network.
+    """The parts of a network that match the patterns.
 
     Args:
         model: any network.
-        choice: name -> pattern or patterns of paths of submodules or names of tensors, where * stands for one step
-            (or a part of it), and {} in the name for what it stood for.
+        choice: name -> pattern or patterns for paths of submodules or names of tensors. * matches one component of a
+            path (or a part of it), and {} in the name is replaced by the match.
 
     Returns:
-        Name -> the places that its patterns match, and the path of the last submodule among them.
+        Name -> the paths that its patterns match, and the path of the last submodule among them.
 
     Raises:
-        BadInput: a pattern that matches nothing; all are named.
+        BadInput: patterns match nothing; the message names all of them.
 
     >>> net = nn.ModuleDict({"conv": nn.Conv2d(1, 1, 1), "layers": nn.ModuleList([nn.Linear(1, 1), nn.Linear(1, 1)])})
     >>> named_places(net, {"stem": "conv", "block {}": "layers.*"})
@@ -55,7 +55,7 @@ def _matches(place: str, pattern: str) -> bool:
 
 
 def _filling(place: str, pattern: str) -> str:
-    """What the wildcards of a pattern stand for in a path, joined by dots."""
+    """The parts of a path that match the wildcards of a pattern, joined by dots."""
     filled = []
     for step, wanted in zip(place.split("."), pattern.split("."), strict=True):
         if "*" in wanted:

@@ -29,31 +29,31 @@ SCHEMA = {
 def modules(
     model: nn.Module, example: Tensor, *, num_classes: int | None = None, choice: Choice = "blocks"
 ) -> pl.DataFrame:
-    """The modules of a network as the analyses see them: from the stem, by the order of a pass, to the head.
+    """The modules of a network as the analyses use them, from the stem to the head, in the order of a forward pass.
 
-    A few passes in evaluation mode over two or three samples of the example show which layers give the logits (the
-    head), in which order the modules are called, and what has no effect on the logits, such as an auxiliary
-    classifier. The network is left as it was. A network with an attribute `MODULES`, name -> patterns of paths, says
-    itself what its modules are.
+    A few passes in evaluation mode over two or three samples of the example determine which layers return the logits
+    (the head), the order in which modules are called, and which layers have no effect on the logits, such as an
+    auxiliary classifier. The network is not changed. A network can define its modules by an attribute `MODULES`, name
+    -> patterns of paths.
 
     Args:
-        model: a classifier; of several outputs the first tensor counts as the logits.
-        example: inputs (n, ...), as the network takes them.
-        num_classes: number of outputs; that of the logits by default.
+        model: a classifier. If it returns several tensors, the first one contains the logits.
+        example: inputs (n, ...) of the network.
+        num_classes: number of outputs; default: that of the logits.
         choice: "blocks", "stages" (blocks of one list together, where there are several lists), or name -> pattern or
             patterns of paths, as in {"stem": "conv1", "block {}": "layers.*"}.
 
     Returns:
-        One row a module. Columns: module (its name); prefixes (of the names of its tensors, as `l2_distance`, `rewind`
-        and `module_criticality` take them); num_parameters (weights; shared ones count in the first module that has
-        them); order (its place, from 0; null for layers without an effect); calls (of the submodule whose output is
-        the module's feature, in one pass); output_shape (of that output, -1 for the batch; null if it is no tensor);
-        batch_axis (the axis that counts the samples; null if none does); is_head; note (what to know of it, or empty).
-        Layers that have no effect on the logits come last, one row each.
+        One row per module. Columns: module (its name); prefixes (of the names of its tensors, as `l2_distance`,
+        `rewind` and `module_criticality` take them); num_parameters (number of weights; shared ones count in the
+        first module that contains them); order (position, from 0; null for layers without an effect); calls (number
+        of calls, in one pass, of the submodule whose output is the module's feature); output_shape (shape of that
+        output, -1 for the batch; null if it is not a tensor); batch_axis (its sample axis; null if there is none);
+        is_head; note (a remark, or empty). Layers without an effect on the logits are last, one row each.
 
     Raises:
-        BadInput: the network can't be run on the example or has lazy layers without weights, no head can be found, or
-            the patterns miss, repeat, or leave out tensors.
+        BadInput: the network can't process the example or has uninitialized lazy layers; no head is found; or the
+            patterns match nothing, overlap, or omit tensors.
 
     >>> import torch
     >>> net = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
@@ -108,7 +108,7 @@ def modules(
 
 
 def _samples(example: Tensor, count: int) -> Tensor:
-    """As many samples, repeated where the example has fewer."""
+    """The requested number of samples, repeated if the example has fewer."""
     repeats = -(-count // len(example))
     return example.repeat(repeats, *(1 for _ in example.shape[1:]))[:count]
 

@@ -1,1 +1,2 @@
-"""One file a family of networks, found by its name. See `transferscope.models.build` for what such a file holds."""
+"""One file per family of networks, found by its name. `transferscope.models.build` describes the contents of such a
+file."""

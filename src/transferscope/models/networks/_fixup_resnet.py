@@ -15,7 +15,7 @@ from torch.nn.parameter import Parameter
 
 
 class ScalarBias(nn.Module):
-    """Adds one learned number, 0 at first, to all of its input."""
+    """Adds one learned number, initially 0, to its input."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ def _conv(c_in: int, c_out: int, size: int, stride: int = 1) -> nn.Conv2d:
 class Residual(nn.Module):
     """One residual block: [bias, conv, bias, relu] ..., last conv scaled and biased, plus the shortcut.
 
-    All convolutions of the branch but the last are drawn with He's standard deviation times
+    All convolutions of the branch except the last are initialized with He's standard deviation times
     L^(-1 / (2m - 2)) for L blocks in the network and m convolutions in the branch; the last is zero.
     """
 
@@ -65,7 +65,7 @@ class Residual(nn.Module):
 
 
 class Stem(nn.Module):
-    """First convolution, scalar bias, relu; a pooling too where images are large."""
+    """First convolution, scalar bias, relu; and pooling for large images."""
 
     def __init__(self, kind: str, channels: int, width: int) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class Head(nn.Module):
 class FixupResNet(nn.Module):
     """Stem, stages `stage1`, `stage2`, ..., and `head`; (b, c, h, w) images to (b, num_classes) logits.
 
-    The arguments but the last two are those of the options `FixupResNet`.
+    The arguments except the last two are those of `FixupResNetOptions`.
     """
 
     def __init__(

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-class FixupResNet(NetworkOptions):
+class FixupResNetOptions(NetworkOptions):
     """A Fixup ResNet of any size: residual, without normalisation layers (Zhang, Dauphin, Ma, ICLR 2019)."""
 
     name: Literal["fixup_resnet"] = "fixup_resnet"
@@ -29,7 +29,7 @@ class FixupResNet(NetworkOptions):
     """Start from a head of zeros as in the Fixup paper; drawn at random by default, as in the released code."""
 
     @model_validator(mode="after")
-    def _stages_agree(self) -> FixupResNet:
+    def _stages_agree(self) -> FixupResNetOptions:
         if len(self.depths) != len(self.widths):
             raise ValueError(
                 f"depths has {len(self.depths)} stages and widths {len(self.widths)}: must be as many"
@@ -47,10 +47,10 @@ class FixupResNetPreset(NetworkOptions):
     zero_head: bool = False
     """Start from a head of zeros as in the Fixup paper; drawn at random by default."""
 
-    def expanded(self) -> FixupResNet:
+    def expanded(self) -> FixupResNetOptions:
         """The same network, spelt out."""
         block, depths = PRESETS[self.name]
-        return FixupResNet(
+        return FixupResNetOptions(
             block=block, depths=depths, widths=(64, 128, 256, 512), stem="imagenet", zero_head=self.zero_head
         )
 
@@ -62,13 +62,16 @@ PRESETS: dict[str, tuple[Literal["basic", "bottleneck"], tuple[int, ...]]] = {
     "fixup_resnet101": ("bottleneck", (3, 4, 23, 3)),
 }
 OPTIONS: dict[str, type[NetworkOptions]] = {
-    "fixup_resnet": FixupResNet,
+    "fixup_resnet": FixupResNetOptions,
     **dict.fromkeys(PRESETS, FixupResNetPreset),
 }
 
 
 def build(
-    options: FixupResNet | FixupResNetPreset, num_classes: int, channels: int, image_size_px: int | None
+    options: FixupResNetOptions | FixupResNetPreset,
+    num_classes: int,
+    channels: int,
+    image_size_px: int | None,
 ) -> nn.Module:
     """The network, from the stem over the stages to the head."""
     from transferscope.models.networks import _fixup_resnet

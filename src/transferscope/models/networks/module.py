@@ -1,4 +1,4 @@
-"""Any network of the user's own, made by a function in their code."""
+"""Networks that a function of the user returns."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 class Module(ForeignNetwork):
-    """An nn.Module made by a function or class of the user's own."""
+    """An nn.Module returned by a function or class of the user."""
 
     name: Literal["module"] = "module"
     """Name of the network."""
     factory: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")
-    """"package.module:function". It is called with num_classes, and with channels and image_size_px where it
-    takes them, and gives an nn.Module from (n, channels, size, size) to (n, num_classes) logits. Modules are
-    found where Python finds them, and in the current directory."""
+    """"package.module:function". It is called with num_classes, and with channels and image_size_px if it
+    accepts them, and returns an nn.Module from (n, channels, size, size) to (n, num_classes) logits. The current
+    directory is on the import path."""
     arguments: Arguments = FrozenMap()
     """Further arguments of the function."""
 
@@ -46,10 +46,10 @@ OPTIONS = {"module": Module}
 
 
 def build(options: Module, num_classes: int, channels: int, image_size_px: int | None) -> nn.Module:
-    """What the factory gives.
+    """Call the factory.
 
     Raises:
-        BadInput: the factory can't be imported, can't be called, or gives something else than a network.
+        BadInput: the factory can't be imported or called, or doesn't return a network.
     """
     from torch import nn
 

@@ -17,7 +17,8 @@ class Timm(ForeignNetwork):
     name: Literal["timm"] = "timm"
     """Name of the network."""
     model: str
-    """timm's name for it, such as resnet18 or vit_small_patch16_224; a tag of weights after a dot may stay."""
+    """Name of the model in timm, such as resnet18 or vit_small_patch16_224; it may include a tag of weights after a
+    dot."""
     arguments: Arguments = FrozenMap()
     """Further arguments of timm.create_model, such as drop_rate."""
 

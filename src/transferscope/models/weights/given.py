@@ -1,4 +1,4 @@
-"""P from weights that the user gives: a file's tensors under the network's own names, checked."""
+"""P from weights given by the user: loaded from a file, renamed to the network's names, and checked."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from transferscope.models.weights.untrained import FRESH_DRAWS, untrained_module
 
 @dataclass(frozen=True, kw_only=True)
 class GivenNetwork:
-    """P as it was given."""
+    """P, loaded from given weights."""
 
     state: dict[str, Tensor]
     """All tensors of the network by its own names; those of the head are a random draw."""
@@ -153,7 +153,7 @@ def _how_to_fit(
 
 
 def mapped_names(given: Mapping[str, Tensor], key_map: Mapping[str, str | None] | None) -> dict[str, Tensor]:
-    """The tensors under the names that the map makes of theirs.
+    """The tensors, renamed by the key map.
 
     >>> mapped_names({"a.w": torch.zeros(1), "b": torch.ones(1)}, {"^a": "stem", "^b$": None})
     {'stem.w': tensor([0.])}

@@ -55,7 +55,7 @@ SAVE_ALONE = "Save the state dict alone, with safetensors.torch.save_file or tor
 
 
 def check_file(path: Path) -> None:
-    """Whether a file can be opened at all, and is not larger than the memory.
+    """Check that a file can be opened and is not larger than the memory.
 
     Raises:
         BadInput: no plain file, or too large.
@@ -74,7 +74,7 @@ def check_file(path: Path) -> None:
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file ends as a zip archive does, damaged ones included: zipfile raises on some of them."""
+    """True if a file ends as a zip archive does, damaged ones included: zipfile raises on some of them."""
     try:
         return zipfile.is_zipfile(path)
     except zipfile.BadZipFile:
@@ -82,7 +82,7 @@ def is_archive(path: Path) -> bool:
 
 
 def check_archive(path: Path) -> None:
-    """Whether a file by torch.save holds no more than it seems to.
+    """Check that a file written by torch.save contains no more than its size suggests.
 
     Raises:
         BadInput: it is compressed, which torch.save never does; its members overlap; or its pickle does what
@@ -112,7 +112,7 @@ def check_archive(path: Path) -> None:
 
 
 def check_tensors(tensors: dict[str, Tensor], path: Path) -> None:
-    """Whether all tensors are plain numbers in memory.
+    """Check that all tensors are plain numbers in memory.
 
     Raises:
         BadInput: some are of another kind, or much larger than the memory they show.
@@ -148,7 +148,7 @@ def _memory_bytes() -> int:
 
 
 def _check_pickle(file: IO[bytes], path: Path) -> bool:
-    """Whether a pickle was found; BadInput where it is none of weights. Nothing of it is run."""
+    """Returns True if there is a pickle; BadInput if it does more than weights need. Nothing in it is executed."""
     start = file.tell()
     sizes, texts = _Sizes(), _Texts()
     try:

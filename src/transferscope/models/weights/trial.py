@@ -1,4 +1,4 @@
-"""Whether a network can be built, divided and run, tried before anything is trained."""
+"""A trial of a network before any training: build it, find its modules and run it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether weights are still what a new network is drawn with.
+"""Detection of untrained weights.
 
 A tensor outside the head is as new where
 
@@ -88,7 +88,7 @@ def untrained_modules(
 
 
 def _is_mostly(fixed: set[str], names: Sequence[str], state: Mapping[str, Tensor]) -> bool:
-    """Whether more than half of the entries of these tensors are in `fixed` ones."""
+    """True if more than half of the entries of these tensors are in `fixed` ones."""
     entries = {name: state[name].numel() for name in names}
     return 2 * sum(entries[name] for name in names if name in fixed) > sum(entries.values())
 
@@ -98,7 +98,7 @@ def _is_statistic(name: str) -> bool:
 
 
 def _is_drawn_alike(tensor: Tensor, draws: Tensor) -> bool:
-    """Whether mean, standard deviation and range are those of the draws (of the first axis), within chance."""
+    """True if mean, standard deviation and range are those of the draws (of the first axis), within chance."""
     given, pool = tensor.double().flatten(), draws.double().flatten()
     n = len(given)
     spread = pool.std(correction=0).item()
