@@ -20,12 +20,12 @@ from transferscope.core.files import sha256_of
 from transferscope.core.runs import KIND_NAMES, UNSHUFFLED, GivenRun
 from transferscope.core.tables import Column
 from transferscope.data.inspect.facts import split_facts, wilson_interval
-from transferscope.execute.store.artifacts import read_data, read_description
+from transferscope.execute.store.artifacts import DTYPES, read_data, read_description
 from transferscope.execute.store.checksums import Damaged, Folder
 from transferscope.execute.store.local import Store
 from transferscope.metrics.evaluation.class_order import better_class_order
 from transferscope.metrics.evaluation.score_interval import percentile_interval, resampled_scores
-from transferscope.metrics.evaluation.scores import is_correct, is_multi_label, score
+from transferscope.metrics.evaluation.scores import is_multi_label, score
 from transferscope.study.plan import Plan
 
 TABLE = "networks"
@@ -34,6 +34,7 @@ ROUNDED = 0.005
 LOW_AUC = 0.55
 """Mean AUC below which a network is no better than chance."""
 DRAWS = 200
+"""Resamples of the test images for the interval of a mean AUC."""
 
 Code = Literal["not as expected", "class order", "chance level"]
 
@@ -158,18 +159,11 @@ def judged(
         class_names: (k,)
         expected: the accuracy or mean AUC that the user knows.
     """
-    n = len(labels)
-    if is_multi_label(labels):
-        draws = resampled_scores({name: logits}, labels, draws=DRAWS)[name]
-        value = score(logits, labels)
-        interval = percentile_interval(value, draws, n)
-        low, high, baseline, commonest = interval.low, interval.high, 0.5, ""
-    else:
-        num_right = int(is_correct(logits, labels).sum())
-        value = num_right / n
+    value, low, high = scored(logits, labels)
+    baseline, commonest = 0.5, ""
+    if not is_multi_label(labels):
         facts = split_facts(labels.numpy(), len(class_names))
         baseline, commonest = facts.share(facts.commonest), class_names[facts.commonest]
-        low, high = wilson_interval(value, n)
     network = CheckedNetwork(
         name=name,
         kind="",
@@ -177,13 +171,24 @@ def judged(
         value=value,
         low=low,
         high=high,
-        num_images=n,
+        num_images=len(labels),
         train_value=math.nan,
         baseline=baseline,
         commonest=commonest,
         expected=expected,
     )
     return replace(network, remarks=_remarks(network, logits, labels, class_names))
+
+
+def scored(logits: Tensor, labels: Tensor) -> tuple[float, float, float]:
+    """The score on the test images and the ends of its 95 % interval: Wilson's of an accuracy, bootstrap of an AUC."""
+    value, n = score(logits, labels), len(labels)
+    if math.isnan(value):
+        return value, value, value
+    if not is_multi_label(labels):
+        return value, *wilson_interval(value, n)
+    interval = percentile_interval(value, resampled_scores({"": logits}, labels, draws=DRAWS)[""], n)
+    return value, interval.low, interval.high
 
 
 def _remarks(
@@ -289,5 +294,4 @@ def table_of(networks: Sequence[CheckedNetwork]) -> pl.DataFrame:
         )
         for network in networks
     ]
-    types = {"str": pl.String, "int": pl.Int64, "float": pl.Float64}
-    return pl.DataFrame(rows, schema={column.name: types[column.dtype] for column in COLUMNS}, orient="row")
+    return pl.DataFrame(rows, schema={column.name: DTYPES[column.dtype] for column in COLUMNS}, orient="row")

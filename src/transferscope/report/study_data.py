@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,17 +15,14 @@ from transferscope.core.instances import given_names
 from transferscope.core.options import DatasetOptions
 from transferscope.core.runs import CONTROLS, KIND_NAMES, KINDS, GivenRun, Run, given_runs, target_run
 from transferscope.core.tables import Column
-from transferscope.data.inspect.facts import SPLITS, DataFacts, SplitFacts, split_facts, wilson_interval
+from transferscope.data.inspect.facts import SPLITS, DataFacts, SplitFacts, split_facts
 from transferscope.execute.store.artifacts import DTYPES
 from transferscope.execute.store.checksums import Damaged, Folder
 from transferscope.execute.store.local import Store
 from transferscope.metrics.evaluation.balanced_accuracy import balanced_accuracy
-from transferscope.metrics.evaluation.score_interval import percentile_interval, resampled_scores
-from transferscope.metrics.evaluation.scores import score
+from transferscope.report.preflight import scored
 from transferscope.study.plan import Plan
 
-DRAWS = 200
-"""Resamples of the test images for the interval of a mean AUC."""
 DATA_COLUMNS = (
     Column("data", "str", "Data set, as the study calls it"),
     Column("role", "str", "source or target"),
@@ -227,7 +223,7 @@ def _metric_rows(
                 logits = file.get_tensor("logits")
         except Damaged:  # it is computed again by the next run
             continue
-        value, (low, high) = score(logits, labels), _interval(logits, labels, facts)
+        value, low, high = scored(logits, labels)
         yield {
             "target": target,
             "network": name,
@@ -251,17 +247,6 @@ def _networks(study: Study, target: str) -> Iterator[tuple[str, Run | GivenRun]]
     for kind in (*KINDS, *CONTROLS):
         for seed in study.seeds:
             yield f"{KIND_NAMES[kind]} {seed}", target_run(study, kind, target, seed)
-
-
-def _interval(logits: Any, labels: Any, facts: DataFacts) -> tuple[float, float]:
-    value = score(logits, labels)
-    if math.isnan(value):
-        return value, value
-    if not facts.about.multi_label:
-        return wilson_interval(value, len(labels))
-    replicates = resampled_scores({"": logits}, labels, draws=DRAWS)[""]
-    found = percentile_interval(value, replicates, len(labels))
-    return found.low, found.high
 
 
 def _no_better(rows: Sequence[Mapping[str, Any]], facts: Mapping[str, DataFacts]) -> Iterator[str]:

@@ -46,7 +46,7 @@ def barriers(
     [
         (0.001, "No barrier was found there.", "no barrier"),
         (0.3, "That is a barrier.", "a barrier"),
-        (0.02, "can't be told from these seeds", "seeds can't decide"),
+        (0.02, "These seeds do not decide", "seeds can't decide"),
     ],
 )
 def test_whether_there_is_a_barrier(height: float, words: str, detail: str) -> None:
@@ -85,7 +85,7 @@ def test_a_basin_is_spoken_of_only_where_its_claim_holds(verdict: Verdict, seeds
     [
         (0.001, "No barrier was found there."),
         (0.3, "That is a barrier."),
-        (0.02, "can't be told from these seeds"),
+        (0.02, "These seeds do not decide"),
     ],
 )
 def test_pairs_across_targets_have_a_sentence_of_their_own(height: float, words: str) -> None:
@@ -131,7 +131,7 @@ def averaging(gain: float, scratch: float | None = -0.5) -> Tables:
     [
         (0.01, "is safe. +1.0 points of the test metric ["),
         (-0.3, "Don't average"),
-        (-0.02, "is safe can't be told from these seeds"),
+        (-0.02, "These seeds do not decide whether averaging"),
     ],
 )
 def test_whether_averaging_is_safe(gain: float, words: str) -> None:

@@ -32,4 +32,4 @@ def test_which_checkpoint() -> None:
     assert "−0.8 points [−2.0, +0.4]" in line
     assert "There is no earlier one" in advice(choice(recommended_epoch=5))[0]
     one = choice(recommended_epoch=None, standard_error=math.nan, num_seeds=1)
-    assert "can't be told from 1 seed" in advice(one)[0]
+    assert "is undecided with 1 seed" in advice(one)[0]

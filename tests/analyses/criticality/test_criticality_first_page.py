@@ -29,32 +29,34 @@ def criticality(
     return {"criticality": {"criticality": frame(rows)}}
 
 
-def test_the_plain_answer_says_what_putting_back_costs_and_where() -> None:
+def test_the_plain_answer_says_what_rewinding_costs_and_where() -> None:
     def sits(*drops: float) -> str:
         named = dict(zip(("stem", "stage1"), drops, strict=True))
         return on_page(criticality(named, cumulative=drops)).summary[0]
 
     cost = "for less than 2 points of the test metric (mean over seeds, on near)"
     assert sits(0.0, 0.01) == (
-        f"Any single module of a fine-tuned network can go back to its pre-trained values {cost}."
+        f"Any single module of a fine-tuned network can be rewound to its pre-trained values {cost}."
     )
     assert sits(0.0, 0.1) == (
-        f"Any module but stage1 can alone go back to its pre-trained values {cost}. Fine-tuning had to change stage1: "
-        "reset alone, it costs more."
+        f"Any module but stage1 can alone be rewound to its pre-trained values {cost}. Fine-tuning had to change "
+        "stage1: reset alone, it costs more."
     )
     assert sits(0.1, 0.1) == (
-        f"No module of a fine-tuned network can go back to its pre-trained values {cost}."
+        f"No module of a fine-tuned network can be rewound to its pre-trained values {cost}."
     )
     # the interval of 1.9 points reaches over 2
     assert sits(0.0, 0.019) == (
-        f"Module stem can alone go back to its pre-trained values {cost}. These seeds do not decide whether "
+        f"Module stem can alone be rewound to its pre-trained values {cost}. These seeds do not decide whether "
         "stage1 (1 of 2 modules) can."
     )
     assert sits(0.019, 0.1) == (
-        "These seeds do not decide whether stem (1 of 2 modules) can go back to its pre-trained values "
+        "These seeds do not decide whether stem (1 of 2 modules) can be rewound to its pre-trained values "
         f"{cost}. Fine-tuning had to change stage1: reset alone, it costs more."
     )
-    assert sits(0.019, 0.021).startswith("Whether any single module of a fine-tuned network can go back")
+    assert sits(0.019, 0.021).startswith(
+        "These seeds do not decide whether any single module of a fine-tuned"
+    )
 
 
 def test_where_it_sits() -> None:
@@ -64,7 +66,7 @@ def test_where_it_sits() -> None:
         "less than 2 points of the test metric for stem and stage1; the most costly is stage2, 10.0 points ["
         in text
     )
-    assert "Everything up to stage1 can be put back together at 1.5 points" in text
+    assert "Everything up to stage1 can be rewound together at 1.5 points" in text
     assert "costs 40.0 points [" in text
     assert (made.headlines[0].value, made.headlines[0].detail) == (
         "2 of 3",
@@ -76,17 +78,20 @@ def test_a_module_counts_only_where_the_interval_says_so() -> None:
     made = on_page(criticality({"stem": 0.0, "stage1": 0.019, "stage2": 0.1}, cumulative=(0.0, 0.019, 0.2)))
     text = made.paragraphs[0]
     assert (
-        "of the test metric for stem; of stage1 at 1.9 points [+1.7, +2.1] that can't be told; the most"
+        "of the test metric for stem; for stage1 at 1.9 points [+1.7, +2.1] that is undecided; the most"
         in text
     )
-    assert "Everything up to stem can be put back together at 0.0 points [" in text
-    assert "; with stage1 that can't be told, 1.9 points [" in text
+    assert "Everything up to stem can be rewound together at 0.0 points [" in text
+    assert "; with stage1 that is undecided, 1.9 points [" in text
     assert made.headlines[0].value == "1 to 2 of 3"
-    assert made.headlines[0].detail.endswith("3 seeds; 1 can't be told")
+    assert made.headlines[0].detail.endswith("3 seeds; 1 undecided")
     none = on_page(criticality({"stem": 0.019}, cumulative=(0.019,), kinds=("P-T",)))
     assert none.headlines[0].value == "0 to 1 of 1"
-    assert "can't be told of any of 1; the most costly is stem, 1.9 points" in none.paragraphs[0]
-    assert "from the bottom up can be put back at less than 2 points can't be told" in none.paragraphs[0]
+    assert "is undecided for every module; the most costly is stem, 1.9 points" in none.paragraphs[0]
+    assert (
+        "undecided whether modules from the bottom up can be rewound at less than 2 points"
+        in none.paragraphs[0]
+    )
 
 
 def test_where_every_module_is_needed() -> None:
@@ -134,7 +139,7 @@ def test_what_to_leave_frozen() -> None:
 @pytest.mark.parametrize("chosen", [(0, 2), (2, 2), (None, 2)])
 def test_what_to_leave_frozen_can_not_be_told_from_two_seeds(chosen: tuple[int | None, ...]) -> None:
     (item,) = on_page(freezing(chosen)).advice
-    assert item.text == "Which modules of near to leave frozen can't be told from 2 seeds."
+    assert item.text == "Which modules of near to leave frozen is undecided with 2 seeds."
     assert (item.certainty, item.why) == ("open", "at least 3 seeds are needed")
 
 

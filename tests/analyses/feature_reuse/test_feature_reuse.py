@@ -200,7 +200,7 @@ def test_the_share_that_survives() -> None:
 @pytest.mark.parametrize(
     ("whole", "note"),
     [
-        ([0.1, -0.1, 0.02], "the gain itself can't be told from 0"),
+        ([0.1, -0.1, 0.02], "the gain itself is not clearly above 0"),
         ([-0.2, -0.21, -0.19], "P-T is worse than RI-T: there is no gain to share"),
         ([0.2], "one seed can't tell a gain from 0"),
     ],

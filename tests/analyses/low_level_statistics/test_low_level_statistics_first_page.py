@@ -18,7 +18,7 @@ def controls(value: float) -> Tables:
 
 @pytest.mark.parametrize(
     ("value", "words"),
-    [(0.2, "alone help"), (-0.2, "alone harm"), (0.0, "alone change the final metric can't be told")],
+    [(0.2, "alone help"), (-0.2, "alone harm"), (0.0, "undecided whether the statistics")],
 )
 def test_what_weight_statistics_give(value: float, words: str) -> None:
     assert words in text_of(controls(value))

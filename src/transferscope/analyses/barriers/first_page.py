@@ -82,7 +82,7 @@ def _barrier(tables: Mapping[str, pl.DataFrame], findings: Sequence[Finding]) ->
     text += {
         -1: "No barrier was found there.",
         1: "That is a barrier.",
-        0: "Whether that is a barrier can't be told from these seeds.",
+        0: "These seeds do not decide whether that is a barrier.",
     }[side(height, SMALL_METRIC)]
     text += {
         "holds": " They lie in one basin of the loss: flat on the line, with walls around it.",
@@ -114,7 +114,7 @@ def _across_targets(tables: Mapping[str, pl.DataFrame]) -> str:
         verdict = {
             -1: "No barrier was found there.",
             1: "That is a barrier.",
-            0: "Whether that is a barrier can't be told from these seeds.",
+            0: "These seeds do not decide whether that is a barrier.",
         }[side(height, SMALL_METRIC)]
         sentences.append(
             f"On the test images of {target}, between a network fine-tuned on {target} and one fine-tuned on {other}, "
@@ -168,7 +168,7 @@ def _in_short(tables: Mapping[str, pl.DataFrame], findings: Sequence[Finding]) -
     text = {
         -1: f"No barrier was found {line}",
         1: f"There is a barrier {line}",
-        0: f"Whether there is a barrier {line} can't be told from these seeds",
+        0: f"These seeds do not decide whether there is a barrier {line}",
     }[side(height, SMALL_METRIC)]
     text += f": at its lowest point the test metric is {drop} below theirs."
     # no barrier on a line is not yet a basin, which has walls around it
@@ -190,7 +190,7 @@ def advice(tables: Mapping[str, pl.DataFrame]) -> Iterator[Advice]:
     safe = {
         1: "Averaging the weights of two fine-tuned networks is safe.",
         -1: "Don't average the weights of two fine-tuned networks.",
-        0: "Whether averaging the weights of two fine-tuned networks is safe can't be told from these seeds.",
+        0: "These seeds do not decide whether averaging the weights of two fine-tuned networks is safe.",
     }
     p_t, ri_t = (_of_kind(averaged, kind) for kind in ("P-T", "RI-T"))
     if p_t.is_empty():

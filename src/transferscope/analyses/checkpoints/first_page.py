@@ -27,7 +27,7 @@ def advice(tables: Mapping[str, pl.DataFrame]) -> Iterator[Advice]:
         seeds = counted(row["num_seeds"], "seed")
         certainty, why = "indirect", f"by the rule of one standard error over {seeds}, from one pre-training"
         if row["recommended_epoch"] is None:
-            text = f"Which checkpoint to take for {row['target']} can't be told from {seeds}."
+            text = f"Which checkpoint to take for {row['target']} is undecided with {seeds}."
             evidence = f"The best is {best}, of {row['last_epoch']} epochs."
             certainty, why = "open", f"{seeds} give no standard error"
         elif row["recommended_epoch"] == row["best_epoch"]:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 def headline(
     tables: Mapping[str, pl.DataFrame], findings: Sequence[Finding], beside: Mapping[str, str]
 ) -> FirstPage:
-    """Which modules can go back to their pre-trained values, alone and together."""
+    """The modules that can be rewound to their pre-trained values, alone and together."""
     text, number = _place(tables)
     return FirstPage(
         paragraphs=[text], headlines=[] if number is None else [number], summary=[_in_short(tables)]
@@ -40,7 +40,7 @@ def headline(
 
 @dataclass(frozen=True, kw_only=True)
 class PutBack:
-    """What putting each module of P-T back to its pre-trained values costs, one at a time."""
+    """What rewinding each module of P-T to its pre-trained values costs, one at a time."""
 
     drops: Mapping[str, Estimate]
     """Test metric lost, in [-1, 1], by module from the bottom up."""
@@ -56,12 +56,12 @@ class PutBack:
         )
 
     def where(self, sign: int) -> list[str]:
-        """Modules whose whole interval lies below two points (-1) or above (1), or can't be told (0)."""
+        """Modules whose whole interval lies below two points (-1) or above (1), or contains them (0)."""
         return [name for name, drop in self.drops.items() if side(drop, SMALL_METRIC) == sign]
 
 
 def _place(tables: Mapping[str, pl.DataFrame]) -> tuple[str, Headline | None]:
-    """Which modules can go back to their pre-trained values, alone and together."""
+    """The modules that can be rewound to their pre-trained values, alone and together."""
     import polars as pl
 
     table = rows_of(tables, "criticality", ~pl.col("is_head"))
@@ -73,32 +73,32 @@ def _place(tables: Mapping[str, pl.DataFrame]) -> tuple[str, Headline | None]:
     cheap, open_ = single.where(-1), single.where(0)
     costly = max(modules, key=lambda name: drop[name].effect)
     limit = points(SMALL_METRIC, signed=False).replace(".0", "")
-    back = "putting one module of a fine-tuned network back to its pre-trained values costs less than"
+    back = "rewinding one module of a fine-tuned network to its pre-trained values costs less than"
     if len(open_) == len(modules):
-        text = f"Where it sits: whether {back} {limit} of the test metric can't be told of any of {len(modules)}; "
+        text = f"Where it sits: whether {back} {limit} of the test metric is undecided for every module; "
     else:
         untold = listed([f"{name} at {_cost(drop[name])}" for name in open_])
         text = f"Where it sits: {back} {limit} of the test metric for {listed(cheap) if cheap else 'no module'}; "
-        text += f"of {untold} that can't be told; " if open_ else ""
+        text += f"for {untold} that is undecided; " if open_ else ""
     text += f"the most costly is {costly}, {_cost(drop[costly])}. "
     text += _together(p_t, modules, limit)
     if not ri_t.is_empty():
         scratch = mean_estimate(ri_t, "test_drop")
         text += (
-            "In a network trained from scratch, putting one module back to its random values costs "
+            "In a network trained from scratch, rewinding one module to its random values costs "
             f"{points(scratch.effect, signed=False)} {interval(scratch)} on average."
         )
     seeds = counted(p_t["seed"].n_unique(), "seed")
     return text.strip(), Headline(
         value=f"{len(cheap)}{f' to {len(cheap) + len(open_)}' if open_ else ''} of {len(modules)}",
-        label="modules can go back to their pre-trained values",
+        label="modules can be rewound to their pre-trained values",
         detail=f"one at a time, at less than {limit}; {seeds}"
-        + (f"; {len(open_)} can't be told" if open_ else ""),
+        + (f"; {len(open_)} undecided" if open_ else ""),
     )
 
 
 def _together(p_t: pl.DataFrame, modules: Sequence[str], limit: str) -> str:
-    """Up to where the modules from the bottom on can be put back together."""
+    """Up to where the modules from the bottom on can be rewound together."""
     import polars as pl
 
     last, cost, tail = "", "", ""
@@ -106,16 +106,16 @@ def _together(p_t: pl.DataFrame, modules: Sequence[str], limit: str) -> str:
         found = mean_estimate(p_t.filter(pl.col("module") == name), "test_drop_cumulative")
         told = side(found, SMALL_METRIC)
         if told >= 0:
-            tail = f"; with {name} that can't be told, {_cost(found)}" if told == 0 else ""
+            tail = f"; with {name} that is undecided, {_cost(found)}" if told == 0 else ""
             break
         last, cost = name, _cost(found)
     if last and (tail or last != modules[0]):
-        return f"Everything up to {last} can be put back together at {cost}{tail}. "
+        return f"Everything up to {last} can be rewound together at {cost}{tail}. "
     if last:
-        return f"From the bottom up only {last} can be put back at less than {limit}. "
+        return f"From the bottom up only {last} can be rewound at less than {limit}. "
     if tail:
-        return f"Whether modules from the bottom up can be put back at less than {limit} can't be told. "
-    return f"From the bottom up not even {modules[0]} can be put back at less than {limit}. "
+        return f"It is undecided whether modules from the bottom up can be rewound at less than {limit}. "
+    return f"From the bottom up not even {modules[0]} can be rewound at less than {limit}. "
 
 
 def _cost(found: Estimate) -> str:
@@ -132,13 +132,13 @@ def _in_short(tables: Mapping[str, pl.DataFrame]) -> str:
     cheap, needed, open_ = (single.where(sign) for sign in (-1, 1, 0))
     cost = f"{100 * SMALL_METRIC:g} points of the test metric"
     mean = f"(mean over seeds, on {listed(targets_of(table))})"
-    back = f"go back to its pre-trained values for less than {cost} {mean}"
+    back = f"be rewound to its pre-trained values for less than {cost} {mean}"
     if len(cheap) == len(single.drops):
         return f"Any single module of a fine-tuned network can {back}."
     if len(needed) == len(single.drops):
         return f"No module of a fine-tuned network can {back}."
     if len(open_) == len(single.drops):
-        return f"Whether any single module of a fine-tuned network can {back} can't be told from these seeds."
+        return f"These seeds do not decide whether any single module of a fine-tuned network can {back}."
     each = "each of them" if len(needed) > 1 else "it"
     changed = f"Fine-tuning had to change {listed(needed)}: reset alone, {each} costs more."
     if not open_:
@@ -165,10 +165,10 @@ def advice(tables: Mapping[str, pl.DataFrame]) -> Iterator[Advice]:
         text, evidence = _frozen(own, target)
         certainty, why = (
             "indirect",
-            "judged by putting modules back after training, not by training with them frozen",
+            "judged by rewinding modules after training, not by training with them frozen",
         )
         if (seeds := own["seed"].n_unique()) < MIN_SEEDS:
-            text = f"Which modules of {target} to leave frozen can't be told from {counted(seeds, 'seed')}."
+            text = f"Which modules of {target} to leave frozen is undecided with {counted(seeds, 'seed')}."
             certainty, why = "open", f"at least {MIN_SEEDS} seeds are needed"
         yield Advice(text=text, evidence=evidence, certainty=certainty, why=why, analysis="criticality")
 

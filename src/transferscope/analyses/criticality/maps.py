@@ -89,7 +89,7 @@ def path(table: pl.DataFrame, target: str) -> Panel:
                 x=alt.X(
                     "module:N",
                     sort=order,
-                    title="module put back" if is_last else None,
+                    title="module rewound" if is_last else None,
                     axis=alt.Axis(labels=is_last, ticks=is_last),
                 ),
                 y=alt.Y("epoch:O", title="to epoch", sort="descending"),
@@ -102,8 +102,8 @@ def path(table: pl.DataFrame, target: str) -> Panel:
         )
     return Panel(
         name=f"path-{target}",
-        title=f"{target}: one module put back to an earlier epoch",
+        title=f"{target}: one module rewound to an earlier epoch",
         chart=alt.vconcat(*charts, spacing=10).resolve_scale(color="shared"),
-        summary=f"Drop of the test metric on {target} with one module put back to its value after an epoch of the "
+        summary=f"Drop of the test metric on {target} with one module rewound to its value after an epoch of the "
         "training (0 is the init) while all others are final; mean over seeds.",
     )

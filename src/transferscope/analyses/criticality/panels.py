@@ -16,15 +16,15 @@ from transferscope.core.instances import name_of
 
 KINDS = ("P-T", "RI-T")
 WHOLE = "none"
-"""In the place of a module: nothing is put back."""
+"""In the place of a module: nothing is rewound."""
 NOTHING = "none"
 """What the empty set of modules is called."""
 TRAINED = "as trained"
-STATE_NAMES = {"init": "the init", "fresh draw": "a fresh random draw"}
+STATE_NAMES = {"init": "the init", "fresh draw": "a new random initialization"}
 
 
 def criticality_panels(tables: Mapping[str, pl.DataFrame]) -> Sequence[Panel]:
-    """For each target: what putting back costs, what could be frozen, the maps of one seed, the epochs."""
+    """For each target: what rewinding costs, what could be frozen, the maps of one seed, the epochs."""
     drawn = []
     for target in tables["criticality"]["target"].unique(maintain_order=True):
         part = {name: table.filter(pl.col("target") == target) for name, table in tables.items()}
@@ -39,7 +39,7 @@ def criticality_panels(tables: Mapping[str, pl.DataFrame]) -> Sequence[Panel]:
 
 
 def _with_whole(table: pl.DataFrame) -> pl.DataFrame:
-    """The rows, and for each instance one for the final network with nothing put back."""
+    """The rows, and for each instance one for the final network with nothing rewound."""
     whole = table.unique(["kind", "seed", "to"], keep="first", maintain_order=True).with_columns(
         module=pl.lit(WHOLE), test_metric=pl.col("final_test_metric")
     )
@@ -72,12 +72,12 @@ def _rewinding(table: pl.DataFrame, target: str) -> Panel:
             alone.filter(pl.col("to") == to),
             width=PANEL_WIDTH_PX - 62,
             height=112,
-            title=f"Put back to {STATE_NAMES[to]}",
+            title=f"Rewound to {STATE_NAMES[to]}",
         ).encode(
             x=alt.X(
                 "module:N",
                 sort=order,
-                title="module put back" if is_last else None,
+                title="module rewound" if is_last else None,
                 axis=alt.Axis(labels=is_last, ticks=is_last),
             ),
             xOffset=alt.XOffset("kind:N", sort=list(KINDS)),
@@ -96,9 +96,9 @@ def _rewinding(table: pl.DataFrame, target: str) -> Panel:
         )
     return Panel(
         name=f"rewinding-{target}",
-        title=f"{target}: one module put back",
+        title=f"{target}: one module rewound",
         chart=alt.vconcat(*rows, spacing=10),
-        summary=f"Test metric on {target} with one module put back to {_listed(states)}, and with none; a bar is "
+        summary=f"Test metric on {target} with one module rewound to {_listed(states)}, and with none; a bar is "
         f"the mean, a point a seed, {STROKE}.",
     )
 
@@ -108,7 +108,7 @@ def _cumulative(table: pl.DataFrame, target: str) -> Panel:
     order = [WHOLE, *module_order(table)]
     states = together["to"].unique(maintain_order=True).to_list()
     base = alt.Chart(together).encode(
-        x=alt.X("module:N", sort=order, title="put back up to and with"),
+        x=alt.X("module:N", sort=order, title="rewound up to and with"),
         color=_colors(),
     )
     dash = alt.StrokeDash("to:N", sort=states, title=None)
@@ -126,9 +126,9 @@ def _cumulative(table: pl.DataFrame, target: str) -> Panel:
     )
     return Panel(
         name=f"cumulative-{target}",
-        title=f"{target}: all modules up to one put back",
+        title=f"{target}: all modules up to one rewound",
         chart=chart,
-        summary=f"Test metric on {target} with all modules from the bottom up to one put back to "
+        summary=f"Test metric on {target} with all modules from the bottom up to one rewound to "
         f"{_listed(states)}; a line is the mean, a point a seed, and {BAND}.",
     )
 
@@ -239,6 +239,6 @@ def _training(table: pl.DataFrame, target: str) -> Panel:
         name=f"training-{target}",
         title=f"{target}: criticality along training",
         chart=chart,
-        summary=f"Drop of the test metric on {target} when one module of the network of an epoch is put back to the "
+        summary=f"Drop of the test metric on {target} when one module of the network of an epoch is rewound to the "
         f"init, mean over all modules but the head; a line is the mean over seeds, a point a seed, and {BAND}.",
     )

@@ -90,7 +90,7 @@ def _gain(tables: Mapping[str, pl.DataFrame], beside: Mapping[str, str]) -> tupl
     faster = {
         1: "It trained faster",
         -1: "It trained more slowly",
-        0: "Whether it trained faster can't be told",
+        0: "It is undecided whether it trained faster",
     }
     text = (
         f"What transfer gave: against training from scratch, starting from the pre-trained weights changed the test "
@@ -160,7 +160,7 @@ def _share_headline(share: tuple[float, float, float], where: str) -> Headline:
         return Headline(
             value="unknown",
             label="share of the gain that survives shuffling",
-            detail=f"{where}: the gain itself can't be told from 0, or is below it",
+            detail=f"{where}: the gain itself is inconclusive, or is below 0",
         )
     ends = " (no interval)" if math.isnan(share[1]) else f" [{100 * share[1]:.0f}, {100 * share[2]:.0f}]"
     return Headline(
@@ -203,14 +203,14 @@ def _gave(tables: Mapping[str, pl.DataFrame]) -> str:
     if said[-1]:
         parts.append(f"hurt on {listed(said[-1])}")
     if said[0]:
-        parts.append(f"made no difference that these seeds can tell on {listed(said[0])}")
+        parts.append(f"made no clear difference on {listed(said[0])}")
     sentences = [f"Pre-training {'; it '.join(parts)}."] if parts else []
     if said[None]:
         what, count = "it" if parts else "pre-training", whole["seed"].n_unique()
         why = f"an interval needs {MIN_SEEDS}" if count < MIN_SEEDS else "there is no interval over them"
         sentences.append(
-            f"Whether {what} made a difference on {listed(said[None])} can't be told from "
-            f"{counted(count, 'seed')}: {why}."
+            f"Whether {what} made a difference on {listed(said[None])} "
+            f"is undecided with {counted(count, 'seed')}: {why}."
         )
     faster = {1: "The networks learned faster with it.", -1: "They learned more slowly with it.", 0: ""}
     return " ".join([*sentences, faster[side(mean_estimate(whole, "speed_gain"))]]).strip()
@@ -239,14 +239,13 @@ def _rests_on(tables: Mapping[str, pl.DataFrame]) -> str:
         (
             0,
             1,
-        ): f"a gain is left in speed: {carried} it. Whether one is left in the final metric can't be told "
-        "from these seeds.",
-        (0, 0): "no gain is left that these seeds can tell.",
+        ): f"a gain is left in speed: {carried} it. These seeds do not decide whether one is "
+        "left in the final metric.",
+        (0, 0): "no clear gain is left.",
         (
             0,
             -1,
-        ): "the pre-trained weights slow the training down, and no gain in the final metric is left that these "
-        "seeds can tell.",
+        ): "the pre-trained weights slow the training down, and no clear gain in the final metric is left.",
         (-1, 1): "a gain is left in speed, while the final metric is worse than from scratch.",
         (-1, 0): "the final metric is worse than from scratch: its gain needs intact images.",
         (-1, -1): "the pre-trained weights are worse than random ones: the gain needs intact images.",
@@ -265,8 +264,8 @@ def advice(tables: Mapping[str, pl.DataFrame]) -> Iterator[Advice]:
     advised = {
         1: "Start from the pre-trained weights on {}.",
         -1: "Train from scratch on {}.",
-        0: "Start from the pre-trained weights where time counts, on {}: they train faster. Whether the final metric "
-        "gains can't be told.",
+        0: "Start from the pre-trained weights where time counts, on {}: they train faster. The effect on the "
+        "final metric is inconclusive.",
     }
     found: dict[tuple[str, Certainty, str], list[tuple[str, str]]] = {}
     for target in targets_of(whole):
@@ -277,7 +276,7 @@ def advice(tables: Mapping[str, pl.DataFrame]) -> Iterator[Advice]:
             decides = speed
         elif side(gain) == 0:
             seeds = counted(gain.num_seeds, "seed")
-            text = f"Whether to pre-train for {{}} can't be told from {seeds}."
+            text = f"Whether to pre-train for {{}} is undecided with {seeds}."
         evidence = f"ain {estimated(gain)}, in optimization speed {estimated(speed)}."
         certainty, why = clear_or_open(decides)
         if decides is speed:

@@ -151,7 +151,7 @@ def _surviving(summary: pl.DataFrame, order: list[str]) -> Iterator[Panel]:
             title=f"What survives of the gain in {what}",
             chart=chart,
             summary=f"Gain in {what} on shuffled blocks over that on unshuffled images, by block size, with Fieller's "
-            "95 % interval over seeds; a target whose gain can't be told from 0 is left out.",
+            "95 % interval over seeds; a target whose gain is not clearly above 0 is left out.",
         )
 
 

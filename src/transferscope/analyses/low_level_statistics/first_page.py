@@ -76,7 +76,7 @@ def _statistics(tables: Mapping[str, pl.DataFrame]) -> str:
     sense = {
         1: "The statistics of the weights alone help the final metric",
         -1: "The statistics of the weights alone harm the final metric",
-        0: "That the statistics of the weights alone change the final metric can't be told",
+        0: "It is undecided whether the statistics of the weights alone change the final metric",
     }
     return (
         "How much the statistics of the pre-trained weights give, without their features: networks that start from "

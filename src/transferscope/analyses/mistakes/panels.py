@@ -173,7 +173,7 @@ def mistakes_galleries(table: pl.DataFrame) -> Sequence[Gallery]:
     return [
         Gallery(
             name=target,
-            title=f"{target}: images that are got wrong",
+            title=f"{target}: misclassified images",
             summary=rule,
             rows=[
                 PictureRow(

@@ -69,9 +69,9 @@ def share_over_seeds(parts: Sequence[float], wholes: Sequence[float]) -> Row:
     share = fieller_interval(parts, wholes)
     row = {**_EMPTY, "mean": share.estimate, "low": share.low, "high": share.high, "num_seeds": share.n}
     if len(wholes) < 2:
-        return {**row, "note": "one seed can't tell a gain from 0"}
+        return {**row, "note": "one seed does not show whether there is a gain"}
     if math.isnan(share.estimate):
-        return {**row, "note": "the gain itself can't be told from 0"}
+        return {**row, "note": "the gain itself is not clearly above 0"}
     if sum(wholes) < 0:
         return {**_EMPTY, "num_seeds": share.n, "note": "P-T is worse than RI-T: there is no gain to share"}
     return {**row, "note": SAME_OVER_SEEDS if math.isnan(share.low) else ""}

@@ -15,6 +15,7 @@ from transferscope.analyses.findings import Finding
 from transferscope.analyses.shared.phrases import counted
 from transferscope.analyses.theme import draw_specification, themed
 from transferscope.core.tables import Column
+from transferscope.execute.store.artifacts import DTYPES
 from transferscope.report.compare.differences import ClaimPair, Difference, ReadStudy
 from transferscope.report.page import render
 from transferscope.report.page.content import ReportTable
@@ -60,8 +61,7 @@ class Comparison:
 
 def claims_table(claims: Sequence[ClaimPair]) -> pl.DataFrame:
     """One row a claim: `CLAIM_COLUMNS`."""
-    dtypes = {"str": pl.String, "float": pl.Float64, "int": pl.Int64}
-    schema = {column.name: dtypes[column.dtype] for column in CLAIM_COLUMNS}
+    schema = {column.name: DTYPES[column.dtype] for column in CLAIM_COLUMNS}
     rows = []
     for pair in claims:
         row: dict[str, Any] = {"claim": pair.claim.id, "statement": pair.claim.statement}

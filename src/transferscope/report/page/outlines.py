@@ -20,10 +20,8 @@ SVG = "http://www.w3.org/2000/svg"
 FALLBACK = "DejaVu Sans"
 """Comes with matplotlib."""
 _ANCHORS = {"start": 0.0, "middle": 0.5, "end": 1.0}
-_COMMANDS = {1: "M", 2: "L", 3: "Q", 4: "C"}
-"""Of matplotlib's paths: move, line, curve with one control point and with two."""
-_VERTICES = {"M": 1, "L": 1, "Q": 2, "C": 3}
-_CLOSE = 79
+_COMMANDS = {1: "M", 2: "L", 3: "Q", 4: "C", 79: "Z"}
+"""Of matplotlib's paths: move, line, curve with one control point and with two, close."""
 
 
 def with_outlines(svg: str) -> str:
@@ -66,27 +64,19 @@ def _outlined(text: ElementTree.Element) -> ElementTree.Element:
 def _data(text: str, is_bold: bool, size: float, x: float, y: float, width: float) -> str:
     """The outlines of a line as the data of a path, from x on, on the baseline y, as wide as `width`."""
     from matplotlib.textpath import TextPath, text_to_path
+    from matplotlib.transforms import Affine2D
 
     font = _font(is_bold)
     own_width, _, _ = text_to_path.get_text_width_height_descent(text, font, ismath=False)
     own_width *= size / font.get_size_in_points()
     stretch = width / own_width if own_width else 1.0
-    path = TextPath((0, 0), text, size=size, prop=font, usetex=False)
-    parts: list[str] = []
-    at = 0
-    while at < len(path.codes):
-        if path.codes[at] == _CLOSE:
-            parts.append("Z")
-            at += 1
-            continue
-        command = _COMMANDS[int(path.codes[at])]
-        count = _VERTICES[command]
-        places = path.vertices[at : at + count]
-        parts.append(
-            command + " ".join(f"{x + stretch * across:.2f},{y - up:.2f}" for across, up in places.tolist())
-        )
-        at += count
-    return "".join(parts)
+    place = Affine2D().scale(stretch, -1).translate(x, y)
+    path = TextPath((0, 0), text, size=size, prop=font, usetex=False).transformed(place)
+    return "".join(
+        _COMMANDS[int(code)]
+        + ("" if code == path.CLOSEPOLY else " ".join(f"{x:.2f},{y:.2f}" for x, y in points.reshape(-1, 2)))
+        for points, code in path.iter_segments(simplify=False)
+    )
 
 
 @cache
