@@ -1,4 +1,4 @@
-"""Networks that were trained elsewhere, by the names that the user gave them: in tables, figures and sentences.
+"""Replace the numbers of given networks by the user's names in tables, figures and sentences.
 
 Analyses number such networks as they number seeds, and that number is what intervals are computed over. Readers know
 the names.
@@ -64,12 +64,12 @@ def _with_names(
 
 
 def counted(instances: Collection[str] | None) -> Literal["seed", "network"]:
-    """What intervals are over: seeds, or networks where these were given."""
+    """The unit that intervals are computed over: "seed", or "network" if networks were given."""
     return "seed" if instances is None else "network"
 
 
 def in_words_of(instances: Collection[str] | None, targets: Collection[str]) -> Callable[[str], str]:
-    """What makes sentences fit the study: networks that were given have no seeds, and each counts as one.
+    """Returns a function that fits sentences to the study: given networks have no seeds, and each counts as one.
 
     The user's own names in a sentence stay as they are.
 

@@ -1,7 +1,7 @@
-"""The networks that were given, looked at before anything is measured on them: are they the ones that the user thinks?
+"""Checks of your checkpoints before anything is measured: does each reach the metric that you expect?
 
-One function computes what console, Python and report show. What is surely wrong is refused; what may be meant stands
-beside the network as a remark.
+One function computes what console, Python and report show. Certain mistakes are refused; what is only suspicious
+becomes a remark beside the network.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Code = Literal["not as expected", "class order", "chance level"]
 
 @dataclass(frozen=True, kw_only=True)
 class Remark:
-    """Something that is suspicious about a network; `text` says it."""
+    """A suspicion about a network; `text` makes a sentence of it."""
 
     code: Code
     network: str
@@ -50,7 +50,7 @@ class Remark:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckedNetwork:
-    """What a given network reaches on the test images."""
+    """The metrics of a given network."""
 
     name: str
     kind: str
@@ -150,7 +150,7 @@ def _checked(name: str, result: Folder, data: Folder, expected: float | None) ->
 def judged(
     name: str, logits: Tensor, labels: Tensor, class_names: Sequence[str], expected: float | None = None
 ) -> CheckedNetwork:
-    """What a network reaches by its outputs, with remarks.
+    """The metrics of a network from its outputs, with remarks.
 
     Args:
         name: of the network.
@@ -243,7 +243,7 @@ def warnings_of(networks: Sequence[CheckedNetwork]) -> list[str]:
 
 
 def lines_of(networks: Sequence[CheckedNetwork]) -> list[str]:
-    """What each network reaches, for the console; the remarks come first."""
+    """The metric of each network as lines for the console; the remarks come first."""
     if not networks:
         return []
     first = networks[0]
@@ -263,7 +263,7 @@ def lines_of(networks: Sequence[CheckedNetwork]) -> list[str]:
 
 
 def caption_of(networks: Sequence[CheckedNetwork]) -> str:
-    """What to compare the networks with, below their table."""
+    """The caption below the table: the baseline to compare the networks with."""
     first = networks[0]
     baseline = (
         "An order of the images by chance has a mean AUC of 0.5."

@@ -67,7 +67,7 @@ METRIC_COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True)
 class StudyData:
-    """What is known of a study's data."""
+    """Facts about a study's data."""
 
     facts: Mapping[str, DataFacts]
     """By name: the source, then the targets; those whose data are not decoded yet are left out."""
@@ -77,7 +77,7 @@ class StudyData:
     """What readers of an accuracy should know, each with the name of its data set."""
 
     def beside(self, target: str) -> str:
-        """What stands beside an accuracy: test images, and what is reached without looking at them."""
+        """The number of test images and the baseline of a target, to stand beside an accuracy."""
         facts = self.facts.get(target)
         return f"{facts.splits['test'].num_images:,} test images; {facts.baseline_in_words}" if facts else ""
 
@@ -143,7 +143,7 @@ def _in_short(facts: DataFacts) -> str:
 def _facts(
     options: DatasetOptions, key: str, info: Mapping[str, Any] | None, store: Store
 ) -> DataFacts | None:
-    """As noted when the data were decoded; by an earlier version, from the labels."""
+    """The facts stored when the data were decoded; computed from the labels if an earlier version stored none."""
     if info is None:
         return None
     about = describe(options)
@@ -250,7 +250,7 @@ def _networks(study: Study, target: str) -> Iterator[tuple[str, Run | GivenRun]]
 
 
 def _no_better(rows: Sequence[Mapping[str, Any]], facts: Mapping[str, DataFacts]) -> Iterator[str]:
-    """The networks whose metric can't be told from what is reached without looking at an image."""
+    """A note for each target with networks that are not clearly better than the baseline."""
     for target, one in facts.items():
         here = [row for row in rows if row["target"] == target]
         weak = [row["network"] for row in here if not row["low"] > row["baseline"]]

@@ -1,4 +1,4 @@
-"""From a finished graph to what people read: tables, findings, figures, report."""
+"""Write the tables, findings, figures and report of a finished run."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ OUTPUTS = (
     "figures/*.pdf",
     "figures/*.png",
 )
-"""What can be in a folder from an earlier time."""
+"""Files that an earlier run may have left in the folder."""
 ANSWER = "answer"
-"""What the first page's figures are called."""
+"""The prefix of the names of the first page's figures."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -272,7 +272,7 @@ def _as_written(value: Any) -> str:
 
 
 def _nothing(name: str) -> str:
-    """Why an analysis that ran has no rows."""
+    """The reason that an analysis has no rows although it ran."""
     return getattr(analysis_module(name), "NOTHING", "There was nothing to measure.")
 
 
@@ -299,7 +299,7 @@ def _section(
     elif all(table.is_empty() for table in result.tables.values()):
         gap = _nothing(name)
     panels = []
-    # no network may have got an image wrong: an empty gallery is a result
+    # a gallery may be empty: no image is misclassified
     optional = [table for table, columns in result.columns.items() if any(c.dtype == "png" for c in columns)]
     optional += getattr(module, "MAY_BE_EMPTY", ())
     if not any(result.tables[table].is_empty() for table in module.TABLES if table not in optional):

@@ -1,4 +1,4 @@
-"""What differs between two studies: their files, their claims, and whether they can be compared at all."""
+"""The differences of two studies: their files, their claims, and warnings where numbers are not comparable."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Change = Literal["same", "changed", "only in A", "only in B", "in neither"]
 
 _NAMES = ("name", "description", "variant")
-"""What a study is called: no difference of what it does."""
+"""Keys that name a study and don't change what it does."""
 NONE = "none"
 _PARTS = {
     "source": "Other pre-training, or other pre-trained weights",
@@ -45,7 +45,7 @@ class ReadStudy:
     over: str = "seed"
     """What its intervals are over: a seed, or a network where these were given."""
     fitted: Callable[[str], str] = str
-    """Makes sentences speak of networks where these were given."""
+    """Rewrites sentences about seeds if the study's networks were given."""
 
     @property
     def name(self) -> str:
@@ -71,11 +71,11 @@ class ClaimPair:
     a: Finding | None
     b: Finding | None
     remark: str
-    """Why the two can't be compared without more ado; empty where nothing is known against it."""
+    """Why the two are not directly comparable; empty if they are."""
 
     @property
     def change(self) -> Change:
-        """Whether the verdict is another one."""
+        """The change of the verdict from A to B."""
         is_in_a, is_in_b = (_is_measured(finding) for finding in (self.a, self.b))
         if not (is_in_a or is_in_b):
             return "in neither"

@@ -39,7 +39,7 @@ CLAIM_COLUMNS = (
             Column("num_images", "int", "Test images behind each instance's number"),
         )
     ),
-    Column("remark", "str", "What is not alike"),
+    Column("remark", "str", "What differs in the measurement"),
 )
 DIFFERENCE_COLUMNS = (
     Column("key", "str", "Key in the study file"),
@@ -50,7 +50,7 @@ DIFFERENCE_COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Two studies and what there is to say of them."""
+    """Two studies with their differences."""
 
     a: ReadStudy
     b: ReadStudy
@@ -104,7 +104,7 @@ def side_by_side_page(compared: Comparison) -> str:
 
 
 def _summary(claims: Sequence[ClaimPair]) -> list[str]:
-    """In a few sentences: which verdicts are others, how many the same."""
+    """A few sentences: which verdicts differ, and how many agree."""
     changed = [pair for pair in claims if pair.change == "changed"]
     counts = Counter(pair.change for pair in claims)
     measured = counts["same"] + counts["changed"]

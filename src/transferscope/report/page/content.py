@@ -1,4 +1,4 @@
-"""What a report holds, before it is drawn."""
+"""The content of a report, before it is rendered as HTML."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class DrawnPanel:
     svg: str
     """A standalone SVG in the light theme, as written to figures/."""
     group: str = ""
-    """As of `Panel`."""
+    """See `Panel`."""
     secondary: bool = False
-    """As of `Panel`."""
+    """See `Panel`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,14 +64,14 @@ class Section:
     findings: Sequence[Finding]
     galleries: Sequence[Gallery] = ()
     settings: Sequence[Setting] = ()
-    """How it was computed: the analysis's options in this study."""
+    """The options of the analysis in this study."""
     gap: str = ""
-    """Why (part of) it is missing, where tasks failed."""
+    """Why the section or a part of it is missing; empty if all tasks succeeded."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GivenNetwork:
-    """What one network that was given reaches, as it is shown."""
+    """One of your checkpoints with its metrics, as text."""
 
     name: str
     kind: str
@@ -83,15 +83,15 @@ class GivenNetwork:
 
 @dataclass(frozen=True, kw_only=True)
 class GivenNetworks:
-    """What the networks that were given reach."""
+    """The metrics of your checkpoints."""
 
     metric: str
     rows: Sequence[GivenNetwork]
     caption: str
     table: ReportTable
-    """The same with all numbers."""
+    """The same metrics as numbers."""
     warnings: Sequence[str]
-    """What is suspicious about them."""
+    """Warnings about suspicious checkpoints."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +102,7 @@ class Answer:
     """The answer with all its numbers."""
     headlines: Sequence[Headline]
     advice: Sequence[Advice] = ()
-    """What to do with the pre-trained weights."""
+    """Recommendations about the pre-trained weights."""
     summary: Sequence[str] = ()
     """The answer in a few plain sentences."""
     figures: Sequence[DrawnPanel] = ()
@@ -111,13 +111,13 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class DataSection:
-    """The data that the study is of."""
+    """The data sets of the study."""
 
     tables: Sequence[ReportTable]
     notes: Sequence[str] = ()
-    """What readers of an accuracy should know."""
+    """Remarks that matter for reading an accuracy."""
     pictures: str = ""
-    """Which test images are shown in this file."""
+    """A sentence that says which test images this file contains."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +127,7 @@ class ReportContent:
     title: str
     description: str
     variant: str | None
-    """Where set, the report says on its first page that this is a reduced variant of the study."""
+    """The name of a reduced variant of the study, which the first page shows; None for the full study."""
     answer: Answer
     findings: Sequence[Finding]
     sections: Sequence[Section]
@@ -140,4 +140,4 @@ class ReportContent:
     data: DataSection | None = None
     """None if no data are decoded yet."""
     over: str = "seed"
-    """What intervals are over: a seed, or a network where these were given."""
+    """The unit that intervals are computed over: "seed", or "network" for your checkpoints."""

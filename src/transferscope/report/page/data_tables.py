@@ -23,7 +23,7 @@ MAX_PACKED_BYTES = 60_000
 
 
 def data_table(table: ReportTable, id_: str) -> dict[str, Any]:
-    """What the page's template needs of a table."""
+    """The values that the page's template needs to show a table."""
     frame = table.frame.select([column.name for column in table.columns])
     packed, num_packed = _packed(frame)
     shown = frame.head(SHOWN_ROWS)
@@ -40,7 +40,7 @@ def data_table(table: ReportTable, id_: str) -> dict[str, Any]:
 
 
 def _packed(frame: pl.DataFrame) -> tuple[str, int]:
-    """As many of the first rows as there is room for, packed; and how many these are."""
+    """Pack as many of the first rows as there is room for; returns them and their number."""
     num_rows = frame.height
     while True:
         data = gzip.compress(csv_text(frame.head(num_rows)).encode(), 9, mtime=0)
@@ -50,7 +50,7 @@ def _packed(frame: pl.DataFrame) -> tuple[str, int]:
 
 
 def _cell(value: object) -> dict[str, Any]:
-    """What a table's cell shows."""
+    """The text of a table's cell."""
     if numbers.is_missing(value):
         return {"text": numbers.NOT_AVAILABLE, "missing": True}
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""From a standalone drawing to one that stands in the page: its colours, its ids, and what its marks say.
+"""Make a standalone drawing part of the page: its colours, its ids, and the labels of its marks.
 
 Every mark of a chart carries what it stands for as a label (`figures.draw`). In the page that label becomes
 `data-tip`, which the page's script shows beside the pointer.
@@ -22,7 +22,7 @@ _PAGE_COLORS: Mapping[str, str] = {
 _NEEDLESS = frozenset({"class", "role", "font-family", "pointer-events"})
 _GEOMETRY = frozenset({"d", "transform", "x", "y", "x1", "x2", "y1", "y2", "width", "height", "offset"})
 _INHERITED = ("fill", "stroke", "stroke-width", "stroke-dasharray", "font-size", "text-anchor")
-"""What a group hands down: said once there where all of its children have the same."""
+"""Attributes that children inherit: they move to the group if all of its children have the same value."""
 _RGB = re.compile(r"rgb\((\d+), (\d+), (\d+)\)")
 _LONG_NUMBER = re.compile(r"-?\d+\.\d{3,}")
 _CIRCLE = re.compile(r"M([\d.]+),0A\1,\1,0,1,1,-\1,0A\1,\1,0,1,1,\1,0Z?")
@@ -61,12 +61,12 @@ def inline_svg(svg: str, prefix: str, *, title: str = "", summary: str = "") -> 
 
 
 def tip(label: str, mark: str) -> str:
-    """What is said of a mark beside the pointer; empty where nothing can be.
+    """The text shown beside the pointer for a mark; empty if the mark has none.
 
     Args:
         label: "name: value; name: value; ...", place across and place up first.
         mark: what kind of mark it is. A line or an area has many rows and the label of the first, so only the
-            names that all of them share are said.
+            names that all of them share are shown.
     """
     parts = [part.rpartition(": ") for part in label.split("; ")]
     if mark not in _MARKS_WITH_WORDS:
@@ -93,7 +93,7 @@ def _short(value: str) -> str:
 
 
 def _is_idle(element: ElementTree.Element, width: str, height: str) -> bool:
-    """Draws nothing, or only paints the page white behind the drawing."""
+    """True if the element draws nothing, or only paints the page white behind the drawing."""
     is_backdrop = (
         element.get("fill") == "white" and element.get("width") == width and element.get("height") == height
     )
@@ -104,7 +104,7 @@ def _is_idle(element: ElementTree.Element, width: str, height: str) -> bool:
 
 
 def _shorten(group: ElementTree.Element) -> None:
-    """Leaves out what can't be seen, and says once what all children of a group have in common."""
+    """Remove what can't be seen, and move attributes that all children of a group share to the group."""
     if group.tag == "defs":
         return
     for child in list(group):

@@ -40,7 +40,7 @@ def with_equal_axes(a: Spec, b: Spec) -> tuple[Spec, Spec]:
         a, b: finished Vega-Lite with its data inside (`figures.themed`); left as they are.
 
     Returns:
-        Copies. A scale that only one of them has is as it was.
+        Copies. A scale that only one of them has is unchanged.
     """
     pair = copy.deepcopy(a), copy.deepcopy(b)
     scales = [_scales(spec) for spec in pair]

@@ -1,11 +1,11 @@
-"""How the report writes numbers."""
+"""Numbers as the report writes them."""
 
 from __future__ import annotations
 
 import math
 
 NOT_AVAILABLE = "–"
-"""Stands for None and NaN."""
+"""Stands for True for None and NaN."""
 
 _MINUS = "−"
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -13,7 +13,7 @@ _SMALLEST_PLAIN, _LARGEST_PLAIN = 1e-3, 1e6
 
 
 def is_missing(value: object) -> bool:
-    """None and NaN."""
+    """True for None and NaN."""
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
@@ -67,7 +67,7 @@ def effect(value: float, low: float, high: float, *, unit: str = "") -> tuple[st
 
 
 def duration(seconds: float | None) -> str:
-    """In the units that one would say it in."""
+    """A duration in seconds, minutes or hours, whichever fits."""
     if seconds is None or is_missing(seconds):
         return NOT_AVAILABLE
     if seconds < 60:

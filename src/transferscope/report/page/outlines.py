@@ -1,4 +1,4 @@
-"""A drawing with its text as paths: it looks the same wherever it is opened, with or without the font.
+"""Convert the text of a drawing to paths, so that it looks the same with and without the font.
 
 Programs that draw or set text don't read fonts embedded in an SVG, and replace what they don't have. So every text
 becomes the outlines of its letters, in the font of the PDF figures where this machine has it or one of equal

@@ -1,4 +1,4 @@
-"""How the numbers came about, as the page shows it: facts, and where the time went."""
+"""The provenance section of the page: versions, hardware, command, and the time of each task."""
 
 from __future__ import annotations
 
