@@ -28,7 +28,7 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> tiny.TinyRun:
     ended = folder / "ended.json"
     with FileLock(folder / "lock"):
         if not ended.exists():
-            run = tiny.run(tiny.write(folder / "tiny.yaml", tiny.searching()), folder / "out")
+            run = tiny.run(tiny.write(folder / "tiny.yaml", tiny.searching()), folder / "out", draws=True)
             ended.write_text(json.dumps({"exit_code": run.exit_code, "printed": run.printed}))
     study_file = folder / "tiny.yaml"
     return tiny.TinyRun(

@@ -29,7 +29,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
     place = tmp_path_factory.mktemp("drawn")
     data = tiny.document("mistakes", "feature_reuse", seeds=[0, 1])
     data["targets"] = {"digits": data["targets"]["digits"]}
-    return tiny.run(tiny.write(place / "study.yaml", data), place / "out")
+    return tiny.run(tiny.write(place / "study.yaml", data), place / "out", draws=True)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from rich.console import Console
 
@@ -123,12 +124,18 @@ def study(folder: Path, *analyses: str, **replaced: Any) -> Study:
     return load_study(write(folder / "tiny.yaml", document(*analyses, **replaced)))
 
 
-def run(study_file: Path, out: Path) -> TinyRun:
-    """Run a study in this process."""
+EMPTY_FIGURE = '<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1" viewBox="0 0 1 1"></svg>'
+
+
+def run(study_file: Path, out: Path, *, draws: bool = False) -> TinyRun:
+    """Run a study in this process; its figures are empty unless it `draws`, which takes as long as all the rest."""
     loaded = load_study(study_file)
     printed = io.StringIO()
     console = Console(file=printed, width=200)
-    exit_code = run_study(loaded, out, workers=1, device="cpu", console=console)
+    with pytest.MonkeyPatch.context() as patch:
+        if not draws:
+            patch.setattr("transferscope.report.write.draw", lambda chart: EMPTY_FIGURE)
+        exit_code = run_study(loaded, out, workers=1, device="cpu", console=console)
     return TinyRun(
         study_file=study_file,
         out=out,

@@ -81,7 +81,9 @@ def test_a_dead_processs_claims_are_swept_away_and_a_living_ones_kept(
 
 
 def test_two_runs_at_once_compute_each_task_once(tmp_path: Path) -> None:
-    study = tiny.write(tmp_path / "tiny.yaml", tiny.document("feature_reuse", "mistakes"))
+    document = tiny.document("feature_reuse", "mistakes", seeds=[0, 1])
+    document["targets"] = {"digits": document["targets"]["digits"]}
+    study = tiny.write(tmp_path / "tiny.yaml", document)
     command = [sys.executable, "-m", "transferscope", "run", str(study), "--out", str(tmp_path / "out")]
     runs = [
         subprocess.Popen([*command, "--workers", "1"], stdout=subprocess.PIPE, text=True) for _ in range(2)
@@ -108,9 +110,11 @@ def test_clean_shows_and_then_removes_what_no_study_refers_to(
 ) -> None:
     runs = tmp_path / "runs"
     for name in ("a", "b"):
-        tiny.run(tiny.write(tmp_path / "tiny.yaml", tiny.document("parameter_distance")), runs / name)
+        tiny.run(
+            tiny.write(tmp_path / "tiny.yaml", tiny.document("parameter_distance", seeds=[0])), runs / name
+        )
     assert "nothing to remove" in cleaned(runs, remove=False)
-    changed = tiny.document("parameter_distance")
+    changed = tiny.document("parameter_distance", seeds=[0])
     changed["training"]["epochs"] = 1
     before = set((runs / "a" / "store" / "objects").glob("*/*"))
     tiny.run(tiny.write(tmp_path / "tiny.yaml", changed), runs / "a")
@@ -125,14 +129,14 @@ def test_clean_shows_and_then_removes_what_no_study_refers_to(
     assert set((runs / "a" / "store" / "objects").glob("*/*")) > before
     assert "removed" in cleaned(runs, remove=True)
     assert "nothing to remove" in cleaned(runs, remove=False)
-    for name, document in (("a", changed), ("b", tiny.document("parameter_distance"))):
+    for name, document in (("a", changed), ("b", tiny.document("parameter_distance", seeds=[0]))):
         again = tiny.run(tiny.write(tmp_path / "tiny.yaml", document), runs / name)
         assert again.exit_code == 0
         assert "0 tasks succeeded" in again.printed
 
 
 def test_nothing_is_cleaned_where_a_run_is_under_way(store: Store, tmp_path: Path) -> None:
-    tiny.run(tiny.write(tmp_path / "tiny.yaml", tiny.document("parameter_distance")), tmp_path)
+    tiny.run(tiny.write(tmp_path / "tiny.yaml", tiny.document("parameter_distance", seeds=[0])), tmp_path)
     process = another(Store(tmp_path / "store"), "held = store.in_use()\nheld.__enter__()")
     try:
         with pytest.raises(BadInput, match="a run is under way"):

@@ -58,11 +58,13 @@ def _plane(grid: pl.DataFrame, marked: pl.DataFrame) -> Any:
         scale=shades,
         legend=alt.Legend(values=_round_numbers(low, high)),
     )
+    # made once: Altair reads its whole schema for each channel that is given as text or as a dict
+    fill, order, level = _as_fill(color), alt.Order("order:Q"), alt.Detail("level:N")
     # the higher a region, the later it is drawn, over the one it lies in
     regions = [
         alt.Chart(rows)
         .mark_line(clip=True, stroke=ON_DARK, strokeWidth=0.6, strokeOpacity=0.7)
-        .encode(x=x, y=y, order="order:Q", fill=_as_fill(color), detail="level:N")
+        .encode(x=x, y=y, order=order, fill=fill, detail=level)
         for rows in _regions(xs, ys, losses, low, high)
     ]
     places = (
