@@ -15,12 +15,9 @@ pytestmark = pytest.mark.browser
 NUM_PANELS = 45 + 2 + 1
 """Of the sections, of the first page, of the provenance."""
 SMALLEST_TEXT_PX = 9.5
-everywhere = pytest.mark.parametrize(
-    ("width", "color_scheme"), list(itertools.product((1280, 400), ("light", "dark")))
-)
-in_every_width = pytest.mark.parametrize(
+in_every_layout = pytest.mark.parametrize(
     ("width", "color_scheme"),
-    [(1600, "light"), (1280, "dark"), (800, "light"), (400, "light"), (400, "dark")],
+    [(1600, "light"), (1280, "light"), (1280, "dark"), (800, "light"), (400, "light"), (400, "dark")],
 )
 OPEN_ALL = "document.querySelectorAll('details').forEach((details) => { details.open = true; })"
 
@@ -59,10 +56,18 @@ SMALLEST_TEXT = """() => Math.min(...Array.from(document.querySelectorAll("figur
 }))"""
 
 
-@in_every_width
-def test_whole_report_shows_and_nothing_leaves_it(visit: Any, width: int, color_scheme: str) -> None:
+@in_every_layout
+def test_the_whole_report_shows_and_nothing_leaves_it(visit: Any, width: int, color_scheme: str) -> None:
+    """Sections, drawings, pictures and text in one layout; the page takes longest to open, so it is opened once."""
     seen = visit(width, color_scheme)
     page = seen.page
+    # One section's tables stand for all: the others look the same.
+    opened = page.locator("#analysis-mistakes details, #provenance details")
+    opened.evaluate_all("all => all.forEach((details) => { details.open = true; })")
+    assert page.evaluate(CONTRASTS) == []
+    assert page.evaluate(SMALLEST_TEXT) >= SMALLEST_TEXT_PX
+    displays = page.locator(".whole").evaluate_all("all => all.map((name) => getComputedStyle(name).display)")
+    assert set(displays) == {"inline"}
     page.evaluate(OPEN_ALL)
     for name, title in ANALYSES.items():
         assert page.locator(f"#analysis-{name}").is_visible()
@@ -72,42 +77,17 @@ def test_whole_report_shows_and_nothing_leaves_it(visit: Any, width: int, color_
     assert panels.count() == NUM_PANELS
     sizes = panels.evaluate_all("all => all.map((svg) => svg.getBoundingClientRect().toJSON())")
     assert all(size["width"] > 250 and size["height"] > 150 for size in sizes)
+    check_gallery(page)
+    check_strip(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert [url for url in seen.requests if not url.startswith(("file:", "data:"))] == []
     assert len(seen.requests) == len(set(seen.requests))
     assert seen.complaints == []
 
 
-@everywhere
-def test_text_is_legible(visit: Any, width: int, color_scheme: str) -> None:
-    page = visit(width, color_scheme).page
-    # One section's tables stand for all: the others look the same.
-    opened = page.locator("#analysis-mistakes details, #provenance details")
-    opened.evaluate_all("all => all.forEach((details) => { details.open = true; })")
-    assert page.evaluate(CONTRASTS) == []
-    smallest = page.evaluate(SMALLEST_TEXT)
-    assert smallest >= SMALLEST_TEXT_PX
-    displays = page.locator(".whole").evaluate_all("all => all.map((name) => getComputedStyle(name).display)")
-    assert set(displays) == {"inline"}
-
-
-def test_hostile_text_is_only_text(visit: Any) -> None:
-    seen = visit()
-    page = seen.page
-    assert HOSTILE in page.locator("h1").inner_text()
-    assert HOSTILE in page.get_by_role("note").first.inner_text()
-    assert page.locator("script").count() == 1
-    sources = page.locator("img").evaluate_all("all => all.map((image) => image.src)")
-    assert len(sources) == NUM_PICTURES + NUM_STRIPS
-    assert all(source.startswith("data:image/png;base64,") for source in sources)
-    assert seen.complaints == []
-
-
-@everywhere
-def test_pictures_are_shown_with_their_words(visit: Any, width: int, color_scheme: str) -> None:
-    seen = visit(width, color_scheme)
-    seen.page.evaluate(OPEN_ALL)
-    gallery = seen.page.locator("#analysis-mistakes .gallery")
+def check_gallery(page: Any) -> None:
+    """Pictures are shown with their words."""
+    gallery = page.locator("#analysis-mistakes .gallery")
     images = gallery.get_by_role("img")
     assert images.count() == NUM_PICTURES
     natural = images.evaluate_all("all => all.map((image) => [image.naturalWidth, image.clientWidth])")
@@ -120,14 +100,10 @@ def test_pictures_are_shown_with_their_words(visit: Any, width: int, color_schem
     assert captions.last.evaluate("all => getComputedStyle(all, '::first-letter').textTransform") == "none"
     assert gallery.get_by_text("no picture", exact=True).count() == 1
     assert gallery.get_by_text("No image.", exact=True).is_visible()
-    assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
-    assert seen.complaints == []
 
 
-@everywhere
-def test_pictures_stand_beside_the_curves(visit: Any, width: int, color_scheme: str) -> None:
-    page = visit(width, color_scheme).page
-    page.evaluate(OPEN_ALL)
+def check_strip(page: Any) -> None:
+    """Pictures stand beside the curves, in one row."""
     strip = page.locator("#analysis-feature_reuse .panels .filmstrip")
     images = strip.get_by_role("img")
     assert images.count() == NUM_STRIPS
@@ -135,6 +111,18 @@ def test_pictures_stand_beside_the_curves(visit: Any, width: int, color_scheme: 
     assert len({place["y"] for place in places}) == 1
     assert [place["x"] for place in places] == sorted({place["x"] for place in places})
     assert f"From above: {HOSTILE}. The first test image." in strip.inner_text()
+
+
+def test_hostile_text_is_only_text(visit: Any) -> None:
+    seen = visit()
+    page = seen.page
+    assert HOSTILE in page.locator("h1").inner_text()
+    assert HOSTILE in page.get_by_role("note").first.inner_text()
+    assert page.locator("script").count() == 1
+    sources = page.locator("img").evaluate_all("all => all.map((image) => image.src)")
+    assert len(sources) == NUM_PICTURES + NUM_STRIPS
+    assert all(source.startswith("data:image/png;base64,") for source in sources)
+    assert seen.complaints == []
 
 
 def opened(page: Any, name: str) -> Any:

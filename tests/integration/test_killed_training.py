@@ -18,7 +18,7 @@ from transferscope.study.file import load_study
 from transferscope.study.plan import plan
 
 TIMEOUT_SECONDS = 300
-EPOCHS = 30
+EPOCHS = 16
 RECIPES: dict[str, dict[str, Any]] = {
     "sgd": {
         "mixup": 0.7,
@@ -80,7 +80,7 @@ def epochs_noted(out: Path) -> dict[str, int]:
 
 def wait_for_epoch(out: Path, epoch: int, process: subprocess.Popen[str]) -> None:
     end = time.monotonic() + TIMEOUT_SECONDS
-    while not any(epoch <= noted < EPOCHS - 8 for noted in epochs_noted(out).values()):
+    while not any(epoch <= noted < EPOCHS - 4 for noted in epochs_noted(out).values()):
         assert process.poll() is None, "it ended before its time"
         assert time.monotonic() < end, "it takes too long"
         time.sleep(0.005)
