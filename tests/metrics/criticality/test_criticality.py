@@ -46,7 +46,7 @@ def quadratic(**options):
 
 def test_cells_of_a_quadratic():
     """The mean loss is 0.1 + c ((1 - alpha)^2 |d|^2 + sigma^2 p): c, |d|^2, p = 1/2, 25, 2 and 2, 1, 3."""
-    found = quadratic()
+    found = quadratic(draws=50)
     assert found.cells.columns == [
         *("module", "split", "scale", "alpha", "sigma", "sigma_absolute"),
         *("loss", "loss_se", "metric", "metric_se", "draws"),
@@ -59,7 +59,7 @@ def test_cells_of_a_quadratic():
             assert row["loss"] == pytest.approx(expected, rel=TOLERANCE)
             assert (row["draws"], row["loss_se"], row["metric_se"]) == (1, 0, 0)
         else:
-            assert row["draws"] == 200
+            assert row["draws"] == 50
             assert abs(row["loss"] - expected) < 4 * row["loss_se"]
     assert found.cells["split"].unique().to_list() == ["train"]
     assert found.cells["scale"].unique().to_list() == ["absolute"]
@@ -145,7 +145,7 @@ def test_epsilon_is_the_final_loss_and_a_margin():
 
 
 def test_relative_sigma():
-    found = quadratic(sigmas=[], relative_sigmas=[0.0, 0.1, 0.2], epsilon=1.1)
+    found = quadratic(sigmas=[], relative_sigmas=[0.0, 0.1, 0.2], epsilon=1.1, draws=20)
     units = {"low": 5 / math.sqrt(2), "high": 1 / math.sqrt(3)}
     assert found.cells["scale"].unique().to_list() == ["relative"]
     for row in found.cells.iter_rows(named=True):
@@ -160,8 +160,8 @@ def test_relative_sigma():
 def test_both_scales_are_maps_under_the_same_noise():
     """A relative scale that comes to an absolute one gives its numbers; mu is the least of both."""
     unit = 1 / math.sqrt(3)
-    high = {"high": ["high"]}
-    both = quadratic(sigmas=[0.0, 0.1], relative_sigmas=[0.0, 0.1 / unit, 0.5], epsilon=1.1, modules=high)
+    options = {"epsilon": 1.1, "draws": 20, "modules": {"high": ["high"]}}
+    both = quadratic(sigmas=[0.0, 0.1], relative_sigmas=[0.0, 0.1 / unit, 0.5], **options)
     keys = ["alpha", "loss", "loss_se", "metric", "draws"]
     for sigma, relative in ((0.0, 0.0), (0.1, 0.1 / unit)):
         absolute = both.cells.filter(scale="absolute", sigma=sigma).select(keys)
@@ -169,7 +169,7 @@ def test_both_scales_are_maps_under_the_same_noise():
         assert np.allclose(absolute.to_numpy(), same.to_numpy(), rtol=1e-9)
     assert len(both.cells) == len(ALPHAS) * 5
     alone = [
-        quadratic(epsilon=1.1, modules=high, **grid).modules["mu"][0]
+        quadratic(**options, **grid).modules["mu"][0]
         for grid in ({"sigmas": [0.1]}, {"sigmas": [], "relative_sigmas": [0.1 / unit, 0.5]})
     ]
     assert both.modules["mu"][0] == pytest.approx(min(alone), rel=TOLERANCE)

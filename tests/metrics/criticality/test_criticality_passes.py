@@ -221,7 +221,7 @@ def everything(network, modules):
     for passes in (train, tests, tests):  # twice on the same: what was tried is remembered
         for cumulative in (False, True):
             tables.append(rewind_to(passes, states, final, modules=modules, cumulative=cumulative))
-    tables.append(freezable(train, tests, init, final, acceptable_drop=0.5, modules=modules, draws=10))
+    tables.append(freezable(train, tests, init, final, acceptable_drop=0.5, modules=modules, draws=2))
     return tables
 
 
