@@ -48,6 +48,12 @@ SMALLER = {
     "analyses.criticality.sigmas": [0, 0.1],
     "analyses.criticality.relative_sigmas": [0, 1],
     "analyses.criticality.draws": 1,
+    "analyses.criticality.seeds": [0],
+    "analyses.criticality.num_images": 16,
+    "analyses.criticality.bootstrap_draws": 100,
+    "analyses.barriers.bootstrap_draws": 100,
+    "analyses.feature_reuse.bootstrap_draws": 100,
+    "analyses.mistakes.bootstrap_draws": 100,
     "analyses.checkpoints.pretrain_epochs": [0, 1, 2],
 }
 """What makes the studies so small that they run in seconds; nothing else is changed."""
