@@ -12,13 +12,21 @@ from pathlib import Path
 import polars as pl
 import pytest
 import tiny
-from test_killed_training import TIMEOUT_SECONDS, environment, start, tables, trainings, wait_for_epoch
+from test_killed_training import (
+    EPOCHS,
+    TIMEOUT_SECONDS,
+    environment,
+    start,
+    tables,
+    trainings,
+    wait_for_epoch,
+)
 
 from transferscope.study.file import load_study
 from transferscope.study.plan import plan
 
 TOLERANCE = 2e-3
-"""Of losses after 30 epochs in float32: rounding grows as the training goes on."""
+"""Of losses after all epochs in float32: rounding grows as the training goes on."""
 
 
 def study(folder: Path, num_workers: int) -> Path:
@@ -26,7 +34,7 @@ def study(folder: Path, num_workers: int) -> Path:
     document["source"]["pretraining"] |= {"epochs": 1, "keep_epochs": []}
     document["targets"] = {"digits": document["targets"]["digits"]}
     rates = {"p_t": 0.01, "ri_t": 0.01}
-    document["training"] |= {"epochs": 30, "keep_epochs": [3], "learning_rate": rates, "mixup": 0.7}
+    document["training"] |= {"epochs": EPOCHS, "keep_epochs": [3], "learning_rate": rates, "mixup": 0.7}
     document["training"] |= {"num_workers": num_workers}
     return tiny.write(folder / f"{num_workers}.yaml", document)
 
