@@ -13,7 +13,8 @@ from transferscope.analyses.findings import Claim
 CLAIMS = all_claims()
 BY_ID = {claim.id: claim for claim in CLAIMS}
 
-FINDINGS = Path(__file__).parents[2] / "docs" / "findings.md"
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = [DOCS / "findings.md", *DOCS.glob("analyses/*.md")]
 
 
 def test_no_claim_stands_there_twice() -> None:
@@ -29,7 +30,8 @@ def test_every_claim_names_the_analysis_that_holds_it() -> None:
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)
 def test_a_claim_stands_in_the_documentation_as_it_is_tested(claim: Claim) -> None:
     sign = ">" if claim.side == "above" else "<"
-    rows = [line for line in FINDINGS.read_text().splitlines() if line.startswith(f"| `{claim.id}` |")]
+    lines = [line for page in PAGES for line in page.read_text().splitlines()]
+    rows = [line for line in lines if line.startswith(f"| `{claim.id}` |")]
     assert len(rows) == 1
     assert f"| {claim.statistic} {sign} {claim.threshold:g} |" in rows[0]
 
