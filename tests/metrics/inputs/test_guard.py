@@ -65,6 +65,31 @@ class WritesBuffers(Net):
         return super().forward(x)
 
 
+class KeepsProducts(Net):
+    """Keeps a product of its weights from one pass in evaluation mode to the next; train() drops it."""
+
+    product = None
+
+    def train(self, mode=True):
+        self.product = None
+        return super().train(mode)
+
+    def forward(self, x):
+        if self.product is None:
+            self.product = (
+                self.head.weight @ self.mid.weight,
+                self.head.weight @ self.mid.bias + self.head.bias,
+            )
+        x = self.norm(self.stem((x - 1.0) * 2.0))
+        return nn.functional.linear(x, *self.product)
+
+
+class KeepsNothing(KeepsProducts):
+    def forward(self, x):
+        self.product = None
+        return super().forward(x)
+
+
 class DrawsAndStops(Net):
     """Draws from all global generators; stops in the third pass."""
 
@@ -203,6 +228,7 @@ def monkeypatched():
 NETWORKS = {
     "writes its input": (WritesInput, Net),
     "writes buffers and attributes": (WritesBuffers, Net),
+    "keeps products of weights": (KeepsProducts, KeepsNothing),
     "draws": (DrawsAndStops, Net),
     "replaces layers": (ReplacesLayers, Net),
     "merges on eval": (adapted(Merging), adapted(Adapted)),

@@ -28,6 +28,7 @@ from transferscope.metrics.inputs.private_memory import (
     private_memory,
     refuse_lazy,
     same,
+    storage_of,
     tensors_in,
 )
 
@@ -111,9 +112,15 @@ class Lent(Mapping[str, Tensor]):
             self._look_at_modes()
         else:
             model.eval()
+        if not self.depends_on_mode:
+            self._attributes = Attributes(model)
         self._live, self._dead = entries(model)
         self._registered = Registered(model)
         self._unwritten = {name: self._live[name].clone() for name in self._dead}
+        written = {storage_of(tensor) for tensor in self._live.values()}
+        beside = () if self.depends_on_mode else tensors_in(model)
+        self._beside = [(each.detach(), each.clone()) for each in beside if storage_of(each) not in written]
+        """Tensors outside the state dict, and what they held when the network was lent."""
 
     def __getitem__(self, name: str) -> Tensor:
         return self._live[name]
@@ -138,7 +145,8 @@ class Lent(Mapping[str, Tensor]):
     def writing(self) -> Iterator[None]:
         """Weights are written as in training mode; the network is in evaluation mode before and afterwards.
 
-        Layers and tensors that the network has replaced in a pass are the former ones again, as these are written.
+        What passes have left in the network is undone: layers and tensors that they replaced, attributes such as a
+        weight that a layer computed from others and keeps, and tensors outside the state dict.
 
         Raises:
             BadInput: an entry that writing doesn't reach was to change.
@@ -150,6 +158,9 @@ class Lent(Mapping[str, Tensor]):
                 memory.copy_(values)
         else:
             self._registered.reset()
+            self._attributes.reset()
+            for tensor, values in self._beside:
+                tensor.copy_(values)
         yield
         wrong = [name for name, value in self._unwritten.items() if not same(value, self._live[name])]
         if wrong:
