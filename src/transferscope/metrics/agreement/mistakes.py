@@ -280,6 +280,11 @@ def _check(
                 f"Predictions of '{name}' have shape {tuple(predicted.shape)}, the labels "
                 f"{tuple(labels.shape)}; give predicted labels (logits.argmax(1), or logits > 0), not logits."
             )
+        elif predicted.dtype == torch.bool and labels.ndim == 1 and labels.max() > 1:
+            problems.append(
+                f"Predictions of '{name}' are True and False, the labels go up to {int(labels.max())}; give "
+                "the predicted classes (logits.argmax(1)), not whether they are right."
+            )
     if ids is not None and not isinstance(ids, Mapping):
         problems += sample_problems(ids, len(labels))
     elif ids is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +22,11 @@ from transferscope.metrics.evaluation.scores import (
 )
 from transferscope.metrics.evaluation.states import device_of
 from transferscope.metrics.inputs.arguments import bad_call, tensor, unlabelled_problems, whole_number
+
+logger = logging.getLogger(__name__)
+
+SUM_OF_LABELS = 1e-3
+"""How far labels of one image may be from 1 in sum, in half precision too."""
 
 Data = tuple[Tensor, Tensor]
 """Inputs (n, ...) as the network takes them, and labels (n,) int64 or (n, k) float."""
@@ -151,3 +157,14 @@ def check_data(data: Data, batch_size: int) -> None:
     if problems:
         raise BadInput(problems)
     whole_number(batch_size, "batch_size", least=1)
+    if is_multi_label(labels) and labels.shape[1] > 1 and len(labels) > 1 and _has_one_label_each(labels):
+        logger.warning(
+            "each row of 'labels' adds up to 1, and still counts as %d labels of which several may hold: the loss is "
+            "the binary cross entropy, the metric the mean AUC. If they are classes, give labels.argmax(1)",
+            labels.shape[1],
+        )
+
+
+def _has_one_label_each(labels: Tensor) -> bool:
+    """True for one-hot labels, and for probabilities of classes."""
+    return bool(((labels.double().sum(1) - 1).abs() < SUM_OF_LABELS).all())

@@ -197,6 +197,8 @@ def check_filled(tensors: Mapping[str, Tensor], name: str) -> None:
                 f"'{key}' of {name} is on the meta device and holds no values; load the weights first, "
                 "such as with load_state_dict(state, assign=True)."
             )
+        if value.layout is not torch.strided:
+            raise BadInput(f"'{key}' of {name} is a sparse tensor; give it as tensor.to_dense().")
 
 
 def bad_call(model: nn.Module, inputs: Tensor, error: Exception) -> BadInput | None:
@@ -216,15 +218,21 @@ def bad_call(model: nn.Module, inputs: Tensor, error: Exception) -> BadInput | N
         isinstance(error, RuntimeError)
         and not isinstance(error, torch.OutOfMemoryError)
         and len(dtypes) == 1
-        and inputs.is_floating_point()
         and inputs.dtype not in dtypes
+        and (inputs.is_floating_point() or not _takes_indices(model))
     ):
         wanted = next(iter(dtypes))
         return BadInput(
             f"The network's weights are {wanted}, the inputs {inputs.dtype}, and its forward pass fails "
-            f"({shortened(error)}). Give inputs.to({wanted})."
+            f"({shortened(error)}). Give inputs.to({wanted})"
+            + ("." if inputs.is_floating_point() else ", scaled and normalized as in the training.")
         )
     return None
+
+
+def _takes_indices(model: nn.Module) -> bool:
+    """True if whole numbers may be meant: a network of tokens fails on them for other reasons."""
+    return any(isinstance(module, (nn.Embedding, nn.EmbeddingBag)) for module in model.modules())
 
 
 def _on_cpu(value: Any) -> Any:

@@ -158,7 +158,7 @@ class Lent(Mapping[str, Tensor]):
                 memory.copy_(values)
         else:
             self._registered.reset()
-            self._attributes.reset()
+            self._attributes.reset(but=("forward",))  # that of a folded layer stays
             for tensor, values in self._beside:
                 tensor.copy_(values)
         yield

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from itertools import chain
 from types import MethodType
@@ -124,13 +124,13 @@ class Attributes:
             (module, module.training, dict(vars(module)), _contents(module)) for module in model.modules()
         ]
 
-    def reset(self) -> None:
-        """Set those that have changed to what they were."""
+    def reset(self, but: Collection[str] = ()) -> None:
+        """Set those that have changed to what they were, except attributes with some names."""
         for module, training, attributes, contents in self._kept:
             own = vars(module)
-            for name in own.keys() - attributes.keys():
+            for name in own.keys() - attributes.keys() - {*but}:
                 del own[name]
-            own.update(attributes)
+            own.update({name: value for name, value in attributes.items() if name not in but})
             for container, kept in contents:
                 if isinstance(container, list):
                     container[:] = kept

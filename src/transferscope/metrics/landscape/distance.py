@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations
 from typing import Literal, overload
 
 import polars as pl
 from torch import Tensor, nn
 
-from transferscope.core.errors import BadInput
+from transferscope.core.errors import BadInput, did_you_mean
 from transferscope.metrics.evaluation.states import Modules, check_match, group_by_module, is_under, wide
 from transferscope.metrics.inputs.arguments import names, prefixes_of_modules, states_of
 from transferscope.metrics.inputs.guard import guarded
@@ -228,6 +228,7 @@ def _compared(
         tensors[which] = named_as(tensors[which], tensors[first])
         for name, tensor in tensors[which].items():
             known.setdefault(name, id(tensor) in weights)
+    _check_excluded(exclude, {name for named in tensors.values() for name in named})
     for which in tensors:
         for other in tensors.values():
             tensors[which] = fill_tied(tensors[which], other)
@@ -240,6 +241,19 @@ def _compared(
         }
         for which, named in tensors.items()
     }
+
+
+def _check_excluded(exclude: Sequence[str], every: Collection[str]) -> None:
+    """Raises BadInput for prefixes under which none of the tensors lies: nothing would be left out."""
+    unknown = [prefix for prefix in exclude if not any(is_under(name, [prefix]) for name in every)]
+    if unknown:
+        parents = {name.rpartition(".")[0] or name for name in every}
+        raise BadInput(
+            [
+                f"exclude: no tensor lies under '{prefix}'.{did_you_mean(prefix, parents)}"
+                for prefix in unknown
+            ]
+        )
 
 
 def _is_statistic(name: str, tensor: Tensor) -> bool:
