@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 import pytest
 import torch
 from torch import nn
@@ -18,11 +16,6 @@ Y = torch.arange(24) % 3
 
 def network(*between: nn.Module) -> nn.Module:
     return nn.Sequential(nn.Linear(6, 8), *between, nn.ReLU(), nn.Linear(8, 3))
-
-
-class AlwaysDropout(nn.Module):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return functional.dropout(x, 0.5, training=True)
 
 
 def path_of(net: nn.Module, x: torch.Tensor, y: torch.Tensor) -> list[float]:
@@ -61,22 +54,3 @@ def test_whether_a_prediction_is_right_is_no_prediction() -> None:
     with pytest.raises(BadInput, match="not whether they are right"):
         ts.mistakes(right, Y, bootstrap=0)
     ts.mistakes(right, Y > 0, bootstrap=0)
-
-
-@pytest.mark.parametrize(
-    ("layer", "words"),
-    [
-        (AlwaysDropout(), "random in evaluation mode"),
-        (nn.BatchNorm1d(8, track_running_stats=False), "depend on the other inputs"),
-    ],
-)
-def test_features_that_are_random_or_of_a_batch_are_named(
-    layer: nn.Module, words: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.WARNING)
-    ts.cka({"good": network(), "other": network(nn.BatchNorm1d(8))}, X, permutations=0)
-    assert not caplog.text
-    ts.cka({"good": network(), "strange": network(layer)}, X, permutations=0)
-    assert words in caplog.text
-    assert "strange: " in caplog.text
-    assert "good: " not in caplog.text

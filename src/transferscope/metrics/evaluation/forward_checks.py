@@ -7,15 +7,12 @@ outputs, or outputs that depend on the batch, differ in every pass.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from transferscope.core.errors import BadInput
-from transferscope.metrics.evaluation.passes import first_tensor
 from transferscope.metrics.evaluation.states import device_of
 from transferscope.metrics.inputs.arguments import bad_call
 
@@ -87,29 +84,6 @@ def check_forward(model: nn.Module, inputs: Tensor) -> None:
         second = model(some.clone())
         _check_repeated(first, second)
         _check_alone(model, some, first)
-
-
-def note_dependence(model: nn.Module, inputs: Tensor, name: str) -> None:
-    """Logs a warning where a network's output is random, or depends on the other inputs in a batch.
-
-    Args:
-        model: in evaluation mode.
-        inputs: (n, ...), as the network takes them; at most 8 are used.
-        name: how the warning calls the network.
-    """
-    some = inputs[:TRIED_INPUTS].to(device_of(model))
-    with torch.no_grad():
-        outputs = [first_tensor(model(some.clone())) for _ in range(2)]
-        first, second = outputs
-        if first is None or second is None or not first.is_floating_point() or first.shape != second.shape:
-            return
-        if not (first.ndim and len(first) == len(some) and first.isfinite().all()):
-            return
-        try:
-            _check_repeated(first, second)
-            _check_alone(lambda batch: first_tensor(model(batch)), some, first)
-        except BadInput as problem:
-            logger.warning("%s: %s Layers are compared as they are", name, problem)
 
 
 def _first_pass(model: nn.Module, inputs: Tensor) -> Tensor:
@@ -191,7 +165,7 @@ def _check_repeated(first: Tensor, second: Tensor) -> None:
         )
 
 
-def _check_alone(model: Callable[[Tensor], Any], inputs: Tensor, outputs: Tensor) -> None:
+def _check_alone(model: nn.Module, inputs: Tensor, outputs: Tensor) -> None:
     """Each half of the inputs again, in a batch of the same size with the other half's place taken by itself."""
     half = len(inputs) // 2
     if not half:

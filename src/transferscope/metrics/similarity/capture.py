@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 
 import torch
@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from transferscope.core.errors import BadInput, did_you_mean
 from transferscope.metrics.evaluation.evaluate import called
-from transferscope.metrics.evaluation.forward_checks import note_dependence
 from transferscope.metrics.evaluation.passes import PROBE, batch_axis, first_tensor
 from transferscope.metrics.evaluation.states import device_of
 from transferscope.metrics.inputs.arguments import names, network
@@ -57,26 +56,6 @@ class LayerGrams:
                 self.model.get_submodule(layer).register_forward_hook(partial(self._record, layer))
             self._registered = Registered(self.model)
             yield
-
-    def note_dependence(self, inputs: Tensor, name: str) -> None:
-        """Logs a warning where the network's output is random, or depends on the other inputs in a batch.
-
-        Args:
-            inputs: (m, ...).
-            name: how the warning calls the network.
-        """
-        device = device_of(self.model)
-        self._is_probing, self._probed = True, {}
-        try:
-            # A network that draws numbers draws the same ones in the measured passes as without this one.
-            with (
-                suppress(Exception),
-                torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
-            ):
-                note_dependence(self.model, inputs, name)
-        finally:
-            self._is_probing, self._probed = False, None
-            self._registered.reset()
 
     def of(self, inputs: Tensor) -> dict[str, Tensor | str]:
         """One forward pass: each layer's Gram (m, m) in float64, or why there is none.

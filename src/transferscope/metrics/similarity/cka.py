@@ -181,10 +181,7 @@ def cka(
     with ExitStack() as stack:
         for capture in captures.values():
             stack.enter_context(capture.hooked())
-        for number, (places, batch) in enumerate(placed_batches(data, batch_size, SMALLEST_BATCH, source)):
-            for name, capture in captures.items():
-                if not number:
-                    capture.note_dependence(batch, name)
+        for places, batch in placed_batches(data, batch_size, SMALLEST_BATCH, source):
             sums.add(_layer_grams(captures, batch, reasons), places)
     return sums.table(reasons)
 
