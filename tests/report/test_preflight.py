@@ -63,7 +63,7 @@ def test_another_class_order_is_named_with_how_to_set_it() -> None:
     (remark,) = network.remarks
     assert remark.code == "class order"
     assert remark.fields["classes"] == ["dog", "ant", "cow", "bee"]
-    assert remark.fields["accuracy"] == 0.8
+    assert remark.fields["value"] == 0.8
     assert "data.classes=[dog,ant,cow,bee]" in warnings_of([network])[0]
 
 
@@ -85,6 +85,13 @@ def test_findings_are_judged_by_their_mean_auc() -> None:
     good = judged("a", labels * 2 - 1, labels, NAMES[:3], expected=0.9)
     assert (good.metric, good.value, good.baseline) == ("mean AUC", 1.0, 0.5)
     assert codes(good) == ["not as expected"]
+    swapped = judged("c", (labels * 2 - 1)[:, [0, 2, 1]], labels, NAMES[:3])
+    assert codes(swapped) == ["class order"]
+    order = ",".join(NAMES[index] for index in (0, 2, 1))
+    assert (
+        f"labels in another order. Was it trained with that order? Then set data.classes=[{order}]"
+        in (warnings_of([swapped])[0])
+    )
     inverted = judged("b", -labels, labels, NAMES[:3])
     assert codes(inverted) == ["chance level"]
     assert "opposite" in warnings_of([inverted])[0]

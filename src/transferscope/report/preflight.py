@@ -23,7 +23,7 @@ from transferscope.data.inspect.facts import split_facts, wilson_interval
 from transferscope.execute.store.artifacts import DTYPES, read_data, read_description
 from transferscope.execute.store.checksums import Damaged, Folder
 from transferscope.execute.store.local import Store
-from transferscope.metrics.evaluation.class_order import better_class_order
+from transferscope.metrics.evaluation.class_order import better_class_order, better_label_order
 from transferscope.metrics.evaluation.score_interval import percentile_interval, resampled_scores
 from transferscope.metrics.evaluation.scores import is_multi_label, score
 from transferscope.study.plan import Plan
@@ -198,10 +198,11 @@ def _remarks(
     expected = network.expected
     if expected is not None and not network.low - ROUNDED <= expected <= network.high + ROUNDED:
         found.append(("not as expected", {"expected": expected}))
-    order = None if network.metric == "mean AUC" else better_class_order(logits, labels)
+    better_order = better_label_order if network.metric == "mean AUC" else better_class_order
+    order = better_order(logits, labels)
     if order is not None:
         names = [class_names[index] for index in order.order]
-        found.append(("class order", {"classes": names, "accuracy": order.accuracy}))
+        found.append(("class order", {"classes": names, "value": order.value}))
     elif network.low <= network.baseline if network.metric == "accuracy" else network.value < LOW_AUC:
         found.append(("chance level", {"inverted": network.metric == "mean AUC" and network.high < 0.5}))
     return tuple(Remark(code=code, network=network.name, fields=fields) for code, fields in found)
@@ -219,8 +220,9 @@ def text(network: CheckedNetwork, remark: Remark) -> str:
         )
     if remark.code == "class order":
         classes = ",".join(remark.fields["classes"])
+        things = "labels" if network.metric == "mean AUC" else "classes"
         return (
-            f"{value}, but {remark.fields['accuracy']:.3f} if its outputs stand for the classes in another order. Was "
+            f"{value}, but {remark.fields['value']:.3f} if its outputs stand for the {things} in another order. Was "
             f"it trained with that order? Then set data.classes=[{shortened(classes, 1000)}]."
         )
     if network.metric == "mean AUC":

@@ -411,3 +411,25 @@ def test_arrays_of_which_either_end_may_be_the_channels(write: Any, shape: str) 
     code = f"def make(split):\n    return Noise(0, lambda x: np.zeros({shape}, np.uint8), [0, 1])\n"
     with pytest.raises(BadInput, match="the first or the last may be the channels"):
         python.load(Options.model_validate({**write(code), "class_names": ("a", "b")}))
+
+
+@pytest.mark.parametrize("is_random", [False, True])
+def test_images_that_are_others_each_time_are_named(write: Any, is_random: bool) -> None:
+    noise = "random.randint(0, 255)" if is_random else "0"
+    code = f"""
+import random
+class Augmented:
+    classes = ["a", "b"]
+    def __init__(self, split):
+        self.seed = 0 if split == "train" else 1
+    def __len__(self):
+        return 6
+    def __getitem__(self, row):
+        image = pixels(6, self.seed)[row].copy()
+        image.flat[:12] = [{noise} for _ in range(12)]
+        return Image.fromarray(image), row % 2
+def make(split):
+    return Augmented(split)
+"""
+    data = python.load(Options.model_validate(write(code)))
+    assert any("another image each time" in note for note in data.notes) == is_random

@@ -6,7 +6,7 @@ import hashlib
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 VERSION = 2
 TEXT_KEY = "factory"
+VARYING_TRIED = 2
+"""Images of each split that are read twice more, to see whether they are the same each time."""
 
 
 class Options(SeveralLabels):
@@ -161,9 +163,33 @@ def load(options: Options) -> ImageData:
     data = ImageData(
         **made,
         shown=(*originals.notes(), *levels.notes()),
-        notes=(*originals.warnings(), *levels.warnings(), *labelling.notes(), *_relabelled(num_relabelled)),
+        notes=(
+            *originals.warnings(),
+            *levels.warnings(),
+            *labelling.notes(),
+            *_relabelled(num_relabelled),
+            *_varying(splits, rows),
+        ),
     )
     return clean_up(data, options, Path(options.factory), problems, about.class_names)
+
+
+def _varying(splits: Mapping[str, Any], rows: Mapping[str, Sequence[int]]) -> list[str]:
+    """A note if images differ from one reading to the next, as random augmentation makes them."""
+    import numpy as np
+
+    for name in SPLITS:
+        for row in rows[name][:VARYING_TRIED]:
+            try:
+                once, again = (np.asarray(item_of(splits[name], row)[0]) for _ in range(2))
+            except Exception:  # counted where all are read
+                continue
+            if once.shape != again.shape or once.tobytes() != again.tobytes():
+                return [
+                    f"{name}/{row} is another image each time it is read, as with random augmentation: one reading is "
+                    "kept as the image. Give the data set without random transforms; `training.augmentation` adds them"
+                ]
+    return []
 
 
 def _relabelled(count: int) -> list[str]:
