@@ -1,4 +1,4 @@
-"""What the C library does with memory that is freed: kept for the next batch while a task computes."""
+"""Keep freed memory in the process while a task computes, so that the next batch can reuse it."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from functools import cache
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 NEVER = -1
 KEPT_BYTES = 2**30
-"""Larger blocks go back to the system at once, as ever: data sets and the like, made once."""
+"""Larger blocks, such as data sets, are still returned to the system at once."""
 USUAL_MMAP_BYTES, USUAL_TRIM_BYTES = 2**25, 2**26
-"""Where glibc's own thresholds, which move with what is freed, end on 64 bits."""
+"""The maximum of glibc's own dynamic thresholds on 64-bit systems."""
 SETTINGS = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_", "MALLOC_MMAP_MAX_")
 """If any of these is set, leave the allocator alone."""
 
 
 @contextmanager
 def freed_memory_kept() -> Iterator[None]:
-    """Within it, memory that is freed stays with this process; at the end all of it goes back to the system.
+    """Context manager that keeps freed memory in this process, and returns it to the system at the end.
 
     A network frees and takes the same tens of MB at every layer and batch. glibc gives blocks of that size back
     to the system, which has to clear each page anew: a sixth of a pass of a ResNet-18 at 224 px on a CPU, a twentieth
@@ -30,7 +30,7 @@ def freed_memory_kept() -> Iterator[None]:
     doesn't fit the holes. docs/performance.md has the measurements.
 
     Does nothing without glibc, where the user has set its variables (`MALLOC_...`, `GLIBC_TUNABLES`), and for
-    memory of a GPU. Not to be used in several threads at once: the setting is the process's.
+    memory of a GPU. Don't use it in several threads at once, because it changes a setting of the process.
     """
     library = _glibc()
     if library is None:
