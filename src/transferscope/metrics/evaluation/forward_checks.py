@@ -90,18 +90,10 @@ def _first_pass(model: nn.Module, inputs: Tensor) -> Tensor:
     try:
         return model(inputs.clone())
     except RuntimeError as error:
-        own = next((each.dtype for each in model.parameters() if each.is_floating_point()), inputs.dtype)
-        if own == inputs.dtype:
+        mistake = bad_call(model, inputs, error)
+        if mistake is None:
             raise
-        if not inputs.is_floating_point():
-            mistake = bad_call(model, inputs, error)
-            if mistake is None:
-                raise
-            raise mistake from error
-        raise BadInput(
-            f"The weights of the network are {own} and the inputs {inputs.dtype}. Expected one type: give "
-            f"inputs.to({own}), or the network as model.to({inputs.dtype})."
-        ) from error
+        raise mistake from error
 
 
 def _check_logits(model: nn.Module, inputs: Tensor, outputs: Tensor) -> None:

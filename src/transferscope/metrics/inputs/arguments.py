@@ -213,19 +213,19 @@ def bad_call(model: nn.Module, inputs: Tensor, error: Exception) -> BadInput | N
             )
         except ValueError:
             return None
-    dtypes = {weight.dtype for weight in model.parameters() if weight.is_floating_point()}
+    wanted = next((weight.dtype for weight in model.parameters() if weight.is_floating_point()), inputs.dtype)
     if (
         isinstance(error, RuntimeError)
         and not isinstance(error, torch.OutOfMemoryError)
-        and len(dtypes) == 1
-        and inputs.dtype not in dtypes
+        and inputs.dtype != wanted
         and (inputs.is_floating_point() or not _takes_indices(model))
     ):
-        wanted = next(iter(dtypes))
+        fix = ", scaled and normalized as in the training"
+        if inputs.is_floating_point():
+            fix = f", or the network as model.to({inputs.dtype})"
         return BadInput(
-            f"The network's weights are {wanted}, the inputs {inputs.dtype}, and its forward pass fails "
-            f"({shortened(error)}). Give inputs.to({wanted})"
-            + ("." if inputs.is_floating_point() else ", scaled and normalized as in the training.")
+            f"The weights of the network are {wanted} and the inputs {inputs.dtype}, and its forward pass fails "
+            f"({shortened(error)}). Give inputs.to({wanted}){fix}."
         )
     return None
 
