@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tiny import EMPTY_FIGURE
 
 from transferscope.cli import main
 
@@ -93,6 +94,8 @@ def _command(words: list[str]) -> tuple[int, str]:
         contextlib.redirect_stderr(said),
     ):
         patch.setattr(sys, "argv", words)
+        # pages say what figures show, not how they look: drawing takes as long as all the rest
+        patch.setattr("transferscope.report.write.draw", lambda chart: EMPTY_FIGURE)
         # as many processes as cores: with one, all is computed in this process
         patch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
         try:
