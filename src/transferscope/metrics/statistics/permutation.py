@@ -62,7 +62,7 @@ def order_test(profiles: Sequence[Sequence[float]], weights: Sequence[float]) ->
             size,
             permutation_type="pairings",
             alternative="greater",
-            n_resamples=math.inf if k <= EXACT_PLACES else DRAWS,
+            n_resamples=math.factorial(k) if k <= EXACT_PLACES else DRAWS,
             batch=AT_ONCE,
             rng=np.random.default_rng(0),
         ).pvalue
