@@ -55,7 +55,7 @@ def main(variant: str, out: str, *options: str) -> int:
     from torch import nn
 
     torch.set_num_threads(1)
-    from transferscope.api.run import run_study
+    from transferscope.api.run import RunOptions, run_study
     from transferscope.execute import jobs
     from transferscope.metrics.similarity import capture
     from transferscope.study.file import load_study
@@ -84,7 +84,7 @@ def main(variant: str, out: str, *options: str) -> int:
     before = time.process_time()
     overrides = [value for flag, value in zip(options[::2], options[1::2], strict=True) if flag == "--set"]
     study = load_study(embedded_study(), overrides=overrides, variant=None if variant == "none" else variant)
-    code = run_study(study, Path(out), workers=1, device="cpu", console=Console(quiet=True))
+    code = run_study(study, RunOptions(out=Path(out), workers=1, device="cpu"), Console(quiet=True))
     cpu = time.process_time()
     parts = {
         "forward passes": floor.cpu["forward"] + floor.cpu["Grams in hooks"],

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from transferscope.api.run import run_study
+from transferscope.api.run import RunOptions, run_study
 from transferscope.cli.plan import show_plan
 from transferscope.core.datasets import ASSUMED, assuming_official_data, describe
 from transferscope.core.errors import BadInput
@@ -90,7 +90,7 @@ def test_such_a_plan_is_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         study = load_study("study.yaml")
         assert plan(study).assumed == ("chexpert", "imagenet")
         with pytest.raises(BadInput, match="chexpert, imagenet: the data aren't at hand"):
-            run_study(study, tmp_path / "out", workers=1, device="cpu", console=Console())
+            run_study(study, RunOptions(out=tmp_path / "out", workers=1, device="cpu"), Console())
     assert not (tmp_path / "out").exists()
     with pytest.raises(BadInput, match=r"train\.csv can't be read"):
         plan(study)

@@ -14,7 +14,7 @@ import pytest
 import tiny
 from rich.console import Console
 
-from transferscope.api.run import run_study
+from transferscope.api.run import RunOptions, run_study
 from transferscope.cli.clean import clean
 from transferscope.cli.clean_shared import unused_under
 from transferscope.cli.unused import CUT_OFF
@@ -33,7 +33,7 @@ def run(folder: Path, epochs: int, url: str) -> str:
     document["training"] |= {"epochs": epochs, "keep_epochs": []}
     study, printed = load_study(tiny.write(folder / "tiny.yaml", document)), io.StringIO()
     console = Console(file=printed, width=200)
-    assert run_study(study, folder, workers=1, device="cpu", store_url=url, console=console) == 0
+    assert run_study(study, RunOptions(out=folder, workers=1, device="cpu", store=url), console) == 0
     return printed.getvalue()
 
 

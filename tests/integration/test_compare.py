@@ -21,7 +21,7 @@ from tiny import TinyRun
 from transferscope import compare, compare_studies
 from transferscope.analyses.criticality import analysis as criticality
 from transferscope.api.compare import comparison_study
-from transferscope.api.run import run_study
+from transferscope.api.run import RunOptions, run_study
 from transferscope.core.config import AnalysisConfig
 from transferscope.core.errors import BadInput
 from transferscope.core.runs import Run
@@ -137,7 +137,7 @@ def test_given_instances_have_the_numbers_of_the_study_that_trained_them(
     # the count of networks is called so, on the console, in a notebook and beside another study
     printed = io.StringIO()
     console = Console(file=printed, width=200)
-    assert run_study(found.study, tmp_path, workers=1, device="cpu", console=console) == 0
+    assert run_study(found.study, RunOptions(out=tmp_path, workers=1, device="cpu"), console) == 0
     assert " networks " in printed.getvalue()
     assert " seeds " not in printed.getvalue()
     assert "networks" in found.findings._repr_html_()

@@ -21,7 +21,7 @@ import tiny
 from rich.console import Console
 from tiny import TinyRun
 
-from transferscope.api.run import run_study
+from transferscope.api.run import RunOptions, run_study
 from transferscope.core.errors import BadInput
 from transferscope.core.options import DatasetOptions
 from transferscope.execute import ray as ray_engine
@@ -84,16 +84,8 @@ def second(cluster: Any, tmp_path: Path) -> Iterator[Any]:
 
 def run_on(cluster: Any, run: TinyRun, out: Path, url: str | None = None) -> int:
     study = load_study(run.study_file)
-    return run_study(
-        study,
-        out,
-        workers=None,
-        device="cpu",
-        engine="ray",
-        address=cluster.address,
-        store_url=url,
-        console=Console(quiet=True),
-    )
+    options = RunOptions(out=out, device="cpu", engine="ray", address=cluster.address, store=url)
+    return run_study(study, options, Console(quiet=True))
 
 
 def tables(out: Path) -> dict[str, bytes]:
@@ -308,22 +300,16 @@ def test_a_studys_resources_are_those_of_its_tasks(
 
     monkeypatch.setattr(ray_engine, "RayCluster", tell)
     study = load_study(undisturbed.study_file, overrides=["resources.num_cpus=2", "resources.num_gpus=0.25"])
+    options = RunOptions(out=tmp_path, workers=1, device="cpu", engine="ray")
     with pytest.raises(Told, match=re.escape("(2.0, 0.25)")):
-        run_study(study, tmp_path, workers=1, device="cpu", engine="ray", console=Console(quiet=True))
+        run_study(study, options, Console(quiet=True))
 
 
 def test_a_cluster_that_is_not_there_is_said(undisturbed: TinyRun, tmp_path: Path) -> None:
     study = load_study(undisturbed.study_file)
+    options = RunOptions(out=tmp_path, workers=1, device="cpu", engine="ray", address="127.0.0.1:1")
     with pytest.raises(BadInput, match=r"--engine ray: no cluster at 127\.0\.0\.1:1"):
-        run_study(
-            study,
-            tmp_path,
-            workers=1,
-            device="cpu",
-            engine="ray",
-            address="127.0.0.1:1",
-            console=Console(quiet=True),
-        )
+        run_study(study, options, Console(quiet=True))
 
 
 @pytest.mark.parametrize(("num_cpus", "num_gpus", "slots"), [(0.25, 0.5, 2), (0.25, 0, 4)])

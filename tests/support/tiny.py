@@ -14,7 +14,7 @@ import yaml
 from rich.console import Console
 
 from transferscope.analyses.contract import analysis_names
-from transferscope.api.run import run_study
+from transferscope.api.run import RunOptions, run_study
 from transferscope.core.config import Study
 from transferscope.execute.store.local import Store
 from transferscope.study.file import load_study
@@ -135,7 +135,7 @@ def run(study_file: Path, out: Path, *, draws: bool = False) -> TinyRun:
     with pytest.MonkeyPatch.context() as patch:
         if not draws:
             patch.setattr("transferscope.report.write.draw", lambda chart: EMPTY_FIGURE)
-        exit_code = run_study(loaded, out, workers=1, device="cpu", console=console)
+        exit_code = run_study(loaded, RunOptions(out=out, workers=1, device="cpu"), console)
     return TinyRun(
         study_file=study_file,
         out=out,

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from transferscope.analyses.learning_rates import analysis as learning_rates
-from transferscope.api.run import run_study
+from transferscope.api.run import RunOptions, run_study
 from transferscope.core.config import Recipe, Study
 from transferscope.core.errors import BadInput, TaskFailed
 from transferscope.core.runs import CONTROLS, KINDS, Run, SearchedRecipe, kind_of, search_runs, target_run
@@ -236,7 +236,10 @@ def test_again_computes_nothing_and_two_workers_give_the_same(found: tiny.TinyRu
     again = tiny.run(found.study_file, found.out)
     assert "0 tasks succeeded" in again.printed
     console = Console(file=io.StringIO(), width=200)
-    assert run_study(load_study(found.study_file), tmp_path, workers=2, device="cpu", console=console) == 0
+    assert (
+        run_study(load_study(found.study_file), RunOptions(out=tmp_path, workers=2, device="cpu"), console)
+        == 0
+    )
     for path in sorted((found.out / "tables").glob("*.parquet")):
         assert pl.read_parquet(path).equals(pl.read_parquet(tmp_path / "tables" / path.name)), path.name
 

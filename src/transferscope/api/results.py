@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, overload
 import yaml
 
 from transferscope.analyses.findings import Finding, Standing
+from transferscope.api.run import RunOptions, run_study
 from transferscope.core.config import Study
 from transferscope.core.errors import BadInput, did_you_mean
 from transferscope.core.tables import html_table
@@ -222,9 +223,6 @@ def run(
     """
     from rich.console import Console
 
-    from transferscope.api.reporters import Telling
-    from transferscope.api.run import run_study
-
     if isinstance(study, Study):
         if overrides or variant is not None:
             raise BadInput(
@@ -233,13 +231,8 @@ def run(
         loaded = study
     else:
         loaded = load_study(study, overrides=overrides, variant=variant)
-    folder = Path(out)
-    telling = Telling(networks=True)
-    quiet = Console(quiet=True)
-    code = run_study(
-        loaded, folder, workers=workers, device=device, telling=telling, with_images=images, console=quiet
-    )
-    return Results(folder, code)
+    options = RunOptions(out=Path(out), workers=workers, device=device, images=images, networks=True)
+    return Results(options.out, run_study(loaded, options, Console(quiet=True)))
 
 
 def open_run(folder: str | Path) -> Results:

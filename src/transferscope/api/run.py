@@ -1,230 +1,230 @@
-"""Running a study, from the plan to the report."""
+"""Running a study, from the plan to the report: what the command line, Python and notebooks call."""
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from transferscope.api.conclude import conclude, tell
-from transferscope.api.machine import resolved_device
-from transferscope.api.reporters import Telling, reporter_for
-from transferscope.api.stored_data import refuse_changed_data
+from transferscope.api.preflight import check_networks, refuse_changed_data, try_networks
 from transferscope.core.config import Study
 from transferscope.core.errors import BadInput
-from transferscope.core.machine import usable_cores
-from transferscope.execute.store.local import Store
+from transferscope.core.files import write_atomically
+from transferscope.core.machine import resolved_device, usable_cores
+from transferscope.execute.loop import Executor, Gate, Outcome, execute
 from transferscope.execute.store.remote_folder import checked_url
-from transferscope.report.place import discard_damaged, missing_tasks
+from transferscope.report.workspace import Workspace, outputs_key, provenance, read_findings
 from transferscope.study.checks import label_notes
 from transferscope.study.plan import Plan, plan
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from transferscope.execute.loop import Executor, Reporter
-    from transferscope.report.workspace import Workspace
+    from transferscope.analyses.findings import Finding
+    from transferscope.execute.progress.several import Several
 
 ENGINES = ("local", "ray")
-ONLY_PROGRESS = Telling()
 
 
-def run_study(
-    study: Study,
-    out: Path,
-    *,
-    workers: int | None,
-    device: str,
-    engine: str = "local",
-    address: str | None = None,
-    store_url: str | None = None,
-    telling: Telling = ONLY_PROGRESS,
-    with_images: bool = True,
-    console: Console,
-) -> int:
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How a study is run; the options of the commands that run one have these names."""
+
+    out: Path
+    """Folder for results and report."""
+    workers: int | None = None
+    """Processes; as many as cores by default. 1: in this process."""
+    device: str = "auto"
+    """Where to compute: auto, cpu, cuda or cuda:N."""
+    engine: str = "local"
+    """local, or ray."""
+    address: str | None = None
+    """Of a running Ray cluster; without one, Ray is started here."""
+    store: str | None = None
+    """URL of a place where results go too, for machines without a common disk; the folder remembers it."""
+    log: Sequence[str] = ()
+    """Loggers, as in "tensorboard:DIR"."""
+    images: bool = True
+    """Show test images in the report, and keep them in its tables."""
+    verbose: bool = False
+    """Print a line for each task that starts and for each epoch of a training."""
+    networks: bool = False
+    """Print what each given network reaches even if the console is quiet."""
+
+    def __post_init__(self) -> None:
+        if self.engine not in ENGINES:
+            raise BadInput(f"--engine {self.engine}: unknown. Valid: {', '.join(ENGINES)}.")
+        if self.address is not None and self.engine != "ray":
+            raise BadInput("--address is of a Ray cluster; add --engine ray.")
+
+
+def run_study(study: Study, options: RunOptions, console: Console) -> int:
     """Run a study, then write its tables, findings, figures and report.
 
     Args:
         study: the study.
-        out: folder for results and report.
-        workers: processes; as many as cores by default.
-        device: where to compute.
-        engine: "local", or "ray".
-        address: of a running Ray cluster; without one, Ray is started here.
-        store_url: where results go besides, for machines without a common disk; the folder remembers it.
-        telling: who else is told how it goes.
-        with_images: show test images in the report, and keep them in its tables.
-        console: where to print; nothing but failures, and those to stderr, where it is quiet.
+        options: how.
+        console: where to print; nothing but failures, and those to stderr, if it is quiet.
 
     Returns:
-        The exit code: 0, or 1 where a task failed.
+        The exit code: 0, or 1 if a task failed.
 
     Raises:
         BadInput: the study or the folder can't be used.
     """
     from transferscope.execute.progress.records import sweep_records
-    from transferscope.report.workspace import Workspace
 
-    if engine not in ENGINES:
-        raise BadInput(f"--engine {engine}: unknown. Valid: {', '.join(ENGINES)}.")
-    if address is not None and engine != "ray":
-        raise BadInput("--address is of a Ray cluster; add --engine ray.")
     the_plan = plan(study)
     if the_plan.assumed:
         raise BadInput(f"{', '.join(the_plan.assumed)}: the data aren't at hand; their sizes were assumed.")
-    workspace = Workspace(out, None if store_url is None else checked_url(store_url))
+    workspace = Workspace(options.out, None if options.store is None else checked_url(options.store))
     workspace.prepare(the_plan)
-    sweep_records(out)
-    store = workspace.store
-    with store.in_use():
-        store.share(task.key for task in the_plan.graph)
-        refuse_changed_data(the_plan, store)
-        return _run_in(
-            workspace, the_plan, store, workers, device, engine, address, telling, console, with_images
-        )
+    sweep_records(options.out)
+    with workspace.store.in_use():
+        workspace.store.share(task.key for task in the_plan.graph)
+        refuse_changed_data(the_plan, workspace.store)
+        outcome = Outcome(cached=list(the_plan.graph))
+        if not workspace.missing(the_plan) and workspace.is_drawn(the_plan, with_images=options.images):
+            findings = read_findings(workspace.findings_file.read_text())
+            return _tell(the_plan, findings, outcome, {}, workspace, console)
+        workspace.discard_damaged(the_plan, "it is computed again", console)
+        if not workspace.missing(the_plan):
+            return conclude(the_plan, workspace, outcome, options, console)
+        return _compute(the_plan, workspace, options, console)
 
 
-def _run_in(
-    workspace: Workspace,
-    the_plan: Plan,
-    store: Store,
-    workers: int | None,
-    device: str,
-    engine: str,
-    address: str | None,
-    telling: Telling,
-    console: Console,
-    with_images: bool,
-) -> int:
+def _compute(the_plan: Plan, workspace: Workspace, options: RunOptions, console: Console) -> int:
+    """Check the networks, run the tasks that are missing, and write the report; the exit code."""
     from transferscope.execute.costs import cost_in_short
     from transferscope.execute.interrupts import Interrupts
-    from transferscope.execute.loop import Gate, Outcome, execute
     from transferscope.execute.progress.loggers import conclude_all
-    from transferscope.report.workspace import read_findings
 
-    study = the_plan.study
-    missing = missing_tasks(the_plan, store)
-    num_workers = usable_cores() if workers is None else workers
-    if missing or not workspace.is_drawn(the_plan, with_images=with_images):
-        discard_damaged(the_plan, store, "it is computed again", console)
-        missing = missing_tasks(the_plan, store)
-    reporter = None
-    if missing:
-        if engine == "ray" and device == "auto":  # the driver's machine may be another kind than the nodes
-            device = "cuda" if study.resources.num_gpus else "cpu"
-        else:
-            device = resolved_device(device)
-        _try_network(the_plan, store, console)
-        present = store.present(task.key for task in the_plan.graph)
-        console.print(cost_in_short(the_plan, present), highlight=False, soft_wrap=True)
-        for note in label_notes(study):
-            console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
-        reporter = reporter_for(workspace, study, telling, console)
-        executor = _executor(engine, study, store, num_workers, device, address, reporter)
-        gate = Gate(
-            keys=[task.key for task in the_plan.graph if task.kind == "given"],
-            check=partial(_check_networks, the_plan, store, telling, console),
-        )
-        try:
-            with Interrupts() as stopping:
-                outcome = execute(the_plan.graph, store, executor, reporter, stopping, gate)
-        except BaseException:
-            conclude_all(reporter, [])
-            raise
+    study, store, device = the_plan.study, workspace.store, options.device
+    if (
+        options.engine == "ray" and device == "auto"
+    ):  # the driver's machine may be another kind than the nodes
+        device = "cuda" if study.resources.num_gpus else "cpu"
     else:
-        outcome = Outcome(cached=list(the_plan.graph))
-        if workspace.is_drawn(the_plan, with_images=with_images):
-            return tell(
-                the_plan, read_findings(workspace.findings_file.read_text()), outcome, {}, workspace, console
-            )
-    code = conclude(the_plan, workspace, outcome, num_workers, device, console, with_images=with_images)
-    if reporter is not None:
-        conclude_all(reporter, read_findings(workspace.findings_file.read_text()))
+        device = resolved_device(device)
+    options = replace(options, device=device)
+    try_networks(the_plan, store, with_notes=console.quiet)
+    present = store.present(task.key for task in the_plan.graph)
+    console.print(cost_in_short(the_plan, present), highlight=False, soft_wrap=True)
+    for note in label_notes(study):
+        console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
+    reporter = _reporter(study, options, console)
+    executor = _executor(workspace, study, options, reporter)
+    gate = Gate(
+        keys=[task.key for task in the_plan.graph if task.kind == "given"],
+        check=partial(check_networks, the_plan, store, console, always=options.networks),
+    )
+    try:
+        with Interrupts() as stopping:
+            outcome = execute(the_plan.graph, store, executor, reporter, stopping, gate)
+    except BaseException:
+        conclude_all(reporter, [])
+        raise
+    code = conclude(the_plan, workspace, outcome, options, console)
+    conclude_all(reporter, read_findings(workspace.findings_file.read_text()))
     return code
 
 
-def _try_network(the_plan: Plan, store: Store, console: Console) -> None:
-    """Given weights are fitted, and networks of others tried: a mistake there shows before anything is computed."""
-    from transferscope.core.datasets import describe
-    from transferscope.core.options import ForeignNetwork
+def _reporter(study: Study, options: RunOptions, console: Console) -> Several:
+    """Who is told how the run goes: the terminal or a log, the records that others read, and loggers.
 
-    network = the_plan.study.network
-    given = [task for task in the_plan.graph if task.kind in ("weights", "given") and not store.has(task.key)]
-    if not given and not isinstance(network, ForeignNetwork):
-        return
-    import torch
+    Raises:
+        BadInput: there is no such logger, or it can't be used.
+    """
+    from transferscope.execute.progress.loggers import About, Logging, make_logger
+    from transferscope.execute.progress.records import Recorder
+    from transferscope.execute.progress.several import Several
+    from transferscope.execute.progress.terminal import LineProgress, LiveProgress, VerboseLines
 
-    from transferscope.core.runs import GivenRun
-    from transferscope.execute.events import collected_notes
-    from transferscope.execute.jobs import run_task
-    from transferscope.models.weights.instances import given_states
-    from transferscope.models.weights.trial import try_network
-
-    if isinstance(network, ForeignNetwork):
-        for target in the_plan.study.targets.values():
-            about = describe(target.data)
-            shape = (about.num_classes, about.channels, about.image_size_px)
-            try_network(network, *shape, trains=the_plan.study.training is not None)
-    problems: dict[str, None] = {}  # instances of one init have its problems in common
-    for task in given:
-        try:
-            if isinstance(task.payload, GivenRun):
-                about = describe(task.payload.data)
-                # a console that isn't quiet prints the notes of the task, which are the same
-                with nullcontext() if console.quiet else collected_notes():
-                    state, _ = given_states(task.payload, about)
-                shape = (about.num_classes, about.channels, about.image_size_px)
-                try_network(task.payload.network, *shape, state=state)
-            else:
-                run_task(task, store, torch.device("cpu"))
-        except BadInput as error:
-            problems |= dict.fromkeys(error.problems)
-    if problems:
-        raise BadInput(list(problems))
+    about = About(study=study.name, variant=study.variant, out=options.out, seeds=tuple(study.seeds))
+    others: dict[str, Any] = {"noting how the run goes": Recorder(options.out)}
+    for text in options.log:
+        others[f"--log {text}"] = Logging(make_logger(text, about))
+    if options.verbose:
+        others["--verbose"] = VerboseLines(console)
+    in_place = console.is_terminal and not console.quiet
+    shown = LiveProgress(console) if in_place else LineProgress(console)
+    return Several(
+        shown, others, lambda text: console.print(text, style="yellow", highlight=False, markup=False)
+    )
 
 
-def _check_networks(the_plan: Plan, store: Store, telling: Telling, console: Console) -> None:
-    """Print what each given network reaches, before anything is measured; BadInput where they can't be meant."""
-    if the_plan.study.instances is None:
-        return
-    from rich.console import Console
-
-    from transferscope.report.preflight import checked_networks, lines_of, warnings_of
-
-    networks = checked_networks(the_plan, store)
-    lines = lines_of(networks)
-    if console.quiet and telling.networks:
-        console = Console()
-    elif console.quiet:
-        console, lines = Console(stderr=True), [f"warning: {warning}" for warning in warnings_of(networks)]
-    for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
-
-
-def _executor(
-    engine: str,
-    study: Study,
-    store: Store,
-    num_workers: int,
-    device: str,
-    address: str | None,
-    reporter: Reporter,
-) -> Executor:
+def _executor(workspace: Workspace, study: Study, options: RunOptions, reporter: Several) -> Executor:
+    """Where the tasks are computed."""
     from transferscope.execute.pool import InProcess, Pool
 
-    if engine == "ray":
+    if options.engine == "ray":
         from transferscope.execute.ray import RayCluster
 
-        needs = study.resources
         return RayCluster(
-            store,
-            device,
-            address=address,
-            num_workers=num_workers,
-            num_cpus=needs.num_cpus,
-            num_gpus=needs.num_gpus,
+            workspace.store,
+            options.device,
+            address=options.address,
+            num_workers=_num_workers(options),
+            num_cpus=study.resources.num_cpus,
+            num_gpus=study.resources.num_gpus,
         )
-    if num_workers == 1:
-        return InProcess(store, device, reporter.progressed)
-    return Pool(store, device, num_workers)
+    if _num_workers(options) == 1:
+        return InProcess(workspace.store, options.device, reporter.progressed)
+    return Pool(workspace.store, options.device, _num_workers(options))
+
+
+def _num_workers(options: RunOptions) -> int:
+    return usable_cores() if options.workers is None else options.workers
+
+
+def conclude(
+    the_plan: Plan, workspace: Workspace, outcome: Outcome, options: RunOptions, console: Console
+) -> int:
+    """Write what people read from the stored results, and print the findings and where the report is; the exit code."""
+    from transferscope.execute.progress.terminal import drawing
+    from transferscope.report.write import write_outputs
+
+    with workspace.writing():
+        logs = workspace.write_logs(outcome.failed)
+        origin: dict[str, Any] = provenance(
+            the_plan, workspace.store, outcome, num_workers=_num_workers(options), device=options.device
+        )
+        write_atomically(workspace.provenance_file, json.dumps(origin, indent=1) + "\n")
+        with drawing(console) as on_progress:
+            written = write_outputs(the_plan, workspace, origin, on_progress, with_images=options.images)
+        if outcome.complete:
+            # last, so that a run that was stopped while it drew draws again
+            origin |= {
+                "outputs_key": outputs_key(the_plan, with_images=options.images),
+                "outputs": workspace.outputs(),
+            }
+            write_atomically(workspace.provenance_file, json.dumps(origin, indent=1) + "\n")
+    return _tell(the_plan, written.findings, outcome, logs, workspace, console)
+
+
+def _tell(
+    the_plan: Plan,
+    findings: Sequence[Finding],
+    outcome: Outcome,
+    logs: Mapping[str, Path],
+    workspace: Workspace,
+    console: Console,
+) -> int:
+    """Print the findings, how the tasks ended, and where the report is; the exit code."""
+    from rich.console import Console
+
+    from transferscope.report.console import print_findings, print_notes, print_outcome, print_waiting
+    from transferscope.report.given_names import counted
+
+    print_findings(findings, console, counted(the_plan.study.instances))
+    if console.quiet and not outcome.complete:
+        print_outcome(outcome, logs, Console(stderr=True, width=console.width))
+    print_outcome(outcome, logs, console)
+    infos = [workspace.store.info(task.key) for task in outcome.succeeded]
+    print_notes(infos, console)
+    print_waiting((info for info in infos if info["kind"] == "train"), console)
+    console.print(f"report: {workspace.report}", highlight=False, soft_wrap=True)
+    return 0 if outcome.complete else 1

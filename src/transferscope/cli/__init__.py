@@ -9,12 +9,10 @@ import sys
 
 from transferscope.cli import compute, look, prepare  # in this order they stand in the help
 from transferscope.cli.app import app
-from transferscope.cli.console import unbuffer
+from transferscope.cli.console import EXIT_BAD_INPUT, unbuffer
 from transferscope.core.errors import BadInput
 
 __all__ = ["app", "compute", "look", "main", "prepare"]
-
-EXIT_BAD_INPUT = 2
 
 
 def main() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from transferscope.api.conclude import EXIT_DONE, EXIT_FAILED
+from transferscope.cli.console import EXIT_DONE, EXIT_FAILED
 from transferscope.execute.store.local import Store
-from transferscope.report.place import study_of_folder
+from transferscope.report.workspace import Workspace
 from transferscope.study.plan import plan
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def check_results(out: Path, *, console: Console) -> int:
         BadInput: there is no study in the folder.
     """
     store = Store(out / "store")
-    there = [task for task in plan(study_of_folder(out)).graph if store.path(task.key).exists()]
+    there = [task for task in plan(Workspace(out).study()).graph if store.path(task.key).exists()]
     flaws = [(task.title, store.flaw(task.key)) for task in there]
     damaged = [(title, flaw) for title, flaw in flaws if flaw]
     for title, flaw in damaged:

@@ -227,25 +227,23 @@ def _run(
     store: str | None,
     told: _Told,
 ) -> NoReturn:
-    from transferscope.api.reporters import Telling
-    from transferscope.api.run import run_study
+    from transferscope.api.run import RunOptions, run_study
 
     if told.quiet and told.verbose:
         raise BadInput("--quiet and --verbose: choose one of them.")
-
+    options = RunOptions(
+        out=out,
+        workers=workers,
+        device=device,
+        engine=engine,
+        address=address,
+        store=store,
+        log=told.log or (),
+        images=told.with_images,
+        verbose=told.verbose,
+    )
     try:
-        code = run_study(
-            study,
-            out,
-            workers=workers,
-            device=device,
-            engine=engine,
-            address=address,
-            store_url=store,
-            telling=Telling(verbose=told.verbose, log=told.log or ()),
-            with_images=told.with_images,
-            console=make_console(quiet=told.quiet),
-        )
+        code = run_study(study, options, make_console(quiet=told.quiet))
     except KeyboardInterrupt:  # caught here: typer would end without a word
         print("\nstopped; finished tasks are kept, and the same command goes on from here", file=sys.stderr)
         code = EXIT_INTERRUPTED

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 LOG_WIDTH = 140
-EXIT_INTERRUPTED = 130
+EXIT_DONE, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130
 
 
 def make_console(*, quiet: bool = False) -> Console:

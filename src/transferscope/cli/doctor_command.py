@@ -7,8 +7,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transferscope.api.conclude import EXIT_DONE, EXIT_FAILED
-from transferscope.api.machine import resolved_device
+from transferscope.cli.console import EXIT_DONE, EXIT_FAILED
+from transferscope.core.machine import resolved_device
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transferscope.api.machine import resolved_device
 from transferscope.core.config import Recipe, Study
 from transferscope.core.errors import BadInput, unmarked
+from transferscope.core.machine import resolved_device
 from transferscope.execute.store.local import Store
 from transferscope.execute.store.remote import node_folder, open_store
 from transferscope.execute.store.remote_folder import checked_url

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from transferscope.api.conclude import conclude
+from transferscope.api.run import RunOptions, conclude
 from transferscope.core.errors import BadInput
 from transferscope.core.files import write_atomically
-from transferscope.core.machine import usable_cores
-from transferscope.report.place import discard_damaged, missing_tasks, study_of_folder
+from transferscope.report.workspace import Workspace
 from transferscope.study.plan import plan
 
 if TYPE_CHECKING:
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from transferscope.report.paper.publication import Format
-    from transferscope.report.workspace import Workspace
 
 
 def draw_report(
@@ -44,18 +42,16 @@ def draw_report(
         BadInput: the folder holds no study, or can't be written to; or a format that there isn't.
     """
     from transferscope.execute.loop import Outcome
-    from transferscope.report.workspace import Workspace
 
     chosen = _formats(formats)
     workspace = Workspace(out)
-    the_plan = plan(study_of_folder(out))
-    discard_damaged(the_plan, workspace.store, "transferscope run computes it again", console)
+    the_plan = plan(workspace.study())
+    workspace.discard_damaged(the_plan, "transferscope run computes it again", console)
     there = workspace.store.present(task.key for task in the_plan.graph)
     cached = [task for task in the_plan.graph if task.key in there]
-    outcome = Outcome(cached=cached, not_run=missing_tasks(the_plan, workspace.store))
-    exit_code = conclude(
-        the_plan, workspace, outcome, usable_cores(), "cpu", console, with_images=with_images
-    )
+    outcome = Outcome(cached=cached, not_run=workspace.missing(the_plan))
+    options = RunOptions(out=out, device="cpu", images=with_images)
+    exit_code = conclude(the_plan, workspace, outcome, options, console)
     _publish(workspace, chosen, with_latex, console)
     if as_json:
         print(workspace.findings_file.read_text(encoding="utf-8"), end="")

@@ -7,8 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from transferscope.execute.store.remote import open_store
-from transferscope.report.place import missing_tasks, study_of_folder
+from transferscope.report.workspace import Workspace
 from transferscope.study.plan import plan
 
 if TYPE_CHECKING:
@@ -37,11 +36,10 @@ def show_status(out: Path, *, as_json: bool = False, console: Console) -> None:
 
         console.file.write(json.dumps(as_document(watcher_of(out).look()), indent=1) + "\n")
         return
-    the_plan = plan(study_of_folder(out))
-    store = open_store(out / "store")
-    console.print(plan_tree(the_plan, store))
-    left = len(missing_tasks(the_plan, store))
-    report = out / "report.html"
+    workspace = Workspace(out)
+    the_plan = plan(workspace.study())
+    console.print(plan_tree(the_plan, workspace.store))
+    left, report = len(workspace.missing(the_plan)), workspace.report
     if left:
         command = "run" if the_plan.study.instances is None else "compare"
         console.print(
@@ -86,7 +84,7 @@ def watcher_of(out: Path) -> Watcher:
     """What looks at a folder. Raises BadInput where there is no study in it."""
     from transferscope.cli.live.state import Watcher
 
-    return Watcher(out, lambda: plan(study_of_folder(out)))
+    return Watcher(out, lambda: plan(Workspace(out).study()))
 
 
 def _looks(watcher: Watcher) -> Iterator[Snapshot]:

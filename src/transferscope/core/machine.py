@@ -1,8 +1,10 @@
-"""The cores of this machine, and times in words."""
+"""The cores and devices of this machine, and times in words."""
 
 from __future__ import annotations
 
 import os
+
+from transferscope.core.errors import BadInput
 
 
 def usable_cores() -> int:
@@ -18,3 +20,24 @@ def duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = seconds / 60
     return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+
+
+def resolved_device(device: str) -> str:
+    """The device to compute on. Imports torch only if `device` isn't "cpu".
+
+    Raises:
+        BadInput: there is no such device.
+    """
+    if device == "cpu":
+        return device
+    import torch
+
+    available = torch.cuda.is_available()
+    if device == "auto":
+        return "cuda" if available else "cpu"
+    if device.startswith("cuda") and not available:
+        raise BadInput("--device cuda: torch sees no CUDA device here. Valid: cpu, auto.")
+    try:
+        return str(torch.device(device))
+    except RuntimeError:
+        raise BadInput(f"--device {device}: unknown. Valid: auto, cpu, cuda, cuda:0, ...") from None

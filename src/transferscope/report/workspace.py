@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from transferscope.analyses.findings import Claim, Finding
 from transferscope.core.config import Study
@@ -30,15 +30,20 @@ from transferscope.execute.loop import Failure, Outcome
 from transferscope.execute.store.local import Store
 from transferscope.execute.store.remote import open_store
 from transferscope.execute.store.snapshot_folders import sweep_snapshots
-from transferscope.study.file import resolved_yaml
+from transferscope.study.file import load_study, resolved_yaml
 from transferscope.study.plan import Plan
-from transferscope.study.task import canonical_key
+from transferscope.study.task import Task, canonical_key
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "matplotlib", "polars", "altair", "vl-convert-python")
 """Libraries whose version can change a number or a figure."""
 LONGEST_FILE_NAME = 60
 """Characters of a figure's name; each takes four bytes at most, and file systems allow 255."""
 _NOT_IN_FILE_NAMES = re.compile(r"[^\w. -]+")
+READ_AT_THE_END = ("measure", "weights")
+"""Kinds of results that tables and report are made from: small, but for given weights."""
 FOLDERS = ("tables", "figures", "logs")
 """Folders of files for people."""
 
@@ -62,6 +67,39 @@ class Workspace:
     @property
     def study_file(self) -> Path:
         return self.root / "study.yaml"
+
+    def study(self) -> Study:
+        """The study that was run into this folder.
+
+        Raises:
+            BadInput: there is none, or it can't be read.
+        """
+        if not self.study_file.exists():
+            raise BadInput(
+                f"{self.root} holds no study: there is no study.yaml. Name the --out folder of a run."
+            )
+        return load_study(self.study_file)
+
+    def missing(self, plan: Plan) -> list[Task]:
+        """The tasks of a plan that are still to run."""
+        return plan.graph.needed(self.store.present(task.key for task in plan.graph))
+
+    def discard_damaged(self, plan: Plan, consequence: str, console: Console) -> None:
+        """Remove the damaged results of a plan, and print each with its flaw.
+
+        Results that no task reads any more are checked by checksum, the others by size: the task that reads a result
+        checks its checksum.
+        """
+        store = self.store
+        present = store.present(task.key for task in plan.graph)
+        store.fetch(task.key for task in plan.graph if task.kind in READ_AT_THE_END)
+        for task in plan.graph:
+            # a look without a claim first: hardly anything is damaged
+            if (task.kind in READ_AT_THE_END or task.key not in present) and store.flaw(task.key):
+                flaw = store.discard_damaged(task.key)
+                if flaw:
+                    text = f"damaged: {task.title}: {flaw}; {consequence}"
+                    console.print(text, highlight=False, markup=False, soft_wrap=True, style="yellow")
 
     def is_drawn(self, plan: Plan, *, with_images: bool = True) -> bool:
         """Whether everything that people read is there, made from just this plan by just this code."""

@@ -52,15 +52,14 @@ def test_tensorboard_gets_the_numbers_and_conclusions_of_a_run(tmp_path: Path) -
     pytest.importorskip("tensorboardX", reason="tensorboardX is not installed")
     from rich.console import Console
 
-    from transferscope.api.reporters import Telling
-    from transferscope.api.run import run_study
+    from transferscope.api.run import RunOptions, run_study
     from transferscope.execute.store.local import Store
     from transferscope.study.plan import plan
 
     study = tiny.study(tmp_path, "mistakes", seeds=[0, 1])
     out, where = tmp_path / "out", tmp_path / "tb"
-    telling = Telling(log=[f"tensorboard:{where}"], verbose=True)
-    assert run_study(study, out, workers=1, device="cpu", telling=telling, console=Console(quiet=True)) == 0
+    options = RunOptions(out=out, workers=1, device="cpu", log=[f"tensorboard:{where}"], verbose=True)
+    assert run_study(study, options, Console(quiet=True)) == 0
     found = events(where)
     trainings = [task for task in plan(study).graph if task.kind == "train"]
     assert len(found) == len(trainings) + 1
@@ -123,8 +122,7 @@ def test_a_logger_that_fails_is_said_once_and_the_run_ends_well(
 
     from rich.console import Console
 
-    from transferscope.api.reporters import Telling
-    from transferscope.api.run import run_study
+    from transferscope.api.run import RunOptions, run_study
 
     logger = Fails()
     monkeypatch.setattr(loggers, "make_logger", lambda *_: logger)
@@ -133,8 +131,8 @@ def test_a_logger_that_fails_is_said_once_and_the_run_ends_well(
     study = tiny.study(
         tmp_path, "mistakes", seeds=[0, 1], targets={"digits": tiny.document()["targets"]["digits"]}
     )
-    telling = Telling(log=["mlflow:http://127.0.0.1:9"])
-    assert run_study(study, tmp_path / "out", workers=1, device="cpu", telling=telling, console=console) == 0
+    out, log = tmp_path / "out", ["mlflow:http://127.0.0.1:9"]
+    assert run_study(study, RunOptions(out=out, workers=1, device="cpu", log=log), console) == 0
     said = "--log mlflow:http://127.0.0.1:9 failed, and the run goes on without it: ConnectionError: the server is gone"
     assert printed.getvalue().count("the run goes on without it") == 1
     assert said in printed.getvalue()
@@ -167,7 +165,7 @@ def test_an_extra_that_is_missing_is_told(about: About, monkeypatch: pytest.Monk
 
 def test_the_core_imports_no_logger() -> None:
     code = (
-        "import sys, transferscope.execute.progress.loggers, transferscope.api.run, transferscope.api.reporters\n"
+        "import sys, transferscope.execute.progress.loggers, transferscope.api.run\n"
         "assert not {'tensorboardX', 'mlflow', 'wandb'} & set(sys.modules)\n"
     )
     done: Any = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

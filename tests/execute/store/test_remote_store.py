@@ -19,7 +19,7 @@ import tiny
 from fsspec.implementations.memory import MemoryFileSystem
 from rich.console import Console
 
-from transferscope.api.run import run_study
+from transferscope.api.run import RunOptions, run_study
 from transferscope.cli import main
 from transferscope.core.errors import BadInput
 from transferscope.execute.store import remote_folder
@@ -472,9 +472,8 @@ def test_a_study_through_a_url_has_the_same_tables_whoever_computed(url: str, tm
     def run(out: str, store_url: str | None = None) -> str:
         printed = io.StringIO()
         console = Console(file=printed, width=500)
-        code = run_study(
-            load_study(study), tmp_path / out, workers=1, device="cpu", store_url=store_url, console=console
-        )
+        options = RunOptions(out=tmp_path / out, workers=1, device="cpu", store=store_url)
+        code = run_study(load_study(study), options, console)
         assert code == 0
         return printed.getvalue()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import small_study
 from rich.console import Console
 
-from transferscope.api.run import run_study
+from transferscope.api.run import RunOptions, run_study
 from transferscope.execute.store.local import MARKER, Store
 from transferscope.study.file import load_study
 
@@ -45,9 +45,8 @@ class Verdict:
 def undisturbed(study: Path, out: Path) -> str:
     """Run a study here; what it printed."""
     printed = io.StringIO()
-    code = run_study(
-        load_study(study), out, workers=1, device="cpu", console=Console(file=printed, width=200)
-    )
+    options = RunOptions(out=out, workers=1, device="cpu")
+    code = run_study(load_study(study), options, Console(file=printed, width=200))
     return printed.getvalue() if code == 0 else f"exit code {code}\n{printed.getvalue()}"
 
 

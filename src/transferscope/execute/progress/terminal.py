@@ -138,6 +138,37 @@ class LineProgress:
         pass
 
 
+class VerboseLines:
+    """A line for each task that starts, and for each epoch; a reporter."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def begin(self, to_do: list[Task], num_cached: int) -> None:
+        """Said by others."""
+
+    def added(self, tasks: list[Task]) -> None:
+        for task in tasks:
+            self._say(f"again {task.title}")
+
+    def started(self, task: Task) -> None:
+        self._say(f"start {task.title} ({task.key[:8]})")
+
+    def progressed(self, task: Task, _share: float, row: Mapping[str, float], /) -> None:
+        numbers = [f"{name.replace('_', ' ')} {value:.4g}" for name, value in row.items() if name != "epoch"]
+        if numbers:
+            self._say(f"{task.title} epoch {row['epoch']}: {', '.join(numbers)}")
+
+    def ended(self, task: Task, event: Event) -> None:
+        """Said by others."""
+
+    def finish(self) -> None:
+        """Said by others."""
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, style="dim", highlight=False, markup=False, soft_wrap=True)
+
+
 @contextmanager
 def drawing(console: Console) -> Iterator[Callable[[float, str], None]]:
     """A bar with the time left while the report is drawn, on a terminal; told the share, and what comes next."""
