@@ -16,8 +16,7 @@ from rich.console import Console
 
 from transferscope.api.run import RunOptions, run_study
 from transferscope.cli.clean import clean
-from transferscope.cli.clean_shared import unused_under
-from transferscope.cli.unused import CUT_OFF
+from transferscope.cli.clean_shared import CUT_OFF, unused_under
 from transferscope.core.errors import BadInput
 from transferscope.execute.store.remote import RemoteStore
 from transferscope.execute.store.remote_folder import RemoteFolder

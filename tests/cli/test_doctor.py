@@ -11,8 +11,7 @@ import pytest
 import torch
 
 from transferscope import cli
-from transferscope.cli import doctor_command as command
-from transferscope.cli.doctor import facts, self_test
+from transferscope.cli.doctor import command, facts, self_test
 from transferscope.cli.doctor.self_test import Known
 
 

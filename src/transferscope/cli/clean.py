@@ -1,4 +1,4 @@
-"""Removing cached results that no study refers to."""
+"""`transferscope clean`: cached results that no study refers to."""
 
 from __future__ import annotations
 
@@ -8,18 +8,40 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from transferscope.cli.clean_shared import unused_under, why_not
-from transferscope.cli.unused import STOPPED, Unused
+import typer
+
+from transferscope.cli.arguments import Json
+from transferscope.cli.console import make_console
 from transferscope.core.errors import BadInput
-from transferscope.execute.store.local import Store
-from transferscope.execute.store.remote import remembered_url
-from transferscope.study.file import load_study
-from transferscope.study.plan import plan
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from transferscope.cli.clean_shared import Unused
+    from transferscope.execute.store.local import Store
+
+STOPPED = "unfinished"
+"""Kind of what a training left that was stopped."""
+
+
+def command(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="The --out folder of a run, or one that holds some.")
+    ],
+    yes: Annotated[bool, typer.Option("--yes", help="Remove what is shown.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show or remove cached results of no study.
+
+    Results that no study in the folder refers to any more are listed; with --yes they are removed.
+
+    Example: transferscope clean runs
+
+    Example: transferscope clean runs --yes
+    """
+    clean(folder, remove=yes, as_json=as_json, console=make_console())
 
 
 def clean(folder: Path, *, remove: bool, as_json: bool = False, console: Console) -> None:
@@ -36,6 +58,12 @@ def clean(folder: Path, *, remove: bool, as_json: bool = False, console: Console
     Raises:
         BadInput: there is no run, a study can't be read, or a run is under way; nothing was removed then.
     """
+    from transferscope.cli.clean_shared import unused_under, why_not
+    from transferscope.execute.store.local import Store
+    from transferscope.execute.store.remote import remembered_url
+    from transferscope.study.file import load_study
+    from transferscope.study.plan import plan
+
     studies = sorted(path for path in folder.rglob("study.yaml") if (path.parent / "store").is_dir())
     if not studies:
         raise BadInput(f"{folder} holds no run: there is no study.yaml beside a store. Name an --out folder.")
@@ -68,6 +96,7 @@ def clean(folder: Path, *, remove: bool, as_json: bool = False, console: Console
 
 def _unused(run: Path, store: Store, keys: set[str]) -> list[Unused]:
     """Results and stopped trainings of a run that are none of these keys'."""
+    from transferscope.cli.clean_shared import Unused
     from transferscope.execute.store.snapshot_folders import unfinished_trainings
 
     results = [

@@ -9,19 +9,32 @@ from __future__ import annotations
 import json
 import shutil
 import socket
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from transferscope.cli.unused import CUT_OFF, Unused
 from transferscope.core.errors import BadInput
 from transferscope.execute.store.local import Store
 from transferscope.execute.store.remote import parsed_marker
 
 FILE = "file://"
+CUT_OFF = "cut off"
+"""Kind of an upload that was."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unused:
+    """Something that no study refers to."""
+
+    place: str
+    """The run that it belongs to, or the URL."""
+    kind: str
+    title: str
+    num_bytes: int
+    remove: Callable[[], None]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Showing what a study would run, and what that would cost."""
+"""`transferscope plan`: what a study would run, and what that would cost."""
 
 from __future__ import annotations
 
@@ -8,19 +8,81 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from transferscope.core.config import Recipe, Study
+import typer
+
+from transferscope.cli.arguments import Device, Json, Set, StoreUrl, StudyFile, Variant
+from transferscope.cli.console import make_console
 from transferscope.core.errors import BadInput, unmarked
-from transferscope.core.machine import resolved_device
-from transferscope.execute.store.local import Store
-from transferscope.execute.store.remote import node_folder, open_store
-from transferscope.execute.store.remote_folder import checked_url
-from transferscope.study.checks import label_notes
-from transferscope.study.plan import Plan, plan
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from transferscope.core.config import Study
+    from transferscope.execute.store.local import Store
+    from transferscope.study.plan import Plan
+
+
+def command(
+    study: StudyFile,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Say what is cached there.")
+    ] = None,
+    store: StoreUrl = None,
+    set_: Set = None,
+    variant: Variant = None,
+    throughput: Annotated[
+        str | None,
+        typer.Option(
+            "--throughput",
+            metavar="IMAGES/S",
+            help="Training images a second of one device, or measure: adds the cost in device-hours.",
+        ),
+    ] = None,
+    simulate: Annotated[
+        bool, typer.Option("--simulate", help="Add the time that the study would take on so many devices.")
+    ] = False,
+    gpus: Annotated[
+        str, typer.Option("--gpus", metavar="N,N,...", help="Numbers of devices for --simulate.")
+    ] = "1,8,64,512",
+    without_data: Annotated[
+        bool,
+        typer.Option(
+            "--without-data",
+            help="Take the official sizes of DomainNet, CheXpert and ImageNet where they aren't at hand.",
+        ),
+    ] = False,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Show what a study would run, and its cost.
+
+    The tasks as a tree, which of them are cached, and the cost in image passes; --throughput measure turns these into
+    hours of this machine.
+
+    Example: transferscope plan study.yaml --out runs/first
+
+    Example: transferscope plan study.yaml --throughput measure
+
+    \b
+    Example: transferscope plan study.yaml --throughput 2500 \\
+        --simulate --gpus 1,8,64,512
+    """
+    from transferscope.core.datasets import assuming_official_data
+    from transferscope.study.file import load_study
+
+    with assuming_official_data() if without_data else nullcontext():
+        show_plan(
+            load_study(study, overrides=set_ or (), variant=variant),
+            out,
+            store_url=store,
+            throughput=throughput,
+            device_counts=gpus if simulate else None,
+            device=device,
+            as_json=as_json,
+            console=make_console(),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +124,8 @@ def show_plan(
     """
     from transferscope.cli.plan_tree import plan_tree
     from transferscope.execute.costs import cost_table, simulated_table
+    from transferscope.study.checks import label_notes
+    from transferscope.study.plan import plan
 
     counts = [] if device_counts is None else _whole_numbers(device_counts)
     if counts and throughput is None:
@@ -96,6 +160,8 @@ def _document(
     the_plan: Plan, store: Store | None, speed: Speed | None, device_counts: Sequence[int]
 ) -> dict[str, Any]:
     """The plan as plain data."""
+    from transferscope.study.checks import label_notes
+
     done = set() if store is None else store.present(task.key for task in the_plan.graph)
     left = {task.key for task in the_plan.graph.needed(done)}
     tasks = [
@@ -139,6 +205,9 @@ def _cost(the_plan: Plan, done: set[str], speed: Speed, device_counts: Sequence[
 
 
 def _store(out: Path | None, url: str | None) -> Store | None:
+    from transferscope.execute.store.remote import node_folder, open_store
+    from transferscope.execute.store.remote_folder import checked_url
+
     if url is None:
         return None if out is None else open_store(out / "store")
     url = checked_url(url)
@@ -157,7 +226,9 @@ def _speed(text: str, study: Study, device: str, console: Console, *, as_json: b
         return Speed(images_per_second=given)
     import torch
 
+    from transferscope.core.config import Recipe
     from transferscope.core.datasets import describe
+    from transferscope.core.machine import resolved_device
     from transferscope.core.runs import SearchedRecipe, target_run
     from transferscope.train.throughput import training_throughput
 

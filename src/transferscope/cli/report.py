@@ -1,15 +1,15 @@
-"""Drawing again what was measured, for the screen and for a paper."""
+"""`transferscope report`: what was measured, drawn again for the screen and for a paper."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from transferscope.api.run import RunOptions, conclude
+import typer
+
+from transferscope.cli.arguments import NoImages
+from transferscope.cli.console import make_console
 from transferscope.core.errors import BadInput
-from transferscope.core.files import write_atomically
-from transferscope.report.workspace import Workspace
-from transferscope.study.plan import plan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,9 +17,70 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from transferscope.report.paper.publication import Format
+    from transferscope.report.workspace import Workspace
 
 
-def draw_report(
+def command(
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="DIR", help="The --out folder of a run; none with --compare.")
+    ] = None,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format",
+            metavar="pdf|png|svg",
+            help="Figures for a paper in this format, in the size of its column; repeatable.",
+        ),
+    ] = None,
+    latex: Annotated[
+        bool, typer.Option("--latex", help="Claims and short tables in LaTeX too (booktabs, longtable).")
+    ] = False,
+    compare: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option("--compare", metavar="DIR DIR", help="Two runs side by side, in one HTML file."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="With --compare: where to; runs/compared by default."),
+    ] = None,
+    no_images: NoImages = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the findings as JSON; with --compare what differs.")
+    ] = False,
+) -> None:
+    """Draw a report again, or compare two runs.
+
+    Tables, findings, figures and report.html are made anew from the results in a folder. Nothing is trained, and
+    nothing is measured.
+
+    Example: transferscope report runs/first --format pdf --latex
+
+    \b
+    Example: transferscope report --compare runs/first runs/second \\
+        --out runs/compared
+    """
+    if compare is not None:
+        if folder is not None or formats or latex or no_images:
+            raise BadInput("report --compare takes two folders, --out and --json, and nothing else.")
+        _draw_comparison(*compare, out or Path("runs/compared"), as_json=as_json, console=make_console())
+        return
+    if folder is None:
+        raise BadInput("report: expected the --out folder of a run, as in: transferscope report runs/first")
+    if out is not None:
+        raise BadInput("report: --out goes with --compare; a report is written into the run's own folder.")
+    console = make_console(quiet=as_json)
+    exit_code = _draw_report(
+        folder,
+        formats=formats or (),
+        with_latex=latex,
+        as_json=as_json,
+        with_images=not no_images,
+        console=console,
+    )
+    raise typer.Exit(exit_code)
+
+
+def _draw_report(
     out: Path,
     *,
     formats: Sequence[str] = (),
@@ -41,7 +102,10 @@ def draw_report(
     Raises:
         BadInput: the folder holds no study, or can't be written to; or a format that there isn't.
     """
+    from transferscope.api.run import RunOptions, conclude
     from transferscope.execute.loop import Outcome
+    from transferscope.report.workspace import Workspace
+    from transferscope.study.plan import plan
 
     chosen = _formats(formats)
     workspace = Workspace(out)
@@ -58,7 +122,7 @@ def draw_report(
     return exit_code
 
 
-def draw_comparison(a: Path, b: Path, out: Path, *, as_json: bool, console: Console) -> None:
+def _draw_comparison(a: Path, b: Path, out: Path, *, as_json: bool, console: Console) -> None:
     """Write the page and the tables of two studies side by side.
 
     Args:
@@ -95,6 +159,7 @@ def _formats(names: Sequence[str]) -> list[Format]:
 
 def _publish(workspace: Workspace, formats: Sequence[Format], with_latex: bool, console: Console) -> None:
     """Write figures and tables for a paper beside those of the report."""
+    from transferscope.core.files import write_atomically
     from transferscope.report.paper.publication import figures_in, tables_in
     from transferscope.report.workspace import read_findings
 

@@ -1,14 +1,17 @@
-"""How far a study has come, once or until its run ends."""
+"""`transferscope status`: how far a study has come, once or until its run ends, and whether its results are intact."""
 
 from __future__ import annotations
 
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from transferscope.report.workspace import Workspace
-from transferscope.study.plan import plan
+import typer
+
+from transferscope.cli.arguments import Folder, Json
+from transferscope.cli.console import EXIT_DONE, EXIT_FAILED, make_console, told_when_stopped
+from transferscope.core.errors import BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +24,32 @@ EVERY_S = 1.0
 """How often a run that is followed is looked at."""
 START_S = 2.0
 """How long nothing may be under way before it is believed: one process may follow another."""
+
+
+def command(
+    folder: Folder,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on until the run that is under way ends.")
+    ] = False,
+    as_json: Json = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Read every stored file, and name those that are damaged.")
+    ] = False,
+) -> None:
+    """Show how far the study in a folder has come.
+
+    Example: transferscope status runs/first
+
+    Example: transferscope status runs/first --follow
+    """
+    if check:
+        raise typer.Exit(check_results(folder, console=make_console()))
+    if follow and as_json:
+        raise BadInput("--follow and --json: choose one of them.")
+    if follow:
+        with told_when_stopped("the run goes on"):
+            raise typer.Exit(_follow(folder, console=make_console()))
+    show_status(folder, as_json=as_json, console=make_console())
 
 
 def show_status(out: Path, *, as_json: bool = False, console: Console) -> None:
@@ -36,6 +65,9 @@ def show_status(out: Path, *, as_json: bool = False, console: Console) -> None:
 
         console.file.write(json.dumps(as_document(watcher_of(out).look()), indent=1) + "\n")
         return
+    from transferscope.report.workspace import Workspace
+    from transferscope.study.plan import plan
+
     workspace = Workspace(out)
     the_plan = plan(workspace.study())
     console.print(plan_tree(the_plan, workspace.store))
@@ -51,7 +83,7 @@ def show_status(out: Path, *, as_json: bool = False, console: Console) -> None:
         console.print(f"all tasks are done; draw the report with: transferscope report {out}")
 
 
-def follow(out: Path, *, console: Console) -> int:
+def _follow(out: Path, *, console: Console) -> int:
     """Say in short how a run goes, until it ends: in place on a terminal, a line for each change elsewhere.
 
     Returns:
@@ -73,7 +105,7 @@ def follow(out: Path, *, console: Console) -> int:
     else:
         said = ""
         for last in _looks(watcher):
-            counts = short(last).partition(", about")[0]
+            counts = short(last, with_time_left=False)
             if counts != said:
                 console.print(short(last), highlight=False, markup=False)
             said = counts
@@ -83,6 +115,8 @@ def follow(out: Path, *, console: Console) -> int:
 def watcher_of(out: Path) -> Watcher:
     """What looks at a folder. Raises BadInput where there is no study in it."""
     from transferscope.cli.live.state import Watcher
+    from transferscope.report.workspace import Workspace
+    from transferscope.study.plan import plan
 
     return Watcher(out, lambda: plan(Workspace(out).study()))
 
@@ -115,3 +149,27 @@ def _in_short(snapshot: Snapshot) -> str:
         told = escape(f"{failed['title']}: {failed['reason']}")
         lines.append(f"  [red]failed[/red] {told}")
     return "\n".join(lines)
+
+
+def check_results(out: Path, *, console: Console) -> int:
+    """Read every stored file of a study on this machine, and name those that are damaged; nothing is changed.
+
+    Returns:
+        The exit code: 0, or 1 where a file is damaged.
+
+    Raises:
+        BadInput: there is no study in the folder.
+    """
+    from transferscope.execute.store.local import Store
+    from transferscope.report.workspace import Workspace
+    from transferscope.study.plan import plan
+
+    store = Store(out / "store")
+    there = [task for task in plan(Workspace(out).study()).graph if store.path(task.key).exists()]
+    flaws = [(task.title, store.flaw(task.key)) for task in there]
+    damaged = [(title, flaw) for title, flaw in flaws if flaw]
+    for title, flaw in damaged:
+        console.print(f"damaged: {title}: {flaw}", highlight=False, markup=False, soft_wrap=True)
+    again = "; transferscope run computes again what it needs of them" if damaged else ""
+    console.print(f"{len(there)} results looked at, {len(damaged)} damaged{again}", highlight=False)
+    return EXIT_FAILED if damaged else EXIT_DONE

@@ -13,7 +13,7 @@ import tiny
 from rich.console import Console
 from tiny import TinyRun
 
-from transferscope.cli.check import check_results
+from transferscope.cli.status import check_results
 
 
 @pytest.fixture(scope="module")

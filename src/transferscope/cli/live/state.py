@@ -201,12 +201,12 @@ class Watcher:
         return []
 
 
-def short(snapshot: Snapshot) -> str:
+def short(snapshot: Snapshot, *, with_time_left: bool = True) -> str:
     """A snapshot in one line."""
     counts = snapshot.counts
     parts = [f"{counts['done']}/{sum(counts.values())} tasks"]
     parts += [f"{counts[state]} {state}" for state in ("running", "failed") if counts[state]]
-    if snapshot.seconds_left is not None and not snapshot.is_complete:
+    if with_time_left and snapshot.seconds_left is not None and not snapshot.is_complete:
         parts.append(f"about {duration(snapshot.seconds_left)} left")
     if snapshot.is_complete:
         parts.append("complete" if snapshot.report else "no report yet")

@@ -1,14 +1,16 @@
-"""Saying whether this machine is fit to run studies."""
+"""`transferscope doctor`: whether this machine is fit to run studies."""
 
 from __future__ import annotations
 
 import json
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from transferscope.cli.console import EXIT_DONE, EXIT_FAILED
-from transferscope.core.machine import resolved_device
+import typer
+
+from transferscope.cli.arguments import Device, Json
+from transferscope.cli.console import EXIT_DONE, EXIT_FAILED, make_console
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +23,26 @@ if TYPE_CHECKING:
 _MARKS = {"ok": "[green]✓[/green]", "note": "[yellow]·[/yellow]", "wrong": "[red]✗[/red]"}
 
 
-def examine(out: Path, *, device: str, as_json: bool, console: Console) -> int:
+def command(
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Where a run would write to; nothing is left there.")
+    ] = Path("runs"),
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Check this machine, in about 10 seconds.
+
+    Says what is installed and whether results can be kept, and computes numbers that are known. Ends with 1 where
+    something is wrong: a library is missing or too old, results can't be kept, a number is off.
+
+    Example: transferscope doctor
+
+    Example: transferscope doctor --out /data/runs --json
+    """
+    raise typer.Exit(_examine(out, device=device, as_json=as_json, console=make_console()))
+
+
+def _examine(out: Path, *, device: str, as_json: bool, console: Console) -> int:
     """Look at what is installed and there, and compute known numbers.
 
     Args:
@@ -40,6 +61,7 @@ def examine(out: Path, *, device: str, as_json: bool, console: Console) -> int:
 
     from transferscope.cli.doctor.facts import as_rows, facts
     from transferscope.cli.doctor.self_test import self_test
+    from transferscope.core.machine import resolved_device
 
     where = torch.device(resolved_device(device))
     found = facts(out)
