@@ -20,7 +20,7 @@ demo: $(INSTALLED)-base
 
 # One thread a process and a process a core: small networks are slower with more threads than one.
 test: $(INSTALLED)-test
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 8 --dist loadfile $(PYTEST_FLAGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder $(PYTEST_FLAGS)
 
 # The tests that compare numbers, as other processors would compute them. One setting alone:
 # make test-processors PROCESSORS_FLAGS="--only narrow tests/metrics"

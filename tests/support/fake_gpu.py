@@ -123,6 +123,14 @@ class Backend:
     def manual_seed_all(seed: int) -> None:
         torch.default_generator.manual_seed(seed)
 
+    @staticmethod
+    def get_rng_state(_: object = None) -> torch.Tensor:
+        return torch.get_rng_state()
+
+    @staticmethod
+    def set_rng_state(state: torch.Tensor, _: object = None) -> None:
+        torch.set_rng_state(state)
+
 
 _library: list[torch.library.Library] = []
 

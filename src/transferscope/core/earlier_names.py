@@ -11,6 +11,7 @@ from types import CodeType, ModuleType
 
 ROOT = "transferscope"
 MOVED = {
+    "analyses._criticality_maps": "analyses.criticality.maps",
     "analysis": "analyses.contract",
     "config": "core.config",
     "data.base": "core.datasets",

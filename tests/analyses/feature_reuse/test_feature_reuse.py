@@ -202,7 +202,7 @@ def test_the_share_that_survives() -> None:
     [
         ([0.1, -0.1, 0.02], "the gain itself is not clearly above 0"),
         ([-0.2, -0.21, -0.19], "P-T is worse than RI-T: there is no gain to share"),
-        ([0.2], "one seed can't tell a gain from 0"),
+        ([0.2], "one seed does not show whether there is a gain"),
     ],
 )
 def test_where_there_is_no_gain_there_is_no_share(whole: list[float], note: str) -> None:

@@ -231,7 +231,7 @@ def test_a_disk_that_fails_to_read_is_damage_and_a_missing_right_is_not(
         def fail(*_: object) -> None:
             raise OSError(number, os.strerror(number))
 
-        monkeypatch.setattr("transferscope.core.files.checksum", fail)
+        monkeypatch.setattr("transferscope.execute.store.checksums.checksum", fail)
 
     fails(errno.EIO)
     with pytest.raises(Damaged, match="put/output error"):
@@ -344,7 +344,7 @@ def test_a_file_is_replaced_in_one_step(tmp_path: Path, monkeypatch: pytest.Monk
 KILLED_WITH_A_FILE = """
 import os, signal, sys
 from pathlib import Path
-from transferscope.execute.store.local import write_atomically
+from transferscope.core.files import write_atomically
 
 Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 write_atomically(Path(sys.argv[1]), "new")
