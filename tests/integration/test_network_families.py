@@ -39,7 +39,6 @@ SIZE = 32
 ANALYSES = [name for name in analysis_names() if name != "checkpoints"]
 STUDIES = Path(transferscope.__file__).parent / "study/studies"
 FAMILIES = [
-    "fixup_resnet",
     "networks:Plain",
     "networks:perceptron",
     "networks:PixelTransformer",
