@@ -29,7 +29,7 @@ test-processors: $(INSTALLED)-test
 
 # Kills and breaks runs at every point that there is, and compares with an undisturbed one: minutes.
 faults: $(INSTALLED)-test
-	PYTHONPATH=tests $(BIN)/python tests/integration/faults/suite.py --ray $(FAULTS_FLAGS)
+	PYTHONPATH=tests/support $(BIN)/python tests/integration/faults/suite.py --ray $(FAULTS_FLAGS)
 
 # Files damaged at random for every reader of files: FUZZ_INPUTS of each kind (make fuzz FUZZ_INPUTS=100).
 FUZZ_INPUTS ?= 2000

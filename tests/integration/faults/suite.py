@@ -1,6 +1,6 @@
 """The fault suite: a small study, disturbed at every point that `points` enumerates, and compared to the bit.
 
-    PYTHONPATH=tests python tests/integration/faults/suite.py [--small] [--only WORD] [--part K/N] [--ray]
+    PYTHONPATH=tests/support python tests/integration/faults/suite.py [--small] [--only WORD] [--part K/N] [--ray]
 
 Prints how many points were tried and how many lost anything, by kind; ends with 1 where any did. Needs Linux and a
 C compiler.

@@ -17,7 +17,7 @@ TIMEOUT_SECONDS = 600
 
 @pytest.mark.skipif(bool(shim.available()), reason=shim.available())
 def test_nothing_is_lost_at_any_point() -> None:
-    path = os.pathsep.join([str(HERE.parents[1]), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join([str(HERE.parents[1] / "support"), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [sys.executable, str(HERE / "suite.py"), "--small"],
         env=os.environ | {"PYTHONPATH": path},
