@@ -49,7 +49,7 @@ def command(
         typer.Option(
             "--expected",
             metavar="NAME=ACCURACY",
-            help="Accuracy of a network as you know it, e.g. a=0.93; repeatable. Another one is said.",
+            help="Accuracy of a network as you know it, e.g. a=0.93; repeatable. A different accuracy is reported.",
         ),
     ] = None,
     analysis: Annotated[

@@ -26,7 +26,7 @@ from transferscope.data.inspect.overview import (
 
 SPLITS = ("train", "test")
 MAX_CLASSES = 30
-"""So many classes are named, the largest first; the JSON has all."""
+"""The number of classes that are named, the largest first; the JSON has all of them."""
 
 
 @dataclass(frozen=True, kw_only=True)

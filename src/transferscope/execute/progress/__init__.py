@@ -1,1 +1,1 @@
-"""Records of a run, and who is told of them."""
+"""Records of a run, and the reporters that follow it."""
