@@ -7,7 +7,8 @@ An analysis is one module in `transferscope.analyses`, importable without torch,
 - `Settings`: what `measure` may know (all of it in the cache key), and `Config(AnalysisConfig, Settings)`:
   the same with the choice of cells,
 - `KEYS`: the key columns that every row begins with; `TABLES`: the further columns of each table it
-  makes; the first has the analysis's own name,
+  makes; the first has the analysis's own name. A table `NAME_images` has the numbers of the table `NAME` without one
+  group of test images at a time (`analyses/shared/image_groups.py`),
 - `check(study, config)`: what is wrong with this configuration in this study, in words, with its key,
 - `cells(study, config)`: which weights, on which images; an analysis never trains,
 - `measure(subjects, data, settings, generator)`: rows for each table; pure, never touches the disk,
@@ -18,7 +19,7 @@ An analysis is one module in `transferscope.analyses`, importable without torch,
 - `SUMMARIES` and `summarize(tables)`: further tables, computed from those of all cells whenever the report is
   written, such as intervals over seeds; only where an analysis has some,
 - `panels(tables)`: its figure as named charts, from its tables and nothing else; called when all of them have
-  rows, but for those in `MAY_BE_EMPTY`,
+  rows, but for those in `MAY_BE_EMPTY`, with pictures or `NAME_images`,
 - `galleries(tables)`: images to look at, beside the charts; only where an analysis has some,
 - `NOTHING`: why its tables are empty, where a network may have nothing to measure,
 - `headline(tables, findings, beside)` and `advice(tables)`: its part of the report's first page, as a `FirstPage` and
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
     from transferscope.models.modules.find import Module
 
 PACKAGE = "transferscope.analyses"
+IMAGES = "_images"
+"""End of the names of tables with numbers without one group of test images at a time."""
 
 Row = dict[str, Any]
 Key = str | int | float | bool | None
@@ -116,10 +119,17 @@ class Split:
     labels: Tensor
     """(n,) int64 or (n, num_classes) float32."""
     ids: tuple[str, ...]
+    clusters: tuple[str, ...] | None = None
+    """What each image belongs to, such as a patient; None if the data set doesn't say."""
 
     def first(self, count: int) -> Split:
         """The first `count` images, or all where there are fewer: splits come in random order."""
-        return Split(inputs=self.inputs[:count], labels=self.labels[:count], ids=self.ids[:count])
+        return Split(
+            inputs=self.inputs[:count],
+            labels=self.labels[:count],
+            ids=self.ids[:count],
+            clusters=None if self.clusters is None else self.clusters[:count],
+        )
 
 
 class CellData(Protocol):
@@ -266,6 +276,18 @@ def all_claims() -> tuple[Claim, ...]:
     """The claims of all analyses, in the order of their sections."""
     modules = sorted((analysis_module(name) for name in analysis_names()), key=lambda module: module.ORDER)
     return tuple(claim for module in modules for claim in getattr(module, "CLAIMS", ()))
+
+
+def drawn_tables(name: str) -> list[str]:
+    """The tables that must have rows for the analysis's charts to be drawn."""
+    module = analysis_module(name)
+    return [
+        table
+        for table, columns in module.TABLES.items()
+        if table not in getattr(module, "MAY_BE_EMPTY", ())
+        and not table.endswith(IMAGES)
+        and not any(column.dtype == "png" for column in columns)  # no image may be misclassified
+    ]
 
 
 def measured_settings(name: str, config: AnalysisConfig) -> Frozen:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from transferscope.analyses.contract import analysis_module, analysis_names
+from transferscope.analyses.contract import IMAGES, analysis_module, analysis_names
 from transferscope.core.errors import BadInput
 from transferscope.core.files import write_atomically
 from transferscope.core.instances import NAME_COLUMN
@@ -132,11 +132,13 @@ def _read(folder: Path, label: str) -> ReadStudy:
 
 
 def _tables(folder: Path, analysis: str) -> dict[str, pl.DataFrame]:
-    """All tables of an analysis, with the columns that this version knows."""
+    """The tables of an analysis that are shown, with the columns that this version knows."""
     import polars as pl
 
     module = analysis_module(analysis)
-    documented = {name: (*module.KEYS, *own) for name, own in module.TABLES.items()}
+    documented = {
+        name: (*module.KEYS, *own) for name, own in module.TABLES.items() if not name.endswith(IMAGES)
+    }
     documented |= getattr(module, "SUMMARIES", {})
     tables = {}
     for name, columns in documented.items():

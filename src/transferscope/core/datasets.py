@@ -12,6 +12,7 @@ A data set is one module in `transferscope.data.sets` with
   `plan --without-data` alone,
 - `changed_labels(options, stored) -> str`: only where what is read may change without a change of the fingerprint:
   how the labels differ from those of a stored result,
+- `cluster_of(id) -> str`: only where images belong to patients or the like: the one of the image with this id,
 - `notes(options) -> list[str]`: what one should know of it, for `data check`; only where there is something.
 """
 

@@ -15,7 +15,7 @@ from torch import nn
 from transferscope.analyses.contract import analysis_module
 from transferscope.core.allocator import freed_memory_kept
 from transferscope.core.config import Recipe, Schedule
-from transferscope.core.datasets import Description, describe, load
+from transferscope.core.datasets import Description, dataset_module, describe, load
 from transferscope.core.errors import TaskFailed
 from transferscope.core.options import DatasetOptions
 from transferscope.core.runs import UNSHUFFLED, GivenRun, GivenWeights, Run
@@ -239,7 +239,10 @@ def _measure(
     }
     normalization = next(iter(cell.subjects.values())).run.normalization
     held_out = max((_held_out(point.run, cell.data) for point in cell.subjects.values()), default=0.0)
-    data = StoredCellData(store.result(task.inputs[0]), cell.view, normalization, device, held_out)
+    cluster_of = getattr(dataset_module(cell.data.dataset), "cluster_of", None)
+    data = StoredCellData(
+        store.result(task.inputs[0]), cell.view, normalization, device, held_out, cluster_of
+    )
     # seeded by the key: the same draws whenever and wherever the cell is measured
     generator = torch.Generator().manual_seed(int(task.key[:15], 16))
     rows = module.measure(subjects, data, measurement.settings, generator)

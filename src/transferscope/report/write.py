@@ -10,7 +10,14 @@ from typing import Any
 import polars as pl
 import yaml
 
-from transferscope.analyses.contract import Panel, all_claims, analysis_module, analysis_names
+from transferscope.analyses.contract import (
+    IMAGES,
+    Panel,
+    all_claims,
+    analysis_module,
+    analysis_names,
+    drawn_tables,
+)
 from transferscope.analyses.findings import Finding, adjusted, not_measured
 from transferscope.analyses.theme import draw
 from transferscope.core.files import write_atomically
@@ -299,10 +306,7 @@ def _section(
     elif all(table.is_empty() for table in result.tables.values()):
         gap = _nothing(name)
     panels = []
-    # a gallery may be empty: no image is misclassified
-    optional = [table for table, columns in result.columns.items() if any(c.dtype == "png" for c in columns)]
-    optional += getattr(module, "MAY_BE_EMPTY", ())
-    if not any(result.tables[table].is_empty() for table in module.TABLES if table not in optional):
+    if not any(result.tables[table].is_empty() for table in drawn_tables(name)):
         fitted = in_words_of(plan.study.instances, plan.study.targets)
         from altair.utils.schemapi import debug_mode
 
@@ -310,7 +314,8 @@ def _section(
             False
         ):  # Altair checks each part of a chart against its schema; tests check each panel
             panels = [_drawn(workspace, name, panel, fitted) for panel in module.panels(result.tables)]
-    tables = {table: result.readable(table) for table in result.tables}
+    # tables without groups of images are for the intervals of claims: 20 rows for one of the table that is shown
+    tables = {table: result.readable(table) for table in result.tables if not table.endswith(IMAGES)}
     return Section(
         name=name,
         title=module.TITLE,

@@ -14,8 +14,10 @@ from transferscope.analyses.feature_reuse.claims import findings as findings
 from transferscope.analyses.feature_reuse.first_page import advice as advice
 from transferscope.analyses.feature_reuse.first_page import headline as headline
 from transferscope.analyses.feature_reuse.tables import KEYS as KEYS
+from transferscope.analyses.feature_reuse.tables import SPEEDS
 from transferscope.analyses.feature_reuse.tables import SUMMARIES as SUMMARIES
 from transferscope.analyses.feature_reuse.tables import TABLES as TABLES
+from transferscope.analyses.shared.image_groups import groups_of, rows_without
 from transferscope.core.config import AnalysisConfig, Fraction, Study
 from transferscope.core.datasets import describe
 from transferscope.core.errors import did_you_mean
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     import torch
 
 ORDER = 1
-VERSION = 3
+VERSION = 4
 TRAINS = True
 """It asks for trainings of its own, so networks that were trained elsewhere can't have it."""
 TITLE = "Feature reuse"
@@ -138,6 +140,7 @@ def measure(
     subjects: Mapping[str, Subject], data: CellData, settings: Settings, generator: torch.Generator
 ) -> dict[str, list[Row]]:
     """Final metrics, gains, drops and speeds of one P-T and one RI-T, and what they see."""
+    from transferscope.metrics.evaluation.image_groups import scores_without
     from transferscope.metrics.evaluation.score_interval import percentile_interval, resampled_scores
     from transferscope.metrics.evaluation.scores import score
 
@@ -159,8 +162,11 @@ def measure(
             epochs = epochs_to_reach(level, metrics)
             levels.append({"kind": KIND_NAMES[kind], "level": level, "epochs": epochs})
     row["speed_gain"] = row["p_t_speed"] - row["ri_t_speed"]
+    groups = groups_of(data.test)
+    without = _numbers({role: scores_without(own, labels, groups) for role, own in logits.items()})
     return {
         "feature_reuse": [row],
+        "feature_reuse_images": rows_without(without | {name: row[name] for name in SPEEDS}),
         "feature_reuse_levels": levels,
         "feature_reuse_examples": _examples(data, settings.num_examples),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from transferscope.analyses.shared.image_groups import WITHOUT_GROUP
 from transferscope.analyses.shared.over_seeds import OVER_SEEDS
 from transferscope.core.tables import Column
 
@@ -49,6 +50,10 @@ TABLES = {
         Column("n_test", "int", "Test images"),
         *(column for name, meaning in QUANTITIES.items() for column in _with_interval(name, meaning)),
         *(Column(name, "float", meaning) for name, meaning in SPEEDS.items()),
+    ),
+    "feature_reuse_images": (
+        WITHOUT_GROUP,
+        *(Column(name, "float", meaning) for name, meaning in (QUANTITIES | SPEEDS).items()),
     ),
     "feature_reuse_levels": (
         Column("kind", "str", "P-T or RI-T"),

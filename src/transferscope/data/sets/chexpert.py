@@ -131,8 +131,8 @@ def load(options: Options) -> ImageData:
 def notes(options: Options) -> list[str]:
     """What one should know of the split before one trusts its numbers."""
     listing = _list(options)
-    known = {_patient(entry.id) for entry in listing.train}
-    shared = sum(_patient(entry.id) in known for entry in listing.test)
+    known = {cluster_of(entry.id) for entry in listing.train}
+    shared = sum(cluster_of(entry.id) in known for entry in listing.test)
     if not shared:
         return ["no patient has images in both training and test"]
     return [
@@ -196,7 +196,7 @@ def _split(options: Options, rows: list[_Row]) -> tuple[list[_Row], list[_Row]]:
         return drawn[: options.train_size], drawn[options.train_size :]
     by_patient: dict[str, list[_Row]] = {}
     for row in rows:
-        by_patient.setdefault(_patient(row.path), []).append(row)
+        by_patient.setdefault(cluster_of(row.path), []).append(row)
     train: list[_Row] = []
     test: list[_Row] = []
     for patient in _in_random_order(list(by_patient), options.subset_seed):
@@ -231,7 +231,8 @@ def _in_random_order(items: list[T], seed: int) -> list[T]:
     return [items[number] for number in np.random.RandomState(seed).permutation(len(items))]
 
 
-def _patient(path: str) -> str:
+def cluster_of(path: str) -> str:
+    """The patient of an image, by its path."""
     found = re.search(r"patient\w+", path)
     return found[0] if found else path
 

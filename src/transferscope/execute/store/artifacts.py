@@ -11,7 +11,7 @@ measure: <table>.parquet
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -234,6 +234,7 @@ class StoredCellData:
         normalization: how pixels become inputs.
         device: where they go.
         held_out: share of the training images that the cell's networks were not trained on: no training images here.
+        cluster_of: from the id of an image to what it belongs to, such as a patient; None if the data set doesn't say.
     """
 
     def __init__(
@@ -243,8 +244,10 @@ class StoredCellData:
         normalization: Normalization,
         device: torch.device,
         held_out: float = 0.0,
+        cluster_of: Callable[[str], str] | None = None,
     ) -> None:
         self._folder, self._view, self._held_out = folder, view, held_out
+        self._cluster_of = cluster_of
         self._normalization: Normalization = normalization
         self._device = device
         self.description = read_description(folder)
@@ -270,6 +273,7 @@ class StoredCellData:
             inputs=in_pieces(split.images, self._inputs),
             labels=split.labels.to(self._device),
             ids=split.ids,
+            clusters=None if self._cluster_of is None else tuple(map(self._cluster_of, split.ids)),
         )
 
     def _inputs(self, images: Tensor) -> Tensor:

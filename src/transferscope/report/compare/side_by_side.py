@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 from markupsafe import Markup
 
-from transferscope.analyses.contract import Panel, analysis_module, analysis_names
+from transferscope.analyses.contract import Panel, analysis_module, analysis_names, drawn_tables
 from transferscope.analyses.findings import Finding
 from transferscope.analyses.shared.phrases import counted
 from transferscope.analyses.theme import draw_specification, themed
@@ -164,9 +164,7 @@ def _panels(study: ReadStudy, name: str) -> dict[str, Panel]:
     tables = study.tables.get(name)
     if tables is None:
         return {}
-    optional = [table for table, columns in module.TABLES.items() if any(c.dtype == "png" for c in columns)]
-    optional += getattr(module, "MAY_BE_EMPTY", ())
-    if any(tables[table].is_empty() for table in module.TABLES if table not in optional):
+    if any(tables[table].is_empty() for table in drawn_tables(name)):
         return {}
     return {
         panel.name: replace(panel, summary=study.fitted(panel.summary))
