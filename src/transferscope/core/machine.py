@@ -6,12 +6,28 @@ import os
 
 from transferscope.core.errors import BadInput
 
+INSTRUCTION_SETTINGS = (
+    "ATEN_CPU_CAPABILITY",
+    "ONEDNN_MAX_CPU_ISA",
+    "DNNL_MAX_CPU_ISA",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "MKL_CBWR",
+)
+"""Environment variables that choose the processor's instructions in PyTorch, oneDNN and MKL."""
+
 
 def usable_cores() -> int:
     """The cores that this process may use; all of the machine where the system doesn't say. At least 1."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def cpu_capability() -> str:
+    """The instructions that PyTorch uses here, such as AVX2 or AVX512: with others, the last digits differ."""
+    import torch
+
+    return torch.backends.cpu.get_cpu_capability()
 
 
 def duration(seconds: float) -> str:

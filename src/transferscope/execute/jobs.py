@@ -17,6 +17,7 @@ from transferscope.core.allocator import freed_memory_kept
 from transferscope.core.config import Recipe, Schedule
 from transferscope.core.datasets import Description, dataset_module, describe, load
 from transferscope.core.errors import TaskFailed
+from transferscope.core.machine import cpu_capability
 from transferscope.core.options import DatasetOptions
 from transferscope.core.runs import UNSHUFFLED, GivenRun, GivenWeights, Run
 from transferscope.data.files.image_list import one_finding_each, one_hot_note
@@ -93,6 +94,7 @@ def run_task(
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "device": str(device),
         "torch": torch.__version__,
+        "cpu_capability": cpu_capability(),
         **({"notes": list(notes)} if notes else {}),
         **made.more,
     }

@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import platform
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
@@ -25,11 +26,12 @@ from transferscope.analyses.findings import Claim, Finding
 from transferscope.core.config import Study
 from transferscope.core.errors import BadInput
 from transferscope.core.files import checksum, sweep_files, write_atomically, writing_to
-from transferscope.core.machine import usable_cores
+from transferscope.core.machine import INSTRUCTION_SETTINGS, cpu_capability, usable_cores
 from transferscope.execute.loop import Failure, Outcome
 from transferscope.execute.store.local import Store
 from transferscope.execute.store.remote import open_store
 from transferscope.execute.store.snapshot_folders import sweep_snapshots
+from transferscope.report.pretrained import pretrained_facts
 from transferscope.study.file import load_study, resolved_yaml
 from transferscope.study.plan import Plan
 from transferscope.study.task import Task, canonical_key
@@ -168,8 +170,16 @@ def file_name(*parts: str) -> str:
     return name if name == wanted else f"{name}-{hashlib.sha256(wanted.encode()).hexdigest()[:8]}"
 
 
-def findings_document(findings: list[Finding], plan: Plan) -> str:
-    """findings.json: one entry a claim; numbers that aren't finite are null."""
+def findings_document(
+    findings: list[Finding], plan: Plan, pretrained: Mapping[str, Any] | None = None
+) -> str:
+    """findings.json: one entry a claim; numbers that aren't finite are null.
+
+    Args:
+        findings: in the order of the report.
+        plan: of the study.
+        pretrained: which P the study has, from `pretrained_facts`.
+    """
     entries = [
         {
             key: _plain(value)
@@ -178,7 +188,12 @@ def findings_document(findings: list[Finding], plan: Plan) -> str:
         }
         for finding in findings
     ]
-    document = {"study": plan.study.name, "variant": plan.study.variant, "findings": entries}
+    document = {
+        "study": plan.study.name,
+        "variant": plan.study.variant,
+        "pretrained": pretrained,
+        "findings": entries,
+    }
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -216,15 +231,17 @@ def provenance(
     tasks = []
     left_out: dict[str, dict[str, int]] = {}
     infos = store.infos(task.key for task in plan.graph)
+    p = pretrained_facts(plan, store)
     for task in plan.graph:
         info = infos.get(task.key)
         if info is not None:
             if info.get("left_out"):
                 left_out[task.title] = info["left_out"]
             seconds, device_of_task, notes = info["seconds"], info["device"], info.get("notes")
+            capability = info.get("cpu_capability")
             state = "computed" if task.key in computed else "cached"
         else:
-            seconds = device_of_task = notes = None
+            seconds = device_of_task = notes = capability = None
             state = "missing"
         tasks.append(
             {
@@ -234,6 +251,7 @@ def provenance(
                 "state": state,
                 "seconds": seconds,
                 "device": device_of_task,
+                "cpu_capability": capability,
                 "cached": state == "cached",
                 **({"notes": notes} if notes else {}),
             }
@@ -246,6 +264,7 @@ def provenance(
         "seeds": list(plan.study.seeds),
         **({"images_left_out": left_out} if left_out else {}),
         "source": _source(plan.study),
+        **({} if p is None else {"pretrained": p}),
         "num_workers": num_workers,
         "device": device,
         "threads_per_task": 1,
@@ -280,6 +299,8 @@ def hardware() -> dict[str, Any]:
         "system": platform.platform(),
         "processor": _processor(),
         "cores": usable_cores(),
+        "cpu_capability": cpu_capability(),
+        **{name: os.environ[name] for name in INSTRUCTION_SETTINGS if name in os.environ},
         "byte_order": sys.byteorder,
     }
 

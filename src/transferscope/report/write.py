@@ -119,7 +119,7 @@ def write_outputs(
         provenance=provenance,
         networks=_networks(plan, workspace),
     )
-    write_atomically(workspace.findings_file, findings_document(findings, plan))
+    write_atomically(workspace.findings_file, findings_document(findings, plan, provenance.get("pretrained")))
     write_atomically(workspace.report, render(content))
     _remove_old(workspace, results, content)
     return Outputs(findings=findings)
