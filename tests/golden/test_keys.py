@@ -108,9 +108,19 @@ def test_a_block_as_large_as_the_image_is_the_unshuffled_run(folder: Path) -> No
     data = copy.deepcopy(STUDY)
     data["analyses"]["feature_reuse"]["block_sizes_px"] = [8, 32]
     assert keys(study(folder, data)) == keys(study(folder))
-    options = study(folder).targets["digits"].data
-    assert shuffled_view(options, 32, seed=5) == UNSHUFFLED
-    assert shuffled_view(options, 16, seed=5).seed == 1239
+    made = study(folder)
+    assert shuffled_view(made, "digits", 32, seed=5) == UNSHUFFLED
+    assert shuffled_view(made, "digits", 16, seed=5).seed == 1239
+
+
+def test_a_second_target_has_seeds_of_its_own_and_the_first_keeps_its_results(folder: Path) -> None:
+    data = copy.deepcopy(STUDY)
+    data["targets"]["symbols"] = {"data": {"dataset": "symbols"}}
+    found = keys(study(folder, data))
+    assert {title: found[title] for title in KEYS} == KEYS
+    assert found["train P-T symbols seed 0"] == (
+        "664109d785c9e7bcf770073ecbe43a706f6d772d0f664901f3dd203f1ef3a6b7"
+    )
 
 
 def test_other_rows_of_the_same_study_do_not_change_a_key(folder: Path) -> None:

@@ -16,7 +16,16 @@ from transferscope.analyses.parameter_distance import analysis as parameter_dist
 from transferscope.cli.plan_tree import plan_tree
 from transferscope.core.config import Study
 from transferscope.core.errors import BadInput
-from transferscope.core.runs import CONTROLS, Point, Run, kind_of, pretraining_run, search_runs, target_run
+from transferscope.core.runs import (
+    CONTROLS,
+    Point,
+    Run,
+    kind_of,
+    pretraining_run,
+    search_runs,
+    seed_for,
+    target_run,
+)
 from transferscope.execute.costs import cost_table
 from transferscope.study.file import load_study
 from transferscope.study.plan import Plan, plan
@@ -176,6 +185,38 @@ def test_kinds_have_their_own_rates_and_a_target_its_own(tmp_path: Path) -> None
         ("p_t", "scans"): 0.3,
         ("ri_t", "scans"): 0.4,
     }
+
+
+def test_seeds_are_other_numbers_on_each_target_and_the_same_label(tmp_path: Path) -> None:
+    study = tiny.study(tmp_path)
+    drawn = {
+        target: [
+            seed_for(run.seed, run.seeds_of)
+            for seed in study.seeds
+            for run in [target_run(study, "p_t", target, seed)]
+        ]
+        for target in study.targets
+    }
+    assert drawn["digits"] == [0, 1, 2], "as they stand in the file"
+    assert len({*drawn["digits"], *drawn["scans"]}) == 6
+    assert all(0 <= seed < 2**31 for seed in drawn["scans"]), "what torch and numpy take, with an offset"
+    assert [target_run(study, "p_t", "scans", seed).seed for seed in study.seeds] == [0, 1, 2]
+
+
+def test_networks_of_one_target_and_seed_share_what_they_are_compared_for(tmp_path: Path) -> None:
+    study = tiny.study(tmp_path, "feature_reuse")
+    p_t, ri_t = (target_run(study, kind, "scans", 1) for kind in ("p_t", "ri_t"))
+    same_init = target_run(study, "ri_t", "scans", 1, init_seed=0)
+    assert (p_t.seed, p_t.seeds_of) == (ri_t.seed, ri_t.seeds_of), "the order of the batches"
+    first = target_run(study, "ri_t", "scans", 0)
+    assert (same_init.init_seed, same_init.seeds_of) == (first.init_seed, first.seeds_of)
+    shuffled = [planned.cell for planned in plan(study).cells if planned.cell.view.kind == "blocks"]
+    for cell in shuffled:
+        trained = {
+            point.run.view for role, point in cell.subjects.items() if not role.endswith("_unshuffled")
+        }
+        assert trained == {cell.view}, "tested on the permutation that they were trained on"
+    assert len({cell.view for cell in shuffled}) == 2 * 3, "a permutation for each target and seed"
 
 
 def test_a_checkpoint_that_is_not_kept_is_said_with_the_mend(

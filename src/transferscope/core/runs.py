@@ -7,16 +7,17 @@ on the source.
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any, Literal
 
 from pydantic import SerializeAsAny
 
 from transferscope.core.config import AnalysisConfig, LearningRates, Recipe, Schedule, Study, Weights
 from transferscope.core.datasets import describe
-from transferscope.core.options import DatasetOptions, Frozen, NetworkOptions, Normalization
+from transferscope.core.options import DatasetOptions, Frozen, NetworkOptions, Normalization, later_option
 
 SHUFFLE_SEED_OFFSET = 1234
-"""A run's seed s shuffles with seed 1234 + s, as the paper's released code does."""
+"""A run's seed s shuffles with seed 1234 + s, as the paper's released code does; s is that of `seed_for`."""
 
 Kind = Literal["p_t", "ri_t", "layer_statistics", "permuted_weights"]
 KINDS: tuple[Kind, ...] = ("p_t", "ri_t")
@@ -54,21 +55,56 @@ _INITIALIZATIONS: dict[Kind, Initialization] = {
 }
 
 
-def shuffled_view(
-    data: DatasetOptions, block_size_px: int | Literal["pixels_and_channels"], seed: int
-) -> View:
-    """The view for a block size; the whole image's size means unshuffled.
+def seed_for(seed: int, target: str) -> int:
+    """The number that a seed of the study becomes on a target.
+
+    It is another number on each target, so what happens on one target says nothing about another one: the seeds are
+    nested in the targets.
 
     Args:
-        data: the data set, for its image size.
-        block_size_px: side of a block in pixels, or "pixels_and_channels".
-        seed: the run's seed s; the permutation is drawn with 1234 + s.
+        seed: a seed of the study.
+        target: name of the target; empty for the first target of a study, which has the seeds as they are.
+
+    Returns:
+        The seed itself, or the first 31 bits of SHA-256 of "<seed> <target>".
+
+    >>> seed_for(3, ""), seed_for(3, "symbols")
+    (3, 1920451993)
     """
-    if block_size_px == "pixels_and_channels":
-        return View(kind="pixels_and_channels", seed=SHUFFLE_SEED_OFFSET + seed)
-    if block_size_px == describe(data).image_size_px:
+    if not target:
+        return seed
+    return int(hashlib.sha256(f"{seed} {target}".encode()).hexdigest()[:8], 16) >> 1
+
+
+def shuffled_view(
+    study: Study, target: str, block_size_px: int | Literal["pixels_and_channels"], seed: int
+) -> View:
+    """The view of a target's images for a block size; the whole image's size means unshuffled.
+
+    Args:
+        study: the study.
+        target: name of the target.
+        block_size_px: side of a block in pixels, or "pixels_and_channels".
+        seed: the run's seed.
+    """
+    if block_size_px == describe(study.targets[target].data).image_size_px:
         return UNSHUFFLED
-    return View(kind="blocks", block_size_px=block_size_px, seed=SHUFFLE_SEED_OFFSET + seed)
+    drawn = SHUFFLE_SEED_OFFSET + seed_for(seed, _seeds_of(study, target))
+    if block_size_px == "pixels_and_channels":
+        return View(kind="pixels_and_channels", seed=drawn)
+    return View(kind="blocks", block_size_px=block_size_px, seed=drawn)
+
+
+def _seeds_of(study: Study, target: str) -> str:
+    """What `seed_for` draws seeds for: the first of the targets with these data, or "" for the first one of the study,
+    which keeps its results if the study gets more targets."""
+    first, *others = study.targets
+    data = study.targets[target].data
+    return (
+        ""
+        if study.targets[first].data == data
+        else next(name for name in others if study.targets[name].data == data)
+    )
 
 
 class SearchedRecipe(Schedule):
@@ -90,9 +126,11 @@ class Run(Frozen):
     source: Point | GivenWeights | None = None
     """The pre-trained network; None if the initialization is random."""
     init_seed: int
-    """Seed of the random part of the initialization."""
+    """The study's seed of the random part of the initialization; `seed_for` makes the generator's of it."""
     seed: int
-    """Seed of the order of the batches."""
+    """The study's seed of everything else: the order of the batches, augmentation, dropout; likewise."""
+    seeds_of: str = later_option("")
+    """Name of the target that the seeds are drawn for; empty: they are used as they are."""
     recipe: Recipe | SearchedRecipe
     is_search: bool = False
     """True for a network of a rate search: only its history is kept, it is not evaluated on test images, and a loss
@@ -261,6 +299,7 @@ def target_run(
         source=source,
         init_seed=seed if init_seed is None else init_seed,
         seed=seed,
+        seeds_of=_seeds_of(study, target),
         recipe=SearchedRecipe(**fields, search=search_runs(study, kind, target))
         if rates is None
         else Recipe(**fields, learning_rate=rates.of(kind)),

@@ -19,7 +19,7 @@ from transferscope.core.datasets import Description, dataset_module, describe, l
 from transferscope.core.errors import TaskFailed
 from transferscope.core.machine import cpu_capability
 from transferscope.core.options import DatasetOptions
-from transferscope.core.runs import UNSHUFFLED, GivenRun, GivenWeights, Run
+from transferscope.core.runs import UNSHUFFLED, GivenRun, GivenWeights, Run, seed_for
 from transferscope.data.files.image_list import one_finding_each, one_hot_note
 from transferscope.data.inspect.facts import DataFacts, split_facts
 from transferscope.execute.events import collected_notes
@@ -167,18 +167,19 @@ def _train(
     about, data = read_description(data_folder), read_data(data_folder, run.view)
     train_split, held_out = hold_out(data.train, run.recipe.held_out)
     model = _initialized(task, run, store, about)
+    seed = seed_for(run.seed, run.seeds_of)
     snapshots = StoredSnapshots(store, task.key, device, snapshot_seconds())
     try:
         with torch.random.fork_rng(devices=[]):
             # dropout and stochastic depth draw from the global generator: each process for its part of the batch
-            torch.manual_seed(run.seed + SEED_STRIDE * ranks.rank)
+            torch.manual_seed(seed + SEED_STRIDE * ranks.rank)
             trained = train(
                 model,
                 train_split,
                 None if run.is_search else data.test,
                 _settled(task, run, store),
                 normalization=run.normalization,
-                seed=run.seed,
+                seed=seed,
                 device=device,
                 held_out_split=held_out if len(held_out) else None,
                 on_progress=on_progress,
@@ -216,7 +217,7 @@ def _settled(task: Task, run: Run, store: Store) -> Recipe:
 
 
 def _initialized(task: Task, run: Run, store: Store, about: Description) -> nn.Module:
-    network = (run.network, about.num_classes, about.channels, run.init_seed)
+    network = (run.network, about.num_classes, about.channels, seed_for(run.init_seed, run.seeds_of))
     if run.source is None:
         return random_init(*network, about.image_size_px)
     epoch = 0 if isinstance(run.source, GivenWeights) else run.source.epoch

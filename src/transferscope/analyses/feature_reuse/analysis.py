@@ -116,7 +116,7 @@ def cells(study: Study, config: Config) -> Iterator[Cell]:
             blocks += ["pixels_and_channels"] if config.pixels_and_channels else []
         for block in blocks:
             for seed in chosen_seeds(study, config):
-                view = shuffled_view(data, block, seed)
+                view = shuffled_view(study, target, block, seed)
                 yield _cell(study, target, view, seed, size)
 
 

@@ -16,7 +16,7 @@ KEYS = (
         "Side of a block; the image's side where unshuffled, null for pixels and channels",
         "px",
     ),
-    Column("seed", "int", "Seed of both instances; blocks are shuffled with seed 1234 + this"),
+    Column("seed", "int", "Seed of both instances and of the permutation"),
 )
 
 

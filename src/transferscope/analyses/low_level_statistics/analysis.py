@@ -127,7 +127,7 @@ def cells(study: Study, config: Config) -> Iterator[Cell]:
                 for kind in (*KINDS, *CONTROLS)
             }
             if block is not None:
-                view = shuffled_view(data, block, seed)
+                view = shuffled_view(study, target, block, seed)
                 for kind in (*KINDS, *_shuffled_controls(config, target)):
                     subjects[f"{kind}_shuffled"] = target_run(study, kind, target, seed, view=view).final
             keys = {"target": target, "block_size_px": block, "seed": seed}
