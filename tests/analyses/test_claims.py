@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from transferscope.analyses.claims import Claim
 from transferscope.analyses.contract import all_claims, analysis_module, analysis_names
-from transferscope.analyses.findings import Claim
 
 CLAIMS = all_claims()
 BY_ID = {claim.id: claim for claim in CLAIMS}

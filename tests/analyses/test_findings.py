@@ -14,17 +14,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from transferscope.analyses.claims import Claim, Finding, not_measured
 from transferscope.analyses.findings import (
     SIGN_TEST,
     TEST,
-    Claim,
-    Finding,
     adjusted,
     estimate,
     judge,
     largest,
     mean_over_targets,
-    not_measured,
     rank_correlation,
     verdict,
 )

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from planted_studies import Draw, Scenario, all_planted
 
+from transferscope.analyses.claims import Finding
 from transferscope.analyses.contract import all_claims, analysis_module
-from transferscope.analyses.findings import ORDER_TEST, Finding
+from transferscope.analyses.findings import ORDER_TEST
 
 CLAIMS = all_claims()
 PLANTED = all_planted()

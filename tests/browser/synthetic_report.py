@@ -10,8 +10,8 @@ import polars as pl
 import torch
 
 from transferscope.analyses import theme as figures
+from transferscope.analyses.claims import Claim, Finding, not_measured
 from transferscope.analyses.contract import Advice, Gallery, Headline, Picture, PictureRow
-from transferscope.analyses.findings import Claim, Finding, not_measured
 from transferscope.core.tables import Column
 from transferscope.data.inspect.thumbnail import png_thumbnail
 from transferscope.report.page.content import (

@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 from synthetic_report import HOSTILE
 
+from transferscope.analyses.claims import Finding, not_measured
 from transferscope.analyses.contract import all_claims
-from transferscope.analyses.findings import Finding, not_measured
 from transferscope.report.compare.differences import ReadStudy, claim_pairs, differences, warnings
 from transferscope.report.compare.side_by_side import Comparison, side_by_side_page
 

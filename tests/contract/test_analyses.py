@@ -16,6 +16,7 @@ import torch
 from planted_studies import planted
 from tiny import TinyRun
 
+from transferscope.analyses.claims import Finding
 from transferscope.analyses.contract import (
     ConfigProblem,
     Panel,
@@ -25,7 +26,6 @@ from transferscope.analyses.contract import (
     analysis_names,
     measured_settings,
 )
-from transferscope.analyses.findings import Finding
 from transferscope.core.config import AnalysisConfig
 from transferscope.core.options import Frozen
 from transferscope.core.tables import Column

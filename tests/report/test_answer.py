@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from first_page import on_page
 
+from transferscope.analyses.claims import Verdict, not_measured
 from transferscope.analyses.contract import all_claims
-from transferscope.analyses.findings import Verdict, not_measured
 
 CLAIMS = all_claims()
 

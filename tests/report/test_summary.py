@@ -7,8 +7,8 @@ import io
 import pytest
 from rich.console import Console
 
+from transferscope.analyses.claims import Finding, not_measured
 from transferscope.analyses.contract import all_claims
-from transferscope.analyses.findings import Finding, not_measured
 from transferscope.report.console import print_findings, print_waiting
 
 BY_ID = {claim.id: claim for claim in all_claims()}

@@ -11,8 +11,9 @@ from types import SimpleNamespace
 import polars as pl
 import pytest
 
+from transferscope.analyses.claims import Finding, not_measured
 from transferscope.analyses.contract import all_claims
-from transferscope.analyses.findings import Finding, judge, not_measured
+from transferscope.analyses.findings import judge
 from transferscope.report.workspace import Workspace, findings_document, outputs_key, read_findings
 from transferscope.report.write import all_findings
 from transferscope.study.file import load_study

@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import polars as pl
 
+from transferscope.analyses.claims import Finding
 from transferscope.analyses.contract import Advice, Panel
-from transferscope.analyses.findings import Finding
 from transferscope.report.answer import answer
 from transferscope.report.page.content import Answer
 

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     import polars as pl
     from torch import Tensor, nn
 
-    from transferscope.analyses.findings import Claim
+    from transferscope.analyses.claims import Claim
     from transferscope.core.datasets import Description
     from transferscope.models.modules.find import Module
 

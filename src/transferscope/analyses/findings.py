@@ -1,285 +1,322 @@
-"""The claims, and how a claim is tested on the tables of a study.
+"""How a claim is tested on the tables of a study: one model of variance for all claims and all advice.
 
-A claim's statistic is a number computed from one table restricted to some seeds. Its interval and its p-value
-come from leaving out one seed at a time (`metrics.jackknife`): that is right for means over instances, and on the
-safe side for means over pairs of instances, which share seeds and are not independent. With fewer than three
-seeds nothing can be said, and the verdict is "undecided". docs/findings.md has what simulations say of it.
+A claim's statistic is computed on each target alone. Its variance there has two parts: that between seeds, from leaving
+out one seed at a time, and that of the test images, from leaving out one group of them at a time, where the analysis
+kept what that takes. Seeds differ between targets and test images do too, so the variance of a mean over targets is the
+sum of theirs. Degrees of freedom are Satterthwaite's. docs/findings.md has what simulations say of it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
+
+from transferscope.analyses.claims import SOME, Claim, Finding, Result, not_measured, size_of
 
 if TYPE_CHECKING:
     import polars as pl
 
-Verdict = Literal["holds", "does not hold", "undecided"]
-Standing = Literal["holds", "does not hold", "undecided", "not measured"]
-"""A verdict as it is shown: that of a claim that was not measured says nothing, not even that seeds are too few."""
+    from transferscope.metrics.statistics.variance import Variance
 
-SCALE = 1.0
-"""Size of what statistics are made of: metrics, shares, correlations, losses in nats, ratios of distances. Where
-seeds differ by less than `metrics.intervals.ROUNDING` times this, they give the same number up to rounding."""
-SMALL_METRIC = 0.02
-"""Two points of accuracy or AUC: below it, a difference is called small. Frankle et al. (2020) call a path
-stable whose error rises by less."""
 MIN_SEEDS = 3
 """Fewest seeds that can decide a claim: with two, an interval over pairs has nothing left to compare."""
 LEVEL = 0.95
-"""Level of all intervals over seeds: a true claim at its threshold is called wrong, and a wrong one there called
-true, in at most half of the rest, 2.5 % of studies."""
-TEST = "jackknife over seeds, Student's t, two-sided"
-"""How a claim is tested."""
-ORDER_TEST = "permutation of the modules' places, two-sided"
-"""How a claim about an order is tested where no seed makes a difference: see `metrics.order`."""
-SIGN_TEST = "sign test over seeds, two-sided"
-"""How it is tested where all of many seeds give the same number: they have no spread for a t interval."""
+"""Level of all intervals."""
+MOST_SEEDS = 60
+"""Seeds beyond which a study is not worth its time: then the truth lies at the threshold for all that matters."""
+POWER = 0.8
+"""Share of studies that `needs_seeds` would have decide."""
+SCALE = 1.0
+"""Size of what statistics are made of: metrics, shares, logs of ratios, losses. A standard error below
+`metrics.statistics.intervals.ROUNDING` times this is that of rounding, and counts as none."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class Claim:
-    """One claim, and the number that decides it."""
-
-    id: str
-    analysis: str
-    """The analysis whose section it rests on."""
-    statement: str
-    """The claim in the paper's terms."""
-    origin: Literal["paper", "transferscope"] = "paper"
-    """Who claims it: the paper, or this tool beyond it."""
-    statistic: str
-    """The number, in words."""
-    threshold: float = 0.0
-    """The claim holds if the interval lies on the right side of this."""
-    side: Literal["above", "below"] = "above"
-    """Which side is the right one."""
-    reason: str = "zero: any difference in the claimed direction, with its interval"
-    """Why this threshold."""
-    unit: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """What this study says about one claim."""
-
-    claim: Claim
-    verdict: Verdict
-    effect: float
-    """The statistic over all seeds; NaN where it could not be computed."""
-    low: float
-    """Lower end of the 95 % interval over seeds; NaN where there is none."""
-    high: float
-    num_seeds: int
-    num_images: int
-    """Test images behind each instance's number."""
-    p_value: float = math.nan
-    """Of the test against the threshold; NaN where there is none. The verdict rests on it alone."""
-    p_adjusted: float = math.nan
-    """The same, adjusted for all claims of the study that were tested (Holm); stands beside the verdict."""
-    note: str = ""
-    """What a reader must know: why undecided, what was compared."""
-    test: str = TEST
-    """How it was tested."""
-
-    @property
-    def is_measured(self) -> bool:
-        """Whether any seed has what the claim is about."""
-        return self.num_seeds > 0
-
-    @property
-    def standing(self) -> Standing:
-        """The verdict, for people; of a claim that was not measured that it was not."""
-        return self.verdict if self.is_measured else "not measured"
-
-    @property
-    def holds_among_all(self) -> bool:
-        """Whether it holds even when the chance of one wrong verdict among all claims is to stay below 5 %."""
-        return self.verdict == "holds" and self.p_adjusted < 1 - LEVEL
+Statistic = Callable[["pl.DataFrame"], float]
+Rows = Callable[["pl.DataFrame"], "pl.DataFrame"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A number over seeds with its interval."""
+    """A number with what is known of its variance."""
 
     effect: float
-    """The number over all seeds."""
-    low: float
-    """Lower end of the 95 % interval over seeds; NaN with fewer than three."""
-    high: float
+    seeds: Variance | None
+    """Between seeds; None with fewer than `MIN_SEEDS`."""
+    images: Variance | None
+    """Of the test images; None where the table has nothing to tell it from."""
     num_seeds: int
-    standard_error: float = math.nan
-    """0 where no seed makes a difference."""
-    p_value: float = math.nan
-    """Two-sided, of the test against `null`."""
-    test: str = TEST
+
+    @property
+    def variance(self) -> Variance:
+        """Of the number: the sum of what is known."""
+        from transferscope.metrics.statistics.intervals import ROUNDING
+        from transferscope.metrics.statistics.variance import Variance, total_variance
+
+        parts = [part for part in (self.seeds, self.images) if part is not None]
+        if not parts:
+            return Variance(value=math.nan, df=0)
+        total = total_variance(parts)
+        is_rounding = math.sqrt(total.value) <= ROUNDING * SCALE if math.isfinite(total.value) else False
+        return replace(total, value=0.0) if is_rounding else total
+
+    @property
+    def over(self) -> str:
+        """What the interval is over."""
+        names = [("seeds", self.seeds), ("test images", self.images)]
+        return " and ".join(name for name, part in names if part is not None)
+
+    @property
+    def standard_error(self) -> float:
+        """0 where no seed and no image makes a difference; NaN where nothing is known."""
+        return math.sqrt(self.variance.value)
+
+    @property
+    def low(self) -> float:
+        """Lower end of the 95 % interval; NaN where there is none."""
+        return self.interval()[0]
+
+    @property
+    def high(self) -> float:
+        """Upper end."""
+        return self.interval()[1]
+
+    def interval(self, level: float = LEVEL) -> tuple[float, float]:
+        """Student's t interval; NaN where there is no spread."""
+        from transferscope.metrics.statistics.variance import interval_ends
+
+        return interval_ends(self.effect, self.variance, level)
+
+    def tail(self, null: float) -> float:
+        """One-sided p against `null`; NaN without enough seeds."""
+        from transferscope.metrics.statistics.variance import tail
+
+        return math.nan if self.seeds is None else tail(self.effect, self.variance, null)
+
+    def result(self, null: float = 0.0) -> Result:
+        """Tested two-sided, for advice, as the claim that the number lies above `null`."""
+        return _result(_ABOVE, self, null)
+
+    def side(self, null: float = 0.0) -> int:
+        """1 where the evidence that the number lies above `null` is strong or some, -1 where below, else 0."""
+        verdict = self.result(null).verdict
+        return 1 if verdict == "holds" else -1 if verdict == "does not hold" else 0
 
 
 def estimate(
-    table: pl.DataFrame, statistic: Callable[[pl.DataFrame], float], *, null: float = 0.0
+    table: pl.DataFrame,
+    statistic: Statistic,
+    *,
+    images: pl.DataFrame | None = None,
+    weights: Mapping[str, float] | None = None,
 ) -> Estimate:
-    """A statistic of a table with its interval over seeds, from leaving out one at a time.
-
-    Where no seed makes a difference there is no t interval. Then the numbers of each seed alone, where there are,
-    are tested by their signs, with the interval [smallest, largest] of their median, which all n numbers being
-    equal makes a point; from six seeds on its level, 1 - 2^(1 - n), is at least 95 %.
+    """A statistic of each target, and its weighted sum over targets, with the variance of both.
 
     Args:
-        table: rows with one or more columns whose name starts with "seed"; a row is kept while all its
-            seeds are (null means that no seed is involved).
-        statistic: from such rows to the number; NaN where the rows don't suffice.
-        null: what it is tested against.
+        table: rows with a column `target`, where there are several, and one or more columns whose name starts with
+            "seed"; a row is used while all its seeds are (null means that no seed is involved).
+        statistic: from the rows of one target to the number; NaN where the rows don't suffice.
+        images: the same rows, computed without one group of test images after the other; `without_group` says which.
+        weights: of the targets; by default all the same, with sum 1.
     """
-    from transferscope.metrics.statistics.jackknife import jackknife_test
+    parts = list(_by_target(table, statistic, images).items())
+    if not parts:
+        return Estimate(effect=math.nan, seeds=None, images=None, num_seeds=0)
+    chosen = weights or {target: 1 / len(parts) for target, _ in parts}
+    return combined([(chosen[target], part) for target, part in parts if target in chosen])
 
-    seed_columns = [name for name in table.columns if name.startswith("seed")]
-    seeds = sorted({seed for name in seed_columns for seed in table[name].drop_nulls().to_list()})
-    effect = statistic(table)
-    if len(seeds) < MIN_SEEDS:
-        return Estimate(effect=effect, low=math.nan, high=math.nan, num_seeds=len(seeds))
-    left_out = [statistic(_without_seed(table, seed_columns, seed)) for seed in seeds]
-    test = jackknife_test(effect, left_out, null=null, level=LEVEL, scale=SCALE)
-    if test.standard_error == 0:
-        alone = [statistic(_of_seed(table, seed_columns, seed)) for seed in seeds]
-        return _without_spread(effect, alone, null)
+
+def combined(parts: Sequence[tuple[float, Estimate]]) -> Estimate:
+    """The weighted sum of independent estimates; each source of variance is known only where all parts have it."""
+    from transferscope.metrics.statistics.variance import total_variance
+
+    def total(of: Callable[[Estimate], Variance | None]) -> Variance | None:
+        own = [(weight, of(part)) for weight, part in parts]
+        known = [one.scaled(weight) for weight, one in own if one is not None]
+        return total_variance(known) if known and len(known) == len(own) else None
+
     return Estimate(
-        effect=effect,
-        low=test.interval.low,
-        high=test.interval.high,
-        num_seeds=len(seeds),
-        standard_error=test.standard_error,
-        p_value=test.p_value,
+        effect=sum(weight * part.effect for weight, part in parts),
+        seeds=total(lambda part: part.seeds),
+        images=total(lambda part: part.images),
+        num_seeds=min((part.num_seeds for _, part in parts), default=0),
     )
 
 
 def judge(
     claim: Claim,
-    table: pl.DataFrame,
-    statistic: Callable[[pl.DataFrame], float],
+    tables: Mapping[str, pl.DataFrame],
+    statistic: Statistic,
     *,
+    rows: Rows = lambda table: table,
+    weights: Mapping[str, float] | None = None,
     num_images: int = 0,
     note: str = "",
-    order_p: Callable[[pl.DataFrame], float] | None = None,
+    missing: str = "",
 ) -> Finding:
-    """The verdict on one claim.
+    """What a study says about one claim.
 
     Args:
         claim: what is claimed.
-        table, statistic: as of `estimate`.
+        tables: of the analysis; `claim.table` is one of them.
+        statistic: from the rows of one target to its number: for a ratio its log; NaN where they don't suffice.
+        rows: which rows of the table count.
+        weights: of the targets, for a contrast between them.
         num_images: test images behind each row.
         note: shown beside the verdict.
-        order_p: of a claim about an order with threshold 0, `mean_order_p`: decides where no seed makes a difference.
+        missing: the note where no row counts: which setting would measure the claim.
     """
-    found = estimate(table, statistic, null=claim.threshold)
-    if found.num_seeds < MIN_SEEDS:
-        note = f"{note} {found.num_seeds} seeds; at least {MIN_SEEDS} are needed to decide.".strip()
-    elif found.standard_error == 0:
-        note = f"{note} {_no_spread(found, is_order=order_p is not None)}".strip()
-    elif not math.isfinite(found.low):
-        note = f"{note} The statistic could not be computed on every subset of the seeds.".strip()
-    if found.standard_error == 0 and not math.isfinite(found.low) and order_p is not None:
-        found = replace(found, p_value=order_p(table), test=ORDER_TEST)
+    table = rows(tables[claim.table])
+    if table.is_empty():
+        return not_measured(claim, missing or note)
+    images = tables.get(f"{claim.table}_images")
+    by_target = _by_target(table, statistic, None if images is None else rows(images))
+    null = math.log(claim.threshold) if claim.unit == "x" else claim.threshold
+    targets = {name: replace(_result(claim, part, null), target=name) for name, part in by_target.items()}
+    chosen = weights or {name: 1 / len(by_target) for name in by_target}
+    overall = combined([(weight, by_target[name]) for name, weight in chosen.items()])
+    result = _result(claim, overall, null)
+    if claim.across == "each" and len(targets) > 1:
+        result = _of_each(result, list(targets.values()))
+    values = {**vars(result), "target": ""}
     return Finding(
+        **values,
         claim=claim,
-        verdict=_verdict(claim, found),
-        effect=found.effect,
-        low=found.low,
-        high=found.high,
-        num_seeds=found.num_seeds,
+        targets=() if claim.across == "contrast" else tuple(targets.values()),
         num_images=num_images,
-        p_value=found.p_value,
-        note=note,
-        test=found.test,
-    )
-
-
-def verdict(claim: Claim, low: float, high: float) -> Verdict:
-    """Holds or not where the whole interval lies on one side of the threshold, else undecided."""
-    if not (math.isfinite(low) and math.isfinite(high)):
-        return "undecided"
-    above, below = low > claim.threshold, high < claim.threshold
-    if not (above or below):
-        return "undecided"
-    return "holds" if above == (claim.side == "above") else "does not hold"
-
-
-def _verdict(claim: Claim, found: Estimate) -> Verdict:
-    if found.test != ORDER_TEST:
-        return verdict(claim, found.low, found.high)
-    # p alone decides, and the side of the effect: there is no interval
-    end = found.effect if found.p_value < 1 - LEVEL else math.nan
-    return verdict(claim, end, end)
-
-
-def not_measured(claim: Claim, why: str) -> Finding:
-    """The finding on a claim that this study can't speak of."""
-    return Finding(
-        claim=claim,
-        verdict="undecided",
-        effect=math.nan,
-        low=math.nan,
-        high=math.nan,
-        num_seeds=0,
-        num_images=0,
-        note=why,
+        note=f"{note} {_why_open(result, overall)}".strip(),
     )
 
 
 def adjusted(findings: Sequence[Finding]) -> list[Finding]:
     """The findings with their p-values adjusted for each other (Holm 1979)."""
-    from transferscope.metrics.statistics.jackknife import holm
+    from transferscope.metrics.statistics.variance import holm
 
     p_values = holm([finding.p_value for finding in findings])
     return [replace(finding, p_adjusted=p) for finding, p in zip(findings, p_values, strict=True)]
 
 
+_ABOVE = Claim(id="", analysis="", statement="", table="", statistic="")
+
+
+def _by_target(table: pl.DataFrame, statistic: Statistic, images: pl.DataFrame | None) -> dict[str, Estimate]:
+    """The estimate on each target, in the table's order."""
+    import polars as pl
+
+    if "target" not in table.columns:
+        return {"": _on_one_target(table, statistic, images)} if table.height else {}
+    found = {}
+    for (target,), part in table.group_by(["target"], maintain_order=True):
+        own = None if images is None else images.filter(pl.col("target") == target)
+        found[str(target)] = _on_one_target(part, statistic, own)
+    return found
+
+
+def _on_one_target(table: pl.DataFrame, statistic: Statistic, images: pl.DataFrame | None) -> Estimate:
+    from transferscope.metrics.statistics.variance import jackknife_variance
+
+    seed_columns = [name for name in table.columns if name.startswith("seed")]
+    seeds = sorted({seed for name in seed_columns for seed in table[name].drop_nulls().to_list()})
+    over_seeds = over_images = None
+    if len(seeds) >= MIN_SEEDS:
+        over_seeds = jackknife_variance(
+            [statistic(_without_seed(table, seed_columns, seed)) for seed in seeds]
+        )
+    if images is not None and images["without_group"].n_unique() > 1:
+        groups = images.group_by(["without_group"], maintain_order=True)
+        over_images = jackknife_variance([statistic(part) for _, part in groups])
+    return Estimate(effect=statistic(table), seeds=over_seeds, images=over_images, num_seeds=len(seeds))
+
+
 def _without_seed(table: pl.DataFrame, seed_columns: Sequence[str], seed: int) -> pl.DataFrame:
     import polars as pl
 
-    keep = pl.all_horizontal([pl.col(name).ne_missing(seed) for name in seed_columns])
-    return table.filter(keep)
+    return table.filter(pl.all_horizontal([pl.col(name).ne_missing(seed) for name in seed_columns]))
 
 
-def _of_seed(table: pl.DataFrame, seed_columns: Sequence[str], seed: int) -> pl.DataFrame:
-    """Rows of this seed and no other."""
-    import polars as pl
+def _result(claim: Claim, found: Estimate, null: float) -> Result:
+    """The test of an estimate against the claim's threshold, both as they are tested: the log of a ratio."""
+    is_on_claimed_side = (found.effect > null) == (claim.side == "above") and found.effect != null
+    one_sided = found.tail(null)
+    p_value = one_sided if claim.is_negligibility and is_on_claimed_side else 2 * one_sided
+    low, high = found.interval(0.9)
+    is_negligible = found.seeds is not None and -claim.margin < low and high < claim.margin
+    is_decided = p_value < SOME
+    shown = [found.effect, *found.interval()]
+    if claim.unit == "x":
+        shown = [math.exp(value) for value in shown]
+    return Result(
+        effect=shown[0],
+        low=shown[1],
+        high=shown[2],
+        over=found.over,
+        num_seeds=found.num_seeds,
+        p_value=p_value,
+        is_on_claimed_side=is_on_claimed_side,
+        is_negligible=is_negligible,
+        needs_seeds=None if is_decided else needs_seeds(found, null),
+        size=size_of(shown[0], claim.unit),
+    )
 
-    return table.filter(pl.all_horizontal(pl.col(name) == seed for name in seed_columns))
 
+def needs_seeds(found: Estimate, null: float) -> int | None:
+    """The fewest seeds a kind with which `POWER` of studies would decide (p < .025), were effect and variance as here.
 
-def _without_spread(effect: float, alone: Sequence[float], null: float) -> Estimate:
-    """The estimate where no seed makes a difference; with an interval only if a sign test can reach the level.
+    The variance between seeds falls as one over their number; that of the test images stays.
 
-    Args:
-        effect: the statistic over all seeds.
-        alone: that of each seed alone; NaN where it takes several, such as of pairs.
-        null: what it is tested against.
+    Returns:
+        None where it can't be told, or beyond `MOST_SEEDS`.
     """
-    from transferscope.metrics.statistics.intervals import ROUNDING
-    from transferscope.metrics.statistics.jackknife import sign_test
+    from transferscope.metrics.statistics.variance import Variance, t_quantile, total_variance
 
-    def same(a: float, b: float) -> bool:
-        return math.isclose(a, b, rel_tol=ROUNDING, abs_tol=ROUNDING)
+    if found.seeds is None or not (found.seeds.value > 0 and math.isfinite(found.effect)):
+        return None
+    distance = abs(found.effect - null)
+    for seeds in range(found.num_seeds + 1, MOST_SEEDS + 1):
+        growth = seeds / found.num_seeds
+        between = Variance(value=found.seeds.value / growth, df=found.seeds.df * growth)
+        variance = total_variance([between, *([] if found.images is None else [found.images])])
+        needed = t_quantile(1 - SOME / 2, variance.df) + t_quantile(POWER, variance.df)
+        if distance >= needed * math.sqrt(variance.value):
+            return seeds
+    return None
 
-    effect = 0.0 if same(effect, 0.0) else effect  # not -1e-17, which looks like something
-    found = Estimate(effect=effect, low=math.nan, high=math.nan, num_seeds=len(alone), standard_error=0.0)
-    if 2.0 ** (1 - len(alone)) >= 1 - LEVEL or not all(same(own, effect) for own in alone):
-        return found
-    p_value = sign_test([null if same(effect, null) else effect] * len(alone), null)
-    return replace(found, low=effect, high=effect, p_value=p_value, test=SIGN_TEST)
 
-
-def _no_spread(found: Estimate, *, is_order: bool) -> str:
-    same = f"All {found.num_seeds} seeds give the same number, up to rounding"
-    if found.test == SIGN_TEST:
-        return f"{same}: tested by the signs of the seeds alone, the interval is that of their median."
-    if is_order:
-        why = "tested by permuting the modules' places, which speaks of these networks."
+def _of_each(mean: Result, targets: Sequence[Result]) -> Result:
+    """Of a claim about each target: it holds where it does on all of them (Berger's intersection-union test, 1982),
+    and does not hold where it doesn't on one, with p adjusted for their number (Bonferroni)."""
+    against = [one.p_value for one in targets if not one.is_on_claimed_side]
+    claimed = [one.p_value for one in targets if one.is_on_claimed_side]
+    if any(math.isnan(one.p_value) for one in targets):
+        p_value = math.nan
     else:
-        why = "they are too few, or not independent, for a sign test."
-    return f"{same}, and from no spread no interval can be had: {why}"
+        p_value = min(1.0, len(targets) * min(against)) if against else max(claimed)
+    needs = [one.needs_seeds for one in targets if one.verdict == "undecided"]
+    known = [seeds for seeds in needs if seeds is not None]
+    return replace(
+        mean,
+        p_value=p_value,
+        is_on_claimed_side=not against,
+        is_negligible=all(one.is_negligible for one in targets),
+        needs_seeds=max(known, default=None) if len(known) == len(needs) else None,
+    )
+
+
+def _why_open(result: Result, found: Estimate) -> str:
+    """Why a claim is open, and what would decide it; empty where it is decided."""
+    if result.evidence in ("strong", "some", "shown to be negligible"):
+        return ""
+    if found.num_seeds < MIN_SEEDS:
+        return f"{found.num_seeds} seeds; at least {MIN_SEEDS} are needed to decide."
+    if not math.isfinite(found.effect):
+        return "The number could not be computed on every target."
+    if found.standard_error == 0:
+        return f"All {found.num_seeds} seeds give the same number, and from no spread no interval can be had."
+    if not math.isfinite(result.low):
+        return "The number could not be computed with every seed left out."
+    if result.needs_seeds is not None:
+        return f"About {result.needs_seeds} seeds would decide it."
+    return "It lies at the threshold: more seeds would hardly decide it."
 
 
 def mean_over_targets(rows: pl.DataFrame, value: pl.Expr | str) -> float:
@@ -298,60 +335,43 @@ def mean_over_targets(rows: pl.DataFrame, value: pl.Expr | str) -> float:
     return sum(means) / len(means)
 
 
-def mean_rank_correlation(rows: pl.DataFrame, x: str, y: str, by: Sequence[str]) -> float:
-    """Spearman's rank correlation of two columns within each instance or pair, mean over these and targets.
+def mean_of(value: pl.Expr | str) -> Statistic:
+    """The statistic that is the mean of a column or expression."""
+    return lambda rows: mean_over_targets(rows, value)
 
-    Not that of the means: ranks of a mean profile jump from one order to another, and leaving out seeds then
-    says too little of how much they vary.
+
+def mean_slope(rows: pl.DataFrame, x: str, y: pl.Expr | str, by: Sequence[str]) -> float:
+    """Change of y over the whole range of x, by least squares within each network or pair; mean over these.
 
     Args:
-        rows: with a column `target`.
-        x, y: the columns correlated.
-        by: columns that name an instance or a pair within a target.
+        rows: of one target.
+        x: scaled so that its smallest value is 0 and its largest 1: the slope is the change from one end to the other.
+        y: a column or expression.
+        by: columns that name a network or a pair.
 
     Returns:
-        In [-1, 1]; NaN without rows, or where one of the correlations is.
+        In the unit of y; NaN without rows, or where x is constant or a value is not finite.
     """
+    import numpy as np
     import polars as pl
 
-    found = [
-        {"target": target, "value": rank_correlation(part, x, y)}
-        for (target, *_), part in rows.group_by(["target", *by], maintain_order=True)
-    ]
-    schema = {"target": pl.String, "value": pl.Float64}
-    return mean_over_targets(pl.DataFrame(found, schema=schema), "value")
+    slopes = []
+    for _, part in rows.with_columns((pl.col(y) if isinstance(y, str) else y).alias("_y")).group_by(
+        list(by), maintain_order=True
+    ):
+        places = part[x].to_numpy().astype(float)
+        spread = places.max() - places.min()
+        if spread == 0:
+            return math.nan
+        slopes.append(float(np.polyfit((places - places.min()) / spread, part["_y"].to_numpy(), 1)[0]))
+    return sum(slopes) / len(slopes) if slopes else math.nan
 
 
-def mean_order_p(rows: pl.DataFrame, x: str, y: str, by: Sequence[str]) -> float:
-    """Two-sided p of `mean_rank_correlation` by permuting the places; see `metrics.order.order_test`.
-
-    NaN where there is no correlation, or instances have other places than each other.
-    """
-    from transferscope.metrics.statistics.permutation import order_test
-
-    profiles, places, targets = [], set(), []
-    for (target, *_), part in rows.sort(x).group_by(["target", *by], maintain_order=True):
-        profiles.append(part[y].to_list())
-        places.add(tuple(part[x].to_list()))
-        targets.append(target)
-    if len(places) != 1:
-        return math.nan
-    weights = [1 / targets.count(target) / len(set(targets)) for target in targets]
-    return order_test(profiles, weights)
+def log_ratio(part: float, whole: float) -> float:
+    """The log of a ratio of positive numbers; NaN where one is not."""
+    return math.log(part / whole) if part > 0 and whole > 0 else math.nan
 
 
 def largest(rows: pl.DataFrame, column: str) -> int:
     """Largest whole number of a column; 0 without rows."""
     return max(rows[column].drop_nulls().to_list(), default=0)
-
-
-def rank_correlation(rows: pl.DataFrame, x: str, y: str) -> float:
-    """Spearman's rank correlation of two columns; NaN where one of them is constant or fewer than 3 rows."""
-    from scipy.stats import rankdata
-
-    if rows.height < 3 or rows[x].n_unique() < 2 or rows[y].n_unique() < 2 or rows[y].is_nan().any():
-        return math.nan
-    import numpy as np
-
-    ranks = [rankdata(rows[name].to_numpy()) for name in (x, y)]
-    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, overload
 
 import yaml
 
-from transferscope.analyses.findings import Finding, Standing
+from transferscope.analyses.claims import Finding, Standing
 from transferscope.api.run import RunOptions, run_study
 from transferscope.core.config import Study
 from transferscope.core.errors import BadInput, did_you_mean

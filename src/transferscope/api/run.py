@@ -23,7 +23,7 @@ from transferscope.study.plan import Plan, plan
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from transferscope.analyses.findings import Finding
+    from transferscope.analyses.claims import Finding
     from transferscope.execute.progress.several import Several
 
 ENGINES = ("local", "ray")

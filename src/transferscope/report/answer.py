@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from transferscope.analyses.claims import Finding
 from transferscope.analyses.contract import Panel, analysis_module
-from transferscope.analyses.findings import Finding
 from transferscope.analyses.shared.phrases import counted, listed
 from transferscope.core.config import Study
 from transferscope.core.runs import KIND_NAMES

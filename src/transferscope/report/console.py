@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from transferscope.analyses.findings import Finding
+from transferscope.analyses.claims import Finding
 from transferscope.execute.loop import Outcome
 
 _MARKS = {

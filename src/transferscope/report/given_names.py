@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-from transferscope.analyses.findings import Finding
+from transferscope.analyses.claims import Finding
 from transferscope.core.config import Study
 from transferscope.core.instances import NAME_COLUMN, NAME_COLUMNS, given_names
 from transferscope.core.tables import Column

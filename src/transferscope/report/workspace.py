@@ -22,7 +22,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transferscope.analyses.findings import Claim, Finding
+from transferscope.analyses.claims import Claim, Finding
 from transferscope.core.config import Study
 from transferscope.core.errors import BadInput
 from transferscope.core.files import checksum, sweep_files, write_atomically, writing_to

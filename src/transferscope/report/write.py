@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 import yaml
 
+from transferscope.analyses.claims import Finding, not_measured
 from transferscope.analyses.contract import (
     IMAGES,
     Panel,
@@ -18,7 +19,7 @@ from transferscope.analyses.contract import (
     analysis_names,
     drawn_tables,
 )
-from transferscope.analyses.findings import Finding, adjusted, not_measured
+from transferscope.analyses.findings import adjusted
 from transferscope.analyses.theme import draw
 from transferscope.core.files import write_atomically
 from transferscope.core.tables import csv_text

@@ -9,7 +9,7 @@ import pytest
 from first_page import SPREAD, Tables, advice, frame, on_page, text_of
 
 from transferscope.analyses.barriers.claims import P_T_SHARE_A_BASIN
-from transferscope.analyses.findings import Verdict, not_measured
+from transferscope.analyses.claims import Verdict, not_measured
 
 
 def barriers(

@@ -13,8 +13,8 @@ import altair as alt
 import polars as pl
 import pytest
 
+from transferscope.analyses.claims import Finding, not_measured
 from transferscope.analyses.contract import all_claims
-from transferscope.analyses.findings import Finding, not_measured
 from transferscope.analyses.theme import draw_specification, themed
 from transferscope.report.compare.differences import ReadStudy, claim_pairs, differences, warnings
 from transferscope.report.compare.side_by_side import claims_table

@@ -16,8 +16,9 @@ from types import ModuleType
 import polars as pl
 import pytest
 
+from transferscope.analyses.claims import Finding, not_measured
 from transferscope.analyses.contract import Advice, Gallery, Picture, PictureRow, all_claims
-from transferscope.analyses.findings import Finding, adjusted, not_measured
+from transferscope.analyses.findings import adjusted
 from transferscope.core.tables import Column
 from transferscope.report.page import numbers
 from transferscope.report.page.content import Answer, ReportContent, ReportTable, Section, Setting

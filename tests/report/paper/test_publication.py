@@ -17,8 +17,8 @@ import vl_convert
 from PIL import Image
 
 from transferscope.analyses import theme as figures
+from transferscope.analyses.claims import Finding, not_measured
 from transferscope.analyses.contract import all_claims
-from transferscope.analyses.findings import Finding, not_measured
 from transferscope.report.page.outlines import SVG, with_outlines
 from transferscope.report.paper.publication import (
     claims_table,

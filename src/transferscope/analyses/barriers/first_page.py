@@ -7,15 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from transferscope.analyses.barriers.claims import P_T_SHARE_A_BASIN
+from transferscope.analyses.claims import SMALL_METRIC, Finding, Standing
 from transferscope.analyses.contract import Advice, FirstPage, Headline
-from transferscope.analyses.findings import (
-    SMALL_METRIC,
-    Estimate,
-    Finding,
-    Standing,
-    estimate,
-    mean_over_targets,
-)
+from transferscope.analyses.findings import Estimate, estimate, mean_over_targets
 from transferscope.analyses.shared.phrases import (
     clear_or_open,
     counted,

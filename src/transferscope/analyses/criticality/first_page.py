@@ -6,13 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from transferscope.analyses.claims import SMALL_METRIC, Finding
 from transferscope.analyses.contract import Advice, FirstPage, Headline
-from transferscope.analyses.findings import (
-    MIN_SEEDS,
-    SMALL_METRIC,
-    Estimate,
-    Finding,
-)
+from transferscope.analyses.findings import MIN_SEEDS, Estimate
 from transferscope.analyses.shared.phrases import (
     counted,
     interval,

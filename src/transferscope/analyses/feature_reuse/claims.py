@@ -2,51 +2,57 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from transferscope.analyses.findings import (
-    Claim,
-    Finding,
-    judge,
-    largest,
-    mean_over_targets,
-    not_measured,
-)
+from transferscope.analyses.claims import Claim, Finding, not_measured
+from transferscope.analyses.findings import judge, largest, mean_over_targets, mean_slope
 from transferscope.core.config import Study
 
 if TYPE_CHECKING:
     import polars as pl
 
-
 GAIN_SHRINKS_WITH_BLOCKS = Claim(
     id="gain_shrinks_with_blocks",
     analysis="feature_reuse",
     statement="The gain of P-T over RI-T shrinks as the blocks shrink.",
-    statistic="relative gain on unshuffled images minus that at the smallest blocks, mean over targets",
+    table="feature_reuse",
+    statistic="gain in the final metric on unshuffled images minus that at the smallest blocks",
+)
+GAIN_FALLS_ALONG_BLOCK_SIZES = Claim(
+    id="gain_falls_along_block_sizes",
+    analysis="feature_reuse",
+    statement="The gain of P-T over RI-T falls along all block sizes.",
+    table="feature_reuse",
+    statistic="slope of the gain in the final metric on the logarithm of the block size, unshuffled images "
+    "included, as the rise from the smallest blocks to the whole image",
 )
 GAIN_SHRINKS_MOST_NEAR_SOURCE = Claim(
     id="gain_shrinks_most_near_source",
     analysis="feature_reuse",
     statement="The gain shrinks most where the target looks like the source.",
-    statistic="that difference on the target most like the source minus that on the one least like it",
+    table="feature_reuse",
+    statistic="gain on unshuffled images minus that at the smallest blocks, on the target most like the source "
+    "minus the same on the one least like it",
+    across="contrast",
 )
 GAIN_SURVIVES_SHUFFLING = Claim(
     id="gain_survives_shuffling",
     analysis="feature_reuse",
     statement="The gain does not vanish at the smallest blocks: low-level statistics transfer too.",
-    statistic="relative gain at the smallest blocks, mean over targets",
+    table="feature_reuse",
+    statistic="gain in the final metric at the smallest blocks",
 )
 STATISTICS_HELP_SPEED_MOST = Claim(
     id="statistics_help_speed_most",
     analysis="feature_reuse",
     statement="What survives the shuffling shows most in optimization speed.",
-    statistic="relative gain in optimization speed minus that in the final metric, at the smallest blocks, "
-    "mean over targets",
+    table="feature_reuse",
+    statistic="gain in optimization speed minus gain in the final metric, both at the smallest blocks",
 )
 CLAIMS = (
     GAIN_SHRINKS_WITH_BLOCKS,
+    GAIN_FALLS_ALONG_BLOCK_SIZES,
     GAIN_SHRINKS_MOST_NEAR_SOURCE,
     GAIN_SURVIVES_SHUFFLING,
     STATISTICS_HELP_SPEED_MOST,
@@ -54,61 +60,64 @@ CLAIMS = (
 
 
 def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Finding]:
-    """The four claims about shuffled blocks."""
+    """The claims about shuffled blocks, on the targets whose blocks were shuffled."""
     import polars as pl
 
     table = tables["feature_reuse"]
     blocks = table.filter(pl.col("view") == "blocks")
     if blocks.is_empty():
-        return [not_measured(claim, "No blocks were shuffled.") for claim in CLAIMS]
-    smallest = blocks["block_size_px"].min()
-    speed_over_final = pl.col("speed_gain") / pl.col("p_t_speed") - pl.col("relative_gain")
-    statistics: tuple[Callable[[pl.DataFrame], float], ...] = (
-        lambda rows: _mean([shrinkage for _, shrinkage in _shrinkages(rows, smallest)]),
-        lambda rows: _shrinks_most(rows, smallest),
-        lambda rows: _at_smallest(rows, smallest, pl.col("relative_gain")),
-        lambda rows: _at_smallest(rows, smallest, speed_over_final),
-    )
-    n = largest(table, "n_test")
+        why = "No blocks were shuffled; see analyses.feature_reuse.block_sizes_px."
+        return [not_measured(claim, why) for claim in CLAIMS]
+    smallest, n = blocks["block_size_px"].min(), largest(table, "n_test")
     note = f"Smallest blocks: {smallest} px."
+    is_small = (pl.col("view") == "blocks") & (pl.col("block_size_px") == smallest)
+    is_whole = pl.col("view") == "unshuffled"
+
+    def shuffled(rows: pl.DataFrame) -> pl.DataFrame:
+        return rows.filter(
+            pl.col("target").is_in(blocks["target"].unique()) & (is_whole | pl.col("view").eq("blocks"))
+        )
+
+    def shrinkage(rows: pl.DataFrame) -> float:
+        return mean_over_targets(rows.filter(is_whole), "gain") - mean_over_targets(
+            rows.filter(is_small), "gain"
+        )
+
+    def slope(rows: pl.DataFrame) -> float:
+        sized = rows.with_columns(pl.col("block_size_px").cast(pl.Float64).log().alias("log_size"))
+        return mean_slope(sized, "log_size", "gain", by=("seed",))
+
+    def at_smallest(value: str | pl.Expr) -> float:
+        return lambda rows: mean_over_targets(rows.filter(is_small), value)
+
+    ends = _ends(shuffled(table))
     found = []
-    for claim, statistic in zip(CLAIMS, statistics, strict=True):
-        if claim is GAIN_SHRINKS_MOST_NEAR_SOURCE and table["likeness_rank"].drop_nulls().n_unique() < 2:
+    for claim, statistic in (
+        (GAIN_SHRINKS_WITH_BLOCKS, shrinkage),
+        (GAIN_FALLS_ALONG_BLOCK_SIZES, slope),
+        (GAIN_SHRINKS_MOST_NEAR_SOURCE, shrinkage),
+        (GAIN_SURVIVES_SHUFFLING, at_smallest("gain")),
+        (STATISTICS_HELP_SPEED_MOST, at_smallest(pl.col("speed_gain") - pl.col("gain"))),
+    ):
+        if claim.across == "contrast" and not ends:
             found.append(not_measured(claim, "Fewer than two targets have a likeness_rank."))
-        else:
-            found.append(judge(claim, table, statistic, num_images=n, note=note))
+            continue
+        weights = ends if claim.across == "contrast" else None
+        found.append(judge(claim, tables, statistic, rows=shuffled, weights=weights, num_images=n, note=note))
     return found
 
 
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else math.nan
-
-
-def _shrinkages(rows: pl.DataFrame, smallest: Any) -> list[tuple[int | None, float]]:
-    """Likeness rank, and relative gain unshuffled minus at the smallest blocks, of each target that has both."""
+def _ends(table: pl.DataFrame) -> dict[str, float]:
+    """Weights of the targets most and least like the source; empty where fewer than two have a rank."""
     import polars as pl
 
-    found = []
-    for _, part in rows.group_by(["target"], maintain_order=True):
-        whole = part.filter(pl.col("view") == "unshuffled")
-        small = part.filter((pl.col("view") == "blocks") & (pl.col("block_size_px") == smallest))
-        if not (whole.is_empty() or small.is_empty()):
-            gains = [mean_over_targets(shown, "relative_gain") for shown in (whole, small)]
-            found.append((part["likeness_rank"][0], gains[0] - gains[1]))
-    return found
-
-
-def _shrinks_most(rows: pl.DataFrame, smallest: Any) -> float:
-    ranked = [(rank, shrinkage) for rank, shrinkage in _shrinkages(rows, smallest) if rank is not None]
-    ranks = {rank for rank, _ in ranked}
-    if len(ranks) < 2:
-        return math.nan
-    ends = [_mean([value for rank, value in ranked if rank == end]) for end in (min(ranks), max(ranks))]
-    return ends[0] - ends[1]
-
-
-def _at_smallest(rows: pl.DataFrame, smallest: Any, value: pl.Expr) -> float:
-    import polars as pl
-
-    part = rows.filter((pl.col("view") == "blocks") & (pl.col("block_size_px") == smallest))
-    return mean_over_targets(part, value)
+    ranks = (
+        table.filter(pl.col("likeness_rank").is_not_null()).group_by("target", maintain_order=True).first()
+    )
+    if ranks["likeness_rank"].n_unique() < 2:
+        return {}
+    weights = {}
+    for rank, sign in ((ranks["likeness_rank"].min(), 1.0), (ranks["likeness_rank"].max(), -1.0)):
+        names = ranks.filter(pl.col("likeness_rank") == rank)["target"].to_list()
+        weights |= {name: sign / len(names) for name in names}
+    return weights

@@ -6,12 +6,9 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from transferscope.analyses.claims import Finding
 from transferscope.analyses.contract import Advice, Certainty, FirstPage, Headline
-from transferscope.analyses.findings import (
-    MIN_SEEDS,
-    Finding,
-    mean_over_targets,
-)
+from transferscope.analyses.findings import MIN_SEEDS, mean_over_targets
 from transferscope.analyses.shared.gain_split import (
     INTACT,
     MAX_TARGETS,

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from transferscope.analyses.claims import Finding
 from transferscope.analyses.contract import Cell, CellData, ConfigProblem, Panel, Row, Subject
-from transferscope.analyses.findings import Finding
 from transferscope.core.config import AnalysisConfig, Recipe, Study
 from transferscope.core.options import Frozen
 from transferscope.core.runs import CONTROLS, KIND_NAMES, KINDS, Kind, chosen_targets, search_runs

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from transferscope.analyses.claims import Finding
 from transferscope.analyses.contract import FirstPage, Panel
-from transferscope.analyses.findings import (
-    Finding,
-)
 from transferscope.analyses.shared.gain_split import (
     INTACT,
     MAX_TARGETS,

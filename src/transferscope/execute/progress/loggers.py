@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from transferscope.analyses.findings import Finding
+from transferscope.analyses.claims import Finding
 from transferscope.core.errors import BadInput, did_you_mean
 from transferscope.execute.events import Event
 from transferscope.execute.loop import Reporter

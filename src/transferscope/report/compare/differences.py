@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from transferscope.analyses.findings import Claim, Finding
+from transferscope.analyses.claims import Claim, Finding
 from transferscope.analyses.shared.phrases import listed
 
 if TYPE_CHECKING:

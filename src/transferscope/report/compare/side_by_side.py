@@ -10,8 +10,8 @@ from typing import Any
 import polars as pl
 from markupsafe import Markup
 
+from transferscope.analyses.claims import Finding
 from transferscope.analyses.contract import Panel, analysis_module, analysis_names, drawn_tables
-from transferscope.analyses.findings import Finding
 from transferscope.analyses.shared.phrases import counted
 from transferscope.analyses.theme import draw_specification, themed
 from transferscope.core.tables import Column

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from transferscope.analyses.claims import Finding
 from transferscope.analyses.contract import Advice, Gallery, Headline
-from transferscope.analyses.findings import Finding
 from transferscope.core.tables import Column
 
 if TYPE_CHECKING:

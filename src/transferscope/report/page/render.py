@@ -19,8 +19,8 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
+from transferscope.analyses.claims import Finding, Standing
 from transferscope.analyses.contract import Certainty, Gallery
-from transferscope.analyses.findings import Finding, Standing
 from transferscope.report.page import numbers
 from transferscope.report.page.content import DrawnPanel, ReportContent, Section
 from transferscope.report.page.data_tables import data_table

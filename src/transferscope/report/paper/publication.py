@@ -10,7 +10,7 @@ from typing import Literal
 
 import polars as pl
 
-from transferscope.analyses.findings import Finding
+from transferscope.analyses.claims import Finding
 from transferscope.report.page import numbers
 from transferscope.report.page.outlines import with_outlines
 

@@ -1,0 +1,204 @@
+"""Claims, and what a study says about them: evidence and size, apart.
+
+The words for evidence go by the p-value of the test against the claim's threshold. How often a verdict with this
+evidence comes out again in an independent study was measured (docs/stability.md).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+Evidence = Literal["strong", "some", "hint", "shown to be negligible", "open", "not measurable here"]
+"""How sure the study is, whichever way the verdict goes.
+
+- strong: p < .005, or below .05 after adjusting for all claims of the study (Holm)
+- some: .005 <= p < .025
+- hint: .025 <= p < .05; about every second one does not come out again, so it decides nothing
+- shown to be negligible: none of these, but the 90 % interval lies within the claim's margin around 0
+  (two one-sided tests at 5 %; Schuirmann 1987)
+- open: none of these
+- not measurable here: the study has nothing that could decide the claim
+"""
+Verdict = Literal["holds", "does not hold", "undecided"]
+"""Decided where the evidence is strong or some; everything else is undecided."""
+Standing = Literal[
+    "strong evidence for it",
+    "some evidence for it",
+    "strong evidence against it",
+    "some evidence against it",
+    "hint",
+    "shown to be negligible",
+    "open",
+    "not measurable here",
+]
+"""Evidence and its direction, as it is shown."""
+Size = Literal["negligible", "small", "medium", "large", "unknown"]
+
+STRONG, SOME, HINT = 0.005, 0.025, 0.05
+"""Largest p-value (exclusive) of each evidence."""
+STRONG_AMONG_ALL = 0.05
+"""Evidence is strong, too, where p adjusted for all claims lies below this."""
+REPEAT_RATES: dict[Evidence, float] = {"strong": 0.9, "some": 0.8, "hint": 0.54}
+"""Share of verdicts with this evidence that came out again in an independent study."""
+SMALL_METRIC = 0.02
+"""Two points of accuracy or AUC: below it, a difference is negligible. Frankle et al. (2020) call a path stable
+whose error rises by less."""
+SIZES: dict[str, tuple[float, float, float]] = {
+    "": (SMALL_METRIC, 0.05, 0.15),
+    "x": (1.1, 1.5, 3.0),
+    "nats": (0.05, 0.2, 1.0),
+}
+"""Unit of a claim -> where small, medium and large begin: differences of metrics, shares and similarities, which lie
+between 0 and 1; ratios, either way; losses."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """One claim, and the number that decides it."""
+
+    id: str
+    analysis: str
+    """The analysis whose section it rests on."""
+    statement: str
+    """The claim in the paper's terms."""
+    origin: Literal["paper", "transferscope"] = "paper"
+    """Who claims it: the paper, or this tool beyond it."""
+    table: str
+    """The table of the analysis that the number is computed from; `TABLE_images`, where there is one, has the same
+    without one group of test images after the other."""
+    statistic: str
+    """The number, in words, on one target."""
+    across: Literal["mean", "each", "contrast"] = "mean"
+    """What is said of several targets: that it holds for their mean; that it holds on each; or it is a difference
+    between targets."""
+    threshold: float = 0.0
+    """The claim holds if the number lies on the right side of this."""
+    side: Literal["above", "below"] = "above"
+    """Which side is the right one."""
+    reason: str = "zero: any difference in the claimed direction, with its interval"
+    """Why this threshold."""
+    unit: Literal["", "x", "nats"] = ""
+    """Of the effect: "" for metrics, shares and similarities; "x" for a ratio, which is tested on a log scale."""
+    is_negligibility: bool = False
+    """Whether the claim says that something is small. Its test is one-sided at 5 %, as in tests of equivalence."""
+
+    @property
+    def margin(self) -> float:
+        """Differences of this size and below are negligible, in the unit of the test: the log of a ratio."""
+        return math.log(SIZES["x"][0]) if self.unit == "x" else SIZES[self.unit][0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What the numbers say about a claim, on one target or on all."""
+
+    target: str = ""
+    """Empty for all targets."""
+    effect: float
+    """The number; NaN where it could not be computed."""
+    low: float = math.nan
+    """Lower end of its 95 % interval; NaN where there is none."""
+    high: float = math.nan
+    over: str = ""
+    """What the interval is over: seeds, test images, or both."""
+    num_seeds: int = 0
+    """Seeds on the target that has the fewest; 0 where nothing was measured."""
+    p_value: float = math.nan
+    """Of the test against the threshold; NaN where there is none, as always with fewer than three seeds."""
+    p_adjusted: float = math.nan
+    """The same, adjusted for all claims of the study (Holm)."""
+    is_on_claimed_side: bool = False
+    is_negligible: bool = False
+    """Whether the 90 % interval lies within the claim's margin around 0."""
+    needs_seeds: int | None = None
+    """Seeds a kind with which four studies in five would decide the claim, were the effect and its variance as they
+    are here; None where it is decided, where nothing is known, or where more than 60 would be needed."""
+    size: Size = "unknown"
+
+    @property
+    def evidence(self) -> Evidence:
+        """How sure the study is."""
+        if self.num_seeds == 0:
+            return "not measurable here"
+        if self.p_value < STRONG or self.p_adjusted < STRONG_AMONG_ALL:
+            return "strong"
+        if self.p_value < SOME:
+            return "some"
+        if self.is_negligible:
+            return "shown to be negligible"
+        return "hint" if self.p_value < HINT else "open"
+
+    @property
+    def verdict(self) -> Verdict:
+        """Decided only where the evidence is strong or some."""
+        if self.evidence not in ("strong", "some"):
+            return "undecided"
+        return "holds" if self.is_on_claimed_side else "does not hold"
+
+    @property
+    def standing(self) -> Standing:
+        """Evidence and its direction in a few words."""
+        match self.evidence, self.verdict:
+            case "strong", "holds":
+                return "strong evidence for it"
+            case "strong", _:
+                return "strong evidence against it"
+            case "some", "holds":
+                return "some evidence for it"
+            case "some", _:
+                return "some evidence against it"
+            case other, _:
+                return other
+
+    @property
+    def repeat_rate(self) -> float | None:
+        """Share of such verdicts that came out again in an independent study."""
+        return REPEAT_RATES.get(self.evidence)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding(Result):
+    """What this study says about one claim."""
+
+    claim: Claim
+    targets: tuple[Result, ...] = field(default=())
+    """The result on each target, in the order of the study; empty where the claim is a difference between targets."""
+    num_images: int = 0
+    """Test images behind each network's number; 0 where none are."""
+    note: str = ""
+    """What a reader must know: why it is open, what was compared."""
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether any seed has what the claim is about."""
+        return self.num_seeds > 0
+
+    @property
+    def targets_that_hold(self) -> str:
+        """On how many targets it holds, such as "holds on 3 of 4 targets"; empty where there is one or none."""
+        if len(self.targets) < 2:
+            return ""
+        holds = sum(one.verdict == "holds" for one in self.targets)
+        return f"holds on {holds} of {len(self.targets)} targets"
+
+
+def size_of(effect: float, unit: str) -> Size:
+    """The word for the size of an effect; see `SIZES`.
+
+    >>> size_of(-0.03, ""), size_of(0.25, "x"), size_of(float("nan"), "")
+    ('small', 'large', 'unknown')
+    """
+    if not math.isfinite(effect) or (unit == "x" and effect <= 0):
+        return "unknown"
+    distance = max(effect, 1 / effect) if unit == "x" else abs(effect)
+    small, medium, large = SIZES[unit]
+    if distance < small:
+        return "negligible"
+    return "small" if distance < medium else "medium" if distance < large else "large"
+
+
+def not_measured(claim: Claim, why: str) -> Finding:
+    """The finding on a claim that this study can't speak of; `why` says which setting would change that."""
+    return Finding(claim=claim, effect=math.nan, note=why)
