@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, overload
 
 import yaml
 
-from transferscope.analyses.claims import Finding, Standing
+from transferscope.analyses.claims import Finding
 from transferscope.api.run import RunOptions, run_study
 from transferscope.core.config import Study
 from transferscope.core.errors import BadInput, did_you_mean
@@ -32,13 +32,6 @@ from transferscope.study.file import load_study
 
 if TYPE_CHECKING:
     import polars as pl
-
-MARKS: Mapping[Standing, str] = {
-    "holds": "✓ holds",
-    "does not hold": "✗ does not hold",
-    "undecided": "? undecided",
-    "not measured": "– not measured",
-}
 
 
 class Findings(Sequence[Finding]):
@@ -68,7 +61,7 @@ class Findings(Sequence[Finding]):
         rows = [
             (
                 finding.claim.statement,
-                MARKS[finding.standing],
+                finding.standing,
                 f"{finding.effect:+.3g}" if math.isfinite(finding.effect) else "–",
                 f"{finding.low:+.3g} to {finding.high:+.3g}" if math.isfinite(finding.low) else "–",
                 finding.num_seeds,

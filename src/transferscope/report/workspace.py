@@ -22,7 +22,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transferscope.analyses.claims import Claim, Finding
+from transferscope.analyses.claims import Claim, Finding, Result
 from transferscope.core.config import Study
 from transferscope.core.errors import BadInput
 from transferscope.core.files import checksum, sweep_files, write_atomically, writing_to
@@ -44,6 +44,8 @@ LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "matplotlib", "polars", 
 LONGEST_FILE_NAME = 60
 """Characters of a figure's name; each takes four bytes at most, and file systems allow 255."""
 _NOT_IN_FILE_NAMES = re.compile(r"[^\w. -]+")
+FINDINGS_SCHEMA = 2
+"""Version of findings.json: 1 was that of transferscope 0.1, with verdicts only."""
 READ_AT_THE_END = ("measure", "weights")
 """Kinds of results that tables and report are made from: small, but for given weights."""
 FOLDERS = ("tables", "figures", "logs")
@@ -180,32 +182,57 @@ def findings_document(
         plan: of the study.
         pretrained: which P the study has, from `pretrained_facts`.
     """
-    entries = [
-        {
-            key: _plain(value)
-            for key, value in {**asdict(finding.claim), **asdict(finding)}.items()
-            if key != "claim"
-        }
-        for finding in findings
-    ]
     document = {
+        "schema_version": FINDINGS_SCHEMA,
         "study": plan.study.name,
         "variant": plan.study.variant,
         "pretrained": pretrained,
-        "findings": entries,
+        "findings": [_entry(finding) for finding in findings],
     }
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
+def _entry(finding: Finding) -> dict[str, Any]:
+    own = {**asdict(finding.claim), **_result_entry(finding), "num_images": finding.num_images}
+    return {**own, "note": finding.note, "targets": [_result_entry(one) for one in finding.targets]}
+
+
+def _result_entry(result: Result) -> dict[str, Any]:
+    numbers = {field.name: _plain(getattr(result, field.name)) for field in fields(Result)}
+    words = {name: getattr(result, name) for name in ("evidence", "verdict", "repeat_rate")}
+    return {**numbers, **words}
+
+
 def read_findings(document: str) -> list[Finding]:
-    """The findings of a findings.json that this version wrote; null is read as NaN."""
-    names = {field.name for field in fields(Finding)} - {"claim"}
-    found = []
-    for entry in json.loads(document)["findings"]:
-        values: dict[str, Any] = {name: math.nan if entry[name] is None else entry[name] for name in names}
-        claim = Claim(**{field.name: entry[field.name] for field in fields(Claim)})
-        found.append(Finding(claim=claim, **values))
-    return found
+    """The findings of a findings.json that this version wrote; null is read as NaN.
+
+    Raises:
+        BadInput: another version wrote it.
+    """
+    read = json.loads(document)
+    if (version := read.get("schema_version", 1)) != FINDINGS_SCHEMA:
+        raise BadInput(
+            f"this findings.json has schema version {version}, and this version of transferscope reads "
+            f"{FINDINGS_SCHEMA}. Run `transferscope report` on the folder to write it anew."
+        )
+    return [
+        Finding(
+            claim=Claim(**{field.name: entry[field.name] for field in fields(Claim)}),
+            targets=tuple(Result(**_result_values(one)) for one in entry["targets"]),
+            num_images=entry["num_images"],
+            note=entry["note"],
+            **_result_values(entry),
+        )
+        for entry in read["findings"]
+    ]
+
+
+def _result_values(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a Result from its entry; null is NaN but where None is a value."""
+    values = {field.name: entry[field.name] for field in fields(Result)}
+    return {
+        name: math.nan if value is None and name != "needs_seeds" else value for name, value in values.items()
+    }
 
 
 def outputs_key(plan: Plan, *, with_images: bool = True) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from transferscope.analyses.barriers.claims import P_T_SHARE_A_BASIN
-from transferscope.analyses.claims import SMALL_METRIC, Finding, Standing
+from transferscope.analyses.claims import SMALL_METRIC, Finding, Verdict
 from transferscope.analyses.contract import Advice, FirstPage, Headline
 from transferscope.analyses.findings import Estimate, estimate, mean_over_targets
 from transferscope.analyses.shared.phrases import (
@@ -85,7 +85,7 @@ def _barrier(tables: Mapping[str, pl.DataFrame], findings: Sequence[Finding]) ->
         "undecided": " Whether they lie in one basin of the loss, flat on the line and with walls around it, is "
         "undecided.",
         "not measured": "",
-    }[_basin_standing(findings)]
+    }[_basin_verdict(findings)]
     middle = _averaged(table.filter(pl.col("pair") == "P-T & P-T"))
     return text + middle, Headline(
         value=points(height.effect, signed=False),
@@ -117,11 +117,11 @@ def _across_targets(tables: Mapping[str, pl.DataFrame]) -> str:
     return f"Whether a barrier lies between networks of different targets: {' '.join(sentences)}"
 
 
-def _basin_standing(findings: Sequence[Finding]) -> Standing:
+def _basin_verdict(findings: Sequence[Finding]) -> Verdict | Literal["not measured"]:
     """What was found of the claim that two P-T lie in one (epsilon, delta)-basin."""
     for found in findings:
         if found.claim.id == P_T_SHARE_A_BASIN.id:
-            return found.standing
+            return found.verdict if found.is_measured else "not measured"
     return "not measured"
 
 
@@ -166,7 +166,7 @@ def _in_short(tables: Mapping[str, pl.DataFrame], findings: Sequence[Finding]) -
     }[side(height, SMALL_METRIC)]
     text += f": at its lowest point the test metric is {drop} below theirs."
     # no barrier on a line is not yet a basin, which has walls around it
-    return f"{text} They lie in one basin of the loss." if _basin_standing(findings) == "holds" else text
+    return f"{text} They lie in one basin of the loss." if _basin_verdict(findings) == "holds" else text
 
 
 def advice(tables: Mapping[str, pl.DataFrame]) -> Iterator[Advice]:

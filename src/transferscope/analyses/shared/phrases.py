@@ -45,10 +45,8 @@ def estimated(found: Estimate) -> str:
 
 
 def side(found: Estimate, threshold: float = 0.0) -> int:
-    """1 where the whole interval lies above the threshold, -1 below, 0 where seeds can't tell."""
-    if not math.isfinite(found.low):
-        return 0
-    return 1 if found.low > threshold else -1 if found.high < threshold else 0
+    """1 where the evidence that it lies above the threshold is strong or some, -1 below, 0 where seeds can't tell."""
+    return found.side(threshold)
 
 
 def listed(names: Sequence[str]) -> str:

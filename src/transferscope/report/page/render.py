@@ -28,10 +28,14 @@ from transferscope.report.page.drawings import inline_svg
 from transferscope.report.page.provenance import provenance_of
 
 _PLURALS: Mapping[Standing, str] = {
-    "holds": "hold",
-    "does not hold": "do not hold",
-    "undecided": "undecided",
-    "not measured": "not measured",
+    "strong evidence for it": "with strong evidence for them",
+    "some evidence for it": "with some evidence for them",
+    "strong evidence against it": "with strong evidence against them",
+    "some evidence against it": "with some evidence against them",
+    "shown to be negligible": "shown to be negligible",
+    "hint": "with a hint",
+    "open": "open",
+    "not measurable here": "not measurable here",
 }
 _CERTAINTY: Mapping[Certainty, str] = {"clear": "Clear:", "indirect": "Indirect:", "open": "Open:"}
 _UNSEEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -122,14 +126,14 @@ def _tally(findings: Sequence[Finding]) -> list[tuple[Standing, str]]:
     return [
         (standing, f"{counts[standing]} {standing if counts[standing] == 1 else plural}")
         for standing, plural in _PLURALS.items()
-        if counts[standing] or standing != "not measured"
+        if counts[standing]
     ]
 
 
 def _among_all(findings: Sequence[Finding]) -> str:
     """How many of the claims that hold do so when all are tested at once."""
     count, hold = (
-        sum(finding.holds_among_all for finding in findings),
+        sum(finding.verdict == "holds" and finding.p_adjusted < 0.05 for finding in findings),
         sum(finding.verdict == "holds" for finding in findings),
     )
     tested = sum(not numbers.is_missing(finding.p_value) for finding in findings)
