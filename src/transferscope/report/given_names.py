@@ -93,7 +93,7 @@ def in_words_of(instances: Collection[str] | None, targets: Collection[str]) -> 
 def finding_in_words(finding: Finding, fitted: Callable[[str], str]) -> Finding:
     """The finding with its sentences as `in_words_of` makes them."""
     claim = replace(finding.claim, statistic=fitted(finding.claim.statistic))
-    return replace(finding, claim=claim, note=fitted(finding.note), test=fitted(finding.test))
+    return replace(finding, claim=claim, note=fitted(finding.note), over=fitted(finding.over))
 
 
 def answer_in_words(answer: Answer, fitted: Callable[[str], str]) -> Answer:
