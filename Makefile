@@ -1,4 +1,4 @@
-# make install | demo | test | test-processors | faults | fuzz | check | docs | notebooks | bench | clean. Needs a Python from 3.11 to 3.13 with venv, nothing else.
+# make install | demo | test | test-processors | stability | faults | fuzz | check | docs | notebooks | bench | clean. Needs a Python from 3.11 to 3.13 with venv, nothing else.
 PYTHON ?= python3
 DEMO_FLAGS ?=
 PYTEST_FLAGS ?=
@@ -6,12 +6,13 @@ BENCH_FLAGS ?=
 FAULTS_FLAGS ?=
 NOTEBOOK_FLAGS ?=
 PROCESSORS_FLAGS ?=
+STABILITY_FLAGS ?=
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .PRECIOUS: $(INSTALLED)-%
-.PHONY: install demo test test-processors faults fuzz check docs notebooks bench bench-check clean
+.PHONY: install demo test test-processors stability faults fuzz check docs notebooks bench bench-check clean
 
 install: $(INSTALLED)-base
 
@@ -30,6 +31,11 @@ test-processors: $(INSTALLED)-test
 # Kills and breaks runs at every point that there is, and compares with an undisturbed one: minutes.
 faults: $(INSTALLED)-test
 	PYTHONPATH=tests/support $(BIN)/python tests/integration/faults/suite.py --ray $(FAULTS_FLAGS)
+
+# The embedded study twelve times, with other seeds, pre-trainings and instructions; writes docs/stability.md. About an
+# hour on two cores; what is finished in runs/stability is not run again.
+stability: $(INSTALLED)-base
+	$(BIN)/python tools/stability.py $(STABILITY_FLAGS)
 
 # Files damaged at random for every reader of files: FUZZ_INPUTS of each kind (make fuzz FUZZ_INPUTS=100).
 FUZZ_INPUTS ?= 2000
