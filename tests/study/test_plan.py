@@ -350,3 +350,35 @@ def test_the_source_may_be_a_target_too_and_two_targets_the_same_data(tmp_path: 
     titles = {task.title for task in plan(study).graph}
     assert {"data one and two", "train P-T one and two seed 0", "data letters and again"} <= titles
     assert {"pre-train on letters", "train P-T letters and again seed 0"} <= titles
+
+
+def test_a_number_of_seeds_means_the_first_ones_everywhere(tmp_path: Path) -> None:
+    targets = tiny.document()["targets"]
+    targets["scans"]["seeds"] = 2
+    analyses = {"mistakes": {"seeds": 3}, "spectra": {"seeds": [3, 1]}}
+    study = tiny.study(tmp_path, seeds=4, targets=targets, analyses=analyses)
+    assert study.seeds == (0, 1, 2, 3)
+    found = {
+        (planned.analysis, planned.cell.keys["target"]): [
+            name for name in planned.cell.subjects if name.startswith("P-T")
+        ]
+        for planned in plan(study).cells
+    }
+    assert found == {
+        ("mistakes", "digits"): ["P-T 0", "P-T 1", "P-T 2"],
+        ("mistakes", "scans"): ["P-T 0", "P-T 1"],
+        ("spectra", "digits"): ["P-T 3", "P-T 1"],
+        ("spectra", "scans"): ["P-T 1"],
+    }
+
+
+def test_shuffled_images_may_have_fewer_seeds(tmp_path: Path) -> None:
+    analyses = {
+        "feature_reuse": {"block_sizes_px": [4], "pixels_and_channels": False, "shuffled_seeds": 2},
+        "low_level_statistics": {"permuted_control": False, "targets": ["digits"]},
+    }
+    the_plan = plan(tiny.study(tmp_path, analyses=analyses))
+    seeds = Counter(run.view.kind for run in runs(the_plan) if kind_of(run) in ("p_t", "ri_t"))
+    assert seeds == {"unshuffled": 1 + 2 * 2 * 3, "blocks": 2 * 2 * 2}, "the first is the pre-training"
+    controls = [(kind_of(run), run.seed) for run in runs(the_plan) if kind_of(run) in CONTROLS]
+    assert controls == [("layer_statistics", 0), ("layer_statistics", 1)], "those of the shuffled blocks"

@@ -32,6 +32,13 @@ Rate = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 FilePath = Annotated[Path, BeforeValidator(lambda value: Path(value) if isinstance(value, str) else value)]
 Share = Annotated[float, Field(gt=0, le=1)]
+Seeds = Annotated[
+    tuple[NaturalInt, ...],
+    BeforeValidator(lambda value: tuple(range(value)) if type(value) is int and value > 0 else value),
+]
+"""Seeds, or how many of them: 6 means 0 to 5."""
+SeedChoice = PositiveInt | tuple[NaturalInt, ...]
+"""How many of some seeds, from the first on, or which of them; see `transferscope.core.runs.pick_seeds`."""
 
 
 class Schedule(Frozen):
@@ -346,6 +353,8 @@ class Target(Frozen):
     """1 for the target that is most similar to the source, 2 for the next; a judgement of the study's author."""
     learning_rate: LearningRates | None = None
     """Learning rates for this target only, instead of those of `training`."""
+    seeds: SeedChoice | None = None
+    """How many of the study's seeds, or which of them, are used on this target; default: all."""
 
 
 class AnalysisConfig(Frozen):
@@ -353,8 +362,8 @@ class AnalysisConfig(Frozen):
 
     targets: tuple[str, ...] | None = None
     """Names of the targets; default: all."""
-    seeds: tuple[NaturalInt, ...] | None = None
-    """Seeds of the instances; default: all seeds of the study."""
+    seeds: SeedChoice | None = None
+    """How many of a target's seeds, or which of them, are measured; default: all."""
 
 
 class Resources(Frozen):
@@ -389,8 +398,9 @@ class Study(Frozen):
     """The targets by name."""
     training: Training | None = None
     """How every P-T and RI-T is trained."""
-    seeds: tuple[NaturalInt, ...] = Field(default=(), validate_default=False)
-    """One instance of each kind per target and seed. Given instances are numbered from 0 instead."""
+    seeds: Seeds = Field(default=(), validate_default=False)
+    """One instance of each kind per target and seed: a list, or a number such as 6 for the seeds 0 to 5. Targets and
+    analyses may use fewer. Given instances are numbered from 0 instead."""
     analyses: dict[str, SerializeAsAny[AnalysisConfig]] = Field(min_length=1)
     """The analyses to run, each with its own options."""
     resources: Resources = Resources()

@@ -93,7 +93,7 @@ class Pair:
 
 def trained(study: Study, config: AnalysisConfig, target: str) -> list[tuple[Kind, int, Run | GivenRun]]:
     """Kind, seed and run of the instances of a target: one P-T and one RI-T per seed, or the given networks."""
-    seeds = chosen_seeds(study, config)
+    seeds = chosen_seeds(study, config, target)
     if study.instances is not None:
         return [(kind, seed, run) for kind, seed, run in given_runs(study, target) if seed in seeds]
     return [(kind, seed, target_run(study, kind, target, seed)) for kind in KINDS for seed in seeds]
@@ -112,7 +112,7 @@ def instances(
     """
     runs = trained(study, config, target)
     found = {Instance(KIND_NAMES[kind], seed).name: run.final for kind, seed, run in runs}
-    seeds = chosen_seeds(study, config)
+    seeds = chosen_seeds(study, config, target)
     if same_init and study.instances is None:
         for seed in seeds[1:]:
             run = target_run(study, "ri_t", target, seed, init_seed=seeds[0])

@@ -12,7 +12,15 @@ from typing import Any, Literal
 
 from pydantic import SerializeAsAny
 
-from transferscope.core.config import AnalysisConfig, LearningRates, Recipe, Schedule, Study, Weights
+from transferscope.core.config import (
+    AnalysisConfig,
+    LearningRates,
+    Recipe,
+    Schedule,
+    SeedChoice,
+    Study,
+    Weights,
+)
 from transferscope.core.datasets import describe
 from transferscope.core.options import DatasetOptions, Frozen, NetworkOptions, Normalization, later_option
 
@@ -374,9 +382,20 @@ def chosen_targets(study: Study, config: AnalysisConfig) -> tuple[str, ...]:
     return tuple(study.targets) if config.targets is None else config.targets
 
 
-def chosen_seeds(study: Study, config: AnalysisConfig) -> tuple[int, ...]:
-    """The seeds that an analysis measures."""
-    return study.seeds if config.seeds is None else config.seeds
+def chosen_seeds(study: Study, config: AnalysisConfig, target: str) -> tuple[int, ...]:
+    """The seeds that an analysis measures on a target."""
+    return pick_seeds(pick_seeds(study.seeds, study.targets[target].seeds), config.seeds)
+
+
+def pick_seeds(seeds: tuple[int, ...], choice: SeedChoice | None) -> tuple[int, ...]:
+    """The first `choice` of some seeds, or those named that are among them, in the order named; all for None.
+
+    >>> pick_seeds((0, 1, 2), 2), pick_seeds((0, 1, 2), (2, 1, 7)), pick_seeds((0, 1, 2), None)
+    ((0, 1), (2, 1), (0, 1, 2))
+    """
+    if choice is None or isinstance(choice, int):
+        return seeds[:choice]
+    return tuple(seed for seed in choice if seed in seeds)
 
 
 def _fields(schedule: Schedule, *, looked_into: bool = True, augment: bool = True) -> dict[str, Any]:

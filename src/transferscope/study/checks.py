@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from transferscope.analyses.contract import analysis_module
-from transferscope.core.config import AnalysisConfig, Schedule, Study, Weights
+from transferscope.core.config import AnalysisConfig, Schedule, SeedChoice, Study, Weights
 from transferscope.core.datasets import Description, describe
 from transferscope.core.errors import BadInput, did_you_mean, visible
 from transferscope.core.options import DatasetOptions, MeanStd
+from transferscope.core.runs import chosen_seeds, chosen_targets, pick_seeds
 from transferscope.data.files.image_list import one_hot_note
 from transferscope.models.weights.formats import folder_problem
 from transferscope.study.messages import Problem
@@ -42,6 +43,8 @@ def study_problems(study: Study) -> list[Problem]:
         path = ("source", "pretraining")
         problems.extend(_wrong_smoothing(pretraining, path, source, "the source"))
     data_are_fine = not problems
+    for name, target in study.targets.items():
+        problems.extend(_wrong_seeds(study, target.seeds, ("targets", name, "seeds")))
     for name, config in study.analyses.items():
         path = ("analyses", name)
         wrong_choice = [*_wrong_choices(study, config, path), *_needs_training(study, name, path)]
@@ -128,22 +131,38 @@ def _wrong_smoothing(schedule: Schedule, path: KeyPath, about: Description, whos
 
 
 def _wrong_choices(study: Study, config: AnalysisConfig, path: KeyPath) -> Iterator[Problem]:
-    for key, chosen in (("targets", config.targets), ("seeds", config.seeds)):
-        if chosen is None:
-            continue
-        if not chosen:
-            yield Problem((*path, key), f"nothing is chosen; leave the key out for all {key}")
-        for index, choice in enumerate(chosen):
-            if choice in chosen[:index]:
-                yield Problem((*path, key, index), f"{choice} stands here twice")
+    yield from _not_once(config.targets, (*path, "targets"))
     for index, target in enumerate(config.targets or ()):
         if target not in study.targets:
             hint = did_you_mean(target, study.targets)
             yield Problem((*path, "targets", index), f"the study has no target '{target}'.{hint}")
-    for index, seed in enumerate(config.seeds or ()):
+    yield from _wrong_seeds(study, config.seeds, (*path, "seeds"))
+    for target in chosen_targets(study, config):
+        if target in study.targets and not chosen_seeds(study, config, target):
+            seeds = ", ".join(map(str, pick_seeds(study.seeds, study.targets[target].seeds)))
+            yield Problem((*path, "seeds"), f"none is a seed of target '{target}'. Valid there: {seeds}.")
+
+
+def _wrong_seeds(study: Study, choice: SeedChoice | None, path: KeyPath) -> Iterator[Problem]:
+    """More seeds than the study has, or others."""
+    seeds = ", ".join(map(str, study.seeds))
+    if isinstance(choice, int):
+        if choice > len(study.seeds):
+            yield Problem(path, f"the study has no {choice} seeds, only {len(study.seeds)}: {seeds}.")
+        return
+    yield from _not_once(choice, path)
+    for index, seed in enumerate(choice or ()):
         if seed not in study.seeds:
-            seeds = ", ".join(map(str, study.seeds))
-            yield Problem((*path, "seeds", index), f"the study has no seed {seed}. Valid: {seeds}.")
+            yield Problem((*path, index), f"the study has no seed {seed}. Valid: {seeds}.")
+
+
+def _not_once(chosen: Sequence[str | int] | None, path: KeyPath) -> Iterator[Problem]:
+    """A choice of nothing, or of something twice."""
+    if chosen is not None and not chosen:
+        yield Problem(path, f"nothing is chosen; leave the key out for all {path[-1]}")
+    for index, choice in enumerate(chosen or ()):
+        if choice in (chosen or ())[:index]:
+            yield Problem((*path, index), f"{choice} stands here twice")
 
 
 def _needs_training(study: Study, name: str, path: KeyPath) -> Iterator[Problem]:

@@ -179,7 +179,9 @@ def cells(study: Study, config: Config) -> Iterator[Cell]:
             yield from _plane_cells(study, config, target)
     both_ways = [pair for a, b in config.across for pair in ((a, b), (b, a))]
     for a, b in dict.fromkeys(both_ways):
-        for seed in chosen_seeds(study, config):
+        for seed in chosen_seeds(study, config, a):
+            if seed not in chosen_seeds(study, config, b):
+                continue
             name = f"P-T {seed}"
             pair = Pair(ACROSS, name, name, seed, seed)
             subjects = {

@@ -113,7 +113,7 @@ def cells(study: Study, config: Config) -> Iterator[Cell]:
     epochs = sorted(set(config.pretrain_epochs or pretraining.recipe.kept_epochs))
     for target in chosen_targets(study, config):
         for epoch in epochs:
-            for seed in chosen_seeds(study, config):
+            for seed in chosen_seeds(study, config, target):
                 run = target_run(study, "p_t", target, seed, pretrain_epoch=epoch)
                 before = [e for e in epochs if e < epoch]
                 subjects = {"p_t": run.final, "init": run.init, "source": Point(run=pretraining, epoch=epoch)}

@@ -125,8 +125,8 @@ def check(study: Study, config: Config) -> Iterator[ConfigProblem]:
 
 def cells(study: Study, config: Config) -> Iterator[Cell]:
     """One cell an instance, with all the epochs that its recipe keeps and an RI of another seed."""
-    seeds = chosen_seeds(study, config)
     for target in chosen_targets(study, config):
+        seeds = chosen_seeds(study, config, target)
         for kind, seed, run in trained(study, config, target):
             if not run.has_init:
                 continue

@@ -18,7 +18,7 @@ from transferscope.analyses.feature_reuse.tables import SPEEDS
 from transferscope.analyses.feature_reuse.tables import SUMMARIES as SUMMARIES
 from transferscope.analyses.feature_reuse.tables import TABLES as TABLES
 from transferscope.analyses.shared.image_groups import groups_of, rows_without
-from transferscope.core.config import AnalysisConfig, Fraction, Study
+from transferscope.core.config import AnalysisConfig, Fraction, SeedChoice, Study
 from transferscope.core.datasets import describe
 from transferscope.core.errors import did_you_mean
 from transferscope.core.options import Frozen
@@ -29,6 +29,7 @@ from transferscope.core.runs import (
     View,
     chosen_seeds,
     chosen_targets,
+    pick_seeds,
     shuffled_view,
     target_run,
 )
@@ -83,6 +84,8 @@ class Config(AnalysisConfig, Settings):
     """One more step: all pixels and channels permuted."""
     shuffled_targets: tuple[str, ...] | None = None
     """Names of the targets that are shuffled; by default all that are looked at."""
+    shuffled_seeds: SeedChoice | None = None
+    """How many of a target's seeds, or which of them, are trained on shuffled images; default: all of this analysis."""
 
 
 def check(study: Study, config: Config) -> Iterator[ConfigProblem]:
@@ -115,7 +118,8 @@ def cells(study: Study, config: Config) -> Iterator[Cell]:
             blocks += sorted(set(config.block_sizes_px) - {size}, reverse=True)
             blocks += ["pixels_and_channels"] if config.pixels_and_channels else []
         for block in blocks:
-            for seed in chosen_seeds(study, config):
+            seeds = chosen_seeds(study, config, target)
+            for seed in seeds if block == size else pick_seeds(seeds, config.shuffled_seeds):
                 view = shuffled_view(study, target, block, seed)
                 yield _cell(study, target, view, seed, size)
 

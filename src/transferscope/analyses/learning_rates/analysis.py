@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from transferscope.analyses.claims import Finding
 from transferscope.analyses.contract import Cell, CellData, ConfigProblem, Panel, Row, Subject
 from transferscope.core.config import AnalysisConfig, Recipe, Study
 from transferscope.core.options import Frozen
-from transferscope.core.runs import CONTROLS, KIND_NAMES, KINDS, Kind, chosen_targets, search_runs
+from transferscope.core.runs import KIND_NAMES, KINDS, Kind, chosen_targets, search_runs
 from transferscope.core.tables import Column
 
 if TYPE_CHECKING:
@@ -83,7 +83,8 @@ def check(study: Study, config: Config) -> Iterator[ConfigProblem]:
 
 def cells(study: Study, config: Config) -> Iterator[Cell]:
     """One cell a target and kind, where the study searches; controls where the study trains them."""
-    kinds: tuple[Kind, ...] = (*KINDS, *(CONTROLS if CONTROLS_IN in study.analyses else ()))
+    controls: Any = study.analyses.get(CONTROLS_IN)
+    kinds: tuple[Kind, ...] = (*KINDS, *(controls.controls if controls is not None else ()))
     for target in chosen_targets(study, config):
         data = study.targets[target].data
         for kind in kinds:

@@ -12,7 +12,7 @@ from transferscope.analyses.contract import Cell, CellData, ConfigProblem, Panel
 from transferscope.analyses.low_level_statistics.claims import CLAIMS as CLAIMS
 from transferscope.analyses.low_level_statistics.claims import findings as findings
 from transferscope.analyses.low_level_statistics.first_page import headline as headline
-from transferscope.analyses.low_level_statistics.tables import FINAL, SPEED
+from transferscope.analyses.low_level_statistics.tables import FINAL, PERMUTED, SPEED
 from transferscope.analyses.low_level_statistics.tables import KEYS as KEYS
 from transferscope.analyses.low_level_statistics.tables import SUMMARIES as SUMMARIES
 from transferscope.analyses.low_level_statistics.tables import TABLES as TABLES
@@ -27,6 +27,7 @@ from transferscope.core.runs import (
     Kind,
     chosen_seeds,
     chosen_targets,
+    pick_seeds,
     shuffled_view,
     target_run,
 )
@@ -78,10 +79,17 @@ class Config(AnalysisConfig, Settings):
     block_size_px: Annotated[int, Field(ge=1)] | None = None
     """Side of the shuffled blocks, on all targets looked at; by default the smallest that the study's feature_reuse
     shuffles, on the targets that it shuffles, and none where it shuffles none."""
+    permuted_control: bool = True
+    """True to train the control of permuted weights too. It stands beside the other one; no claim rests on it."""
     shuffled_controls: bool | tuple[str, ...] = False
     """Whether the control of means and variances is trained on the shuffled blocks as well: one more training a target
     and seed, with which each step of the split compares networks trained on the same images. On all targets with
     shuffled blocks, or on those named."""
+
+    @property
+    def controls(self) -> tuple[Kind, ...]:
+        """The controls that are trained."""
+        return CONTROLS if self.permuted_control else ("layer_statistics",)
 
 
 def check(study: Study, config: Config) -> Iterator[ConfigProblem]:
@@ -120,11 +128,11 @@ def cells(study: Study, config: Config) -> Iterator[Cell]:
     for target in chosen_targets(study, config):
         data = study.targets[target].data
         block = _block_size(study, config, target)
-        for seed in chosen_seeds(study, config):
+        for seed in _seeds(study, config, target):
             # as in feature_reuse: shuffled images are never augmented, so neither is what they are compared with
             subjects = {
                 kind: target_run(study, kind, target, seed, augment=False).final
-                for kind in (*KINDS, *CONTROLS)
+                for kind in (*KINDS, *config.controls)
             }
             if block is not None:
                 view = shuffled_view(study, target, block, seed)
@@ -137,6 +145,17 @@ def cells(study: Study, config: Config) -> Iterator[Cell]:
 def _shuffled_controls(config: Config, target: str) -> tuple[Kind, ...]:
     chosen = config.shuffled_controls
     return ("layer_statistics",) if chosen is True or (chosen and target in chosen) else ()
+
+
+def _seeds(study: Study, config: Config, target: str) -> tuple[int, ...]:
+    """The seeds on a target: where the blocks are feature_reuse's, only those that it shuffles, so that all steps of
+    the split are of the same seeds."""
+    seeds = chosen_seeds(study, config, target)
+    reuse: Any = study.analyses.get("feature_reuse")
+    if config.block_size_px is not None or reuse is None or _block_size(study, config, target) is None:
+        return seeds
+    shuffled = pick_seeds(chosen_seeds(study, reuse, target), reuse.shuffled_seeds)
+    return tuple(seed for seed in seeds if seed in shuffled)
 
 
 def _block_size(study: Study, config: Config, target: str) -> int | None:
@@ -190,18 +209,19 @@ def parts_of(number: Mapping[str, Any]) -> dict[str, Any]:
     """The parts of the gain, by their names in `PARTS`.
 
     Args:
-        number: the number to split (a metric, or replicates of it) of each network: p_t, ri_t, layer_statistics,
-            permuted_weights; where blocks were shuffled also p_t_shuffled and ri_t_shuffled, and where the control
-            was trained on them layer_statistics_shuffled.
+        number: the number to split (a metric, or replicates of it) of each network: p_t, ri_t, layer_statistics;
+            where it was trained permuted_weights; where blocks were shuffled also p_t_shuffled and ri_t_shuffled, and
+            where the control was trained on them layer_statistics_shuffled.
     """
     gain = number["p_t"] - number["ri_t"]
     statistics = number["layer_statistics"] - number["ri_t"]
     parts = {
         "gain": gain,
         "weight statistics": statistics,
-        "weight statistics, permuted": number["permuted_weights"] - number["ri_t"],
-        "beyond weight statistics": gain - statistics,
     }
+    if "permuted_weights" in number:
+        parts[PERMUTED] = number["permuted_weights"] - number["ri_t"]
+    parts["beyond weight statistics"] = gain - statistics
     if "p_t_shuffled" in number:
         shuffled = number["p_t_shuffled"] - number["ri_t_shuffled"]
         parts["shuffled blocks"] = shuffled

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from transferscope.analyses.claims import Finding
 from transferscope.analyses.contract import FirstPage, Panel
+from transferscope.analyses.low_level_statistics.tables import PERMUTED
 from transferscope.analyses.shared.gain_split import (
     INTACT,
     MAX_TARGETS,
@@ -69,7 +70,12 @@ def _statistics(tables: Mapping[str, pl.DataFrame]) -> str:
         mean_estimate(of(quantity, "weight statistics"), "value")
         for quantity in ("final metric", "optimization speed")
     )
-    permuted = mean_estimate(of("final metric", "weight statistics, permuted"), "value")
+    permuted = of("final metric", PERMUTED)
+    beside = (
+        ""
+        if permuted.is_empty()
+        else f" (with the entries permuted {estimated(mean_estimate(permuted, 'value'))})"
+    )
     on = listed(targets_of(rows))
     sense = {
         1: "The statistics of the weights alone help the final metric",
@@ -79,7 +85,7 @@ def _statistics(tables: Mapping[str, pl.DataFrame]) -> str:
     return (
         "How much the statistics of the pre-trained weights give, without their features: networks that start from "
         f"weights drawn with the mean and variance of each pre-trained tensor differ from scratch on {on} by "
-        f"{estimated(final)} in the final metric (with the entries permuted {estimated(permuted)}) and by "
+        f"{estimated(final)} in the final metric{beside} and by "
         f"{estimated(speed)} in optimization speed. {sense[side(final)]}."
     )
 

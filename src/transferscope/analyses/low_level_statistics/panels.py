@@ -11,6 +11,7 @@ import polars as pl
 from transferscope.analyses.contract import Panel
 from transferscope.analyses.low_level_statistics.tables import (
     FINAL,
+    PERMUTED,
     SPEED,
     SPLIT,
     SPLIT_CONTROLLED,
@@ -35,8 +36,10 @@ def statistics_panels(tables: Mapping[str, pl.DataFrame]) -> list[Panel]:
                     title=f"{target}: parts of the gain in {title}",
                     chart=_waterfall(here, title),
                     summary=f"Steps of the {title} on {target} from RI-T, at 0, by way of weight statistics to the "
-                    "whole gain of P-T, mean over seeds; strokes are 95 % intervals of each step over seeds, and the "
-                    "diamond is the control of permuted weights.",
+                    "whole gain of P-T, mean over seeds; strokes are 95 % intervals of each step over seeds."
+                    + (
+                        " The diamond is the control of permuted weights." if PERMUTED in here["part"] else ""
+                    ),
                 )
             )
     return drawn + _shares(shares)
@@ -58,17 +61,17 @@ def _waterfall(shares: pl.DataFrame, title: str) -> Any:
     color = alt.Color("step:N", scale=alt.Scale(domain=order, range=colors), legend=None)
     bars = base.mark_bar().encode(x=alt.X("start:Q", title=f"{title} above RI-T"), x2="end:Q", color=color)
     strokes = base.mark_rule(color=INK, strokeWidth=2).encode(x="low:Q", x2="high:Q")
-    permuted = {"step": "weight statistics", "end": parts["weight statistics, permuted"]["mean"]}
-    beside = alt.Chart(pl.DataFrame([permuted])).encode(y=alt.Y("step:N", sort=order), x="end:Q")
-    zero = alt.Chart(pl.DataFrame({"zero": [0.0]})).mark_rule().encode(x="zero:Q")
-    return alt.layer(
-        bars, zero, strokes, beside.mark_point(shape="diamond", color=INK, filled=False, size=90)
-    )
+    layers = [bars, alt.Chart(pl.DataFrame({"zero": [0.0]})).mark_rule().encode(x="zero:Q"), strokes]
+    if PERMUTED in parts:
+        permuted = pl.DataFrame([{"step": "weight statistics", "end": parts[PERMUTED]["mean"]}])
+        beside = alt.Chart(permuted).encode(y=alt.Y("step:N", sort=order), x="end:Q")
+        layers.append(beside.mark_point(shape="diamond", color=INK, filled=False, size=90))
+    return alt.layer(*layers)
 
 
 def _shares(shares: pl.DataFrame) -> list[Panel]:
     """Shares of the gain of all targets, where there is a gain to share."""
-    order = list(dict.fromkeys((*SPLIT_CONTROLLED, *SPLIT, *SPLIT_UNSHUFFLED, "weight statistics, permuted")))
+    order = list(dict.fromkeys((*SPLIT_CONTROLLED, *SPLIT, *SPLIT_UNSHUFFLED, PERMUTED)))
     drawn = []
     for quantity, (name, title) in AXES.items():
         rows = shares.filter(

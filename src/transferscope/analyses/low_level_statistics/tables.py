@@ -8,10 +8,12 @@ from transferscope.core.tables import Column
 FINAL, SPEED = "final metric", "optimization speed"
 """The two quantities that a gain is measured in."""
 
+PERMUTED = "weight statistics, permuted"
+
 PARTS = {
     "gain": "P-T minus RI-T",
     "weight statistics": "layer statistics minus RI-T: what mean and variance of each weight tensor give",
-    "weight statistics, permuted": "permuted weights minus RI-T: the same with all moments kept; stands beside it",
+    PERMUTED: "permuted weights minus RI-T: the same with all moments kept; stands beside it",
     "beyond weight statistics": "P-T minus layer statistics",
     "shuffled blocks": "P-T minus RI-T, both trained on shuffled blocks",
     "survives shuffling": "shuffled blocks minus weight statistics: what P gives beyond the statistics of its weights "
