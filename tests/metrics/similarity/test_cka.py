@@ -98,12 +98,12 @@ def test_batches_add_up(stages, images):
         assert row["linear_cka"] == pytest.approx(sums[0] / math.sqrt(sums[1] * sums[2]), abs=TOLERANCE)
 
 
-def test_each_model_runs_once_a_batch_and_once_over_two_samples(stages, images):
+def test_each_model_runs_once_a_batch_and_twice_over_four_samples(stages, images):
     calls = []
     for name, model in stages.items():
         model.register_forward_pre_hook(lambda module, args, name=name: calls.append(name))
     cka(stages, images, layers=LAYERS, batch_size=16)
-    assert Counter(calls) == dict.fromkeys(stages, 4)
+    assert Counter(calls) == dict.fromkeys(stages, 5)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_small_batches_are_joined(stages, images, batches, sizes, kind):
     seen = []
     stages["a"].register_forward_pre_hook(lambda module, args: seen.append(len(args[0])))
     table = cka(stages, kind(images[: sum(batches)].split(batches)), layers=LAYERS, permutations=0)
-    assert seen == [2, *sizes]  # two samples first: which axis is the batch
+    assert seen == [4, 4, *sizes]  # a few samples first: which axis is the batch, and are the features random?
     assert table["n"].unique().to_list() == [sum(batches)]
 
 
@@ -125,7 +125,7 @@ def test_tensors_with_labels_and_a_rest(stages, images):
     seen = []
     stages["a"].register_forward_pre_hook(lambda module, args: seen.append(len(args[0])))
     cka(stages, images[:33], layers=LAYERS, batch_size=32, permutations=0)
-    assert seen == [2, 17, 16]
+    assert seen == [4, 4, 17, 16]
 
 
 def test_modes_and_hooks_are_put_back_also_after_an_exception(stages, images):
@@ -243,7 +243,7 @@ def test_tokens_first_gives_the_numbers_of_batch_first(batch_size):
 
 
 class NeedsMany(nn.Module):
-    """Can't take the two samples of the first pass."""
+    """Can't take the four samples of the first passes."""
 
     def __init__(self):
         super().__init__()
@@ -251,7 +251,7 @@ class NeedsMany(nn.Module):
         self.fine = nn.Identity()
 
     def forward(self, x):
-        if len(x) < 4:
+        if len(x) < 5:
             raise RuntimeError("too few")
         self.second(x.flatten(1).T)
         self.square(x[:, 0, 0, :1] * torch.ones(len(x)))
@@ -279,14 +279,14 @@ class Draws(nn.Module):
         return self.layer(x)
 
 
-def test_the_pass_over_two_samples_takes_no_random_numbers(images):
+def test_the_passes_over_few_samples_take_no_random_numbers(images):
     drawn = []
     model = Draws(drawn.append)
     torch.manual_seed(0)
     expected = torch.rand(3).tolist()
     torch.manual_seed(0)
     cka({"a": model, "b": nn.Sequential(nn.Identity())}, images, batch_size=16)
-    assert drawn[1:] == expected
+    assert drawn[2:] == expected  # of three batches
 
 
 def test_dead_layers_have_no_say_in_the_maximum(images):
@@ -456,3 +456,46 @@ def test_bad_input(stages, images):
         cka(stages, images[:5])
     with pytest.raises(BadInput, match="at least 8"):
         cka(stages, [images[:5]])
+
+
+class AlwaysDrops(nn.Module):
+    """Dropout that ignores the mode, as in Monte Carlo dropout."""
+
+    def forward(self, x):
+        return nn.functional.dropout(x, 0.1, training=True)
+
+
+class KeptInTraining(nn.BatchNorm2d):
+    """Stays in training mode, as a train() that is overridden makes it."""
+
+    def train(self, mode=True):
+        return super().train(True)
+
+
+class AmongTheBatch(nn.Module):
+    """Scales each sample by the largest number of its batch."""
+
+    def forward(self, x):
+        return x / x.abs().amax()
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (AlwaysDrops(), "random in evaluation mode.* of layer '1' of model 'b'.*Make dropout follow the mode"),
+        (KeptInTraining(4), "depend on the other inputs in its batch.* of layer '1' of model 'b'"),
+        (nn.BatchNorm2d(4, track_running_stats=False), "depend on the other inputs in its batch"),
+        (AmongTheBatch(), "depend on the other inputs in its batch"),
+    ],
+)
+def test_random_features_and_those_of_a_batch_are_refused(images, layer, message):
+    """Their CKA would be a number, and another one in each pass or for another batch size."""
+    models = {
+        "a": nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()),
+        "b": nn.Sequential(nn.Conv2d(3, 4, 3), layer, nn.Flatten()),
+    }
+    models = {name: model.double() for name, model in models.items()}
+    with pytest.raises(BadInput, match=message):
+        cka(models, images, batch_size=48, permutations=0)
+    # what comes before them is neither
+    assert cka(models, images, layers=["0"], batch_size=48, permutations=0)["status"].to_list() == ["ok"]

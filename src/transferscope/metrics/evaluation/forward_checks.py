@@ -82,7 +82,7 @@ def check_forward(model: nn.Module, inputs: Tensor) -> None:
     _check_logits(model, some, first)
     with torch.no_grad():
         second = model(some.clone())
-        _check_repeated(first, second)
+        check_repeated(first, second)
         _check_alone(model, some, first)
 
 
@@ -146,14 +146,38 @@ def _last_operation(model: nn.Module, inputs: Tensor) -> str:
     return ""
 
 
-def _check_repeated(first: Tensor, second: Tensor) -> None:
-    difference = _relative(first, second)
+def check_repeated(first: Tensor, second: Tensor, where: str = "") -> None:
+    """Raises BadInput if two passes over the same inputs differ; `where` names what gave these outputs."""
+    difference = relative_difference(first, second)
     if difference > SAME_PASS:
         raise BadInput(
             f"The network is random in evaluation mode: two passes over the same inputs differ by {difference:.2g} of "
-            "the largest output. Expected the same outputs each time, as every pass would be another network. Make "
-            "dropout follow the mode (F.dropout(x, p, training=self.training)), or wrap the network and give the mean "
-            "over a fixed set of draws."
+            f"the largest output{where}. Expected the same outputs each time, as every pass would be another network. "
+            "Make dropout follow the mode (F.dropout(x, p, training=self.training)), or wrap the network and give the "
+            "mean over a fixed set of draws."
+        )
+
+
+def check_same_in_batches(difference: float, where: str = "") -> None:
+    """Raises BadInput if the outputs of an input are not the same in two batches.
+
+    Args:
+        difference: the largest one, relative to the largest output.
+        where: names what gave these outputs.
+    """
+    if difference > SAME_BATCH:
+        raise BadInput(
+            "The outputs of an input depend on the other inputs in its batch: with others they differ by "
+            f"{difference:.2g} of the largest output{where}. Expected outputs of each input alone. Let normalization "
+            "use running statistics in evaluation mode (BatchNorm with track_running_stats=True, and nothing that "
+            "keeps it in training mode), and attention the axis of an image's own tokens (batch_first=True)."
+        )
+    if difference > NOTED_BATCH:
+        logger.warning(
+            "the outputs of an input depend a little on the other inputs in its batch: they differ by %.2g of the "
+            "largest output%s",
+            difference,
+            where,
         )
 
 
@@ -166,25 +190,12 @@ def _check_alone(model: nn.Module, inputs: Tensor, outputs: Tensor) -> None:
     for rows in (slice(0, half), slice(half, 2 * half)):
         others = inputs[rows].flip(0).repeat(2, *[1] * (inputs.ndim - 1))[: len(inputs) - half]
         again = model(torch.cat([inputs[rows], others]))[:half]
-        differences.append(_relative(outputs[rows], again))
-    difference = max(differences)
-    if difference > SAME_BATCH:
-        raise BadInput(
-            "The outputs of an input depend on the other inputs in its batch: with others they differ by "
-            f"{difference:.2g} of the largest output. Expected outputs of each input alone. Let normalization use "
-            "running statistics in evaluation mode (BatchNorm with track_running_stats=True, and nothing that keeps "
-            "it in training mode), and attention the axis of an image's own tokens (batch_first=True)."
-        )
-    if difference > NOTED_BATCH:
-        logger.warning(
-            "the outputs of an input depend a little on the other inputs in its batch: they differ by %.2g of the "
-            "largest output",
-            difference,
-        )
+        differences.append(relative_difference(outputs[rows], again))
+    check_same_in_batches(max(differences))
 
 
-def _relative(a: Tensor, b: Tensor) -> float:
-    """Largest difference, relative to the largest output."""
+def relative_difference(a: Tensor, b: Tensor) -> float:
+    """Largest difference between two tensors, relative to the largest number in them."""
     a, b = a.double(), b.double()
     scale = max(float(a.abs().amax()), float(b.abs().amax()))
     return float((a - b).abs().amax()) / scale if scale else 0.0

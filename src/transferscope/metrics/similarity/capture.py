@@ -11,12 +11,20 @@ from torch import Tensor, nn
 
 from transferscope.core.errors import BadInput, did_you_mean
 from transferscope.metrics.evaluation.evaluate import called
-from transferscope.metrics.evaluation.passes import PROBE, batch_axis, first_tensor
+from transferscope.metrics.evaluation.forward_checks import (
+    check_repeated,
+    check_same_in_batches,
+    relative_difference,
+)
+from transferscope.metrics.evaluation.passes import batch_axis, first_tensor
 from transferscope.metrics.evaluation.states import device_of
 from transferscope.metrics.inputs.arguments import names, network
 from transferscope.metrics.inputs.guard import lent_for_reading
 from transferscope.metrics.inputs.private_memory import Registered
-from transferscope.metrics.similarity.hsic import gram
+from transferscope.metrics.similarity.hsic import flattened, gram
+
+FEW = 4
+"""Samples of the passes that look at a network; fewer than any batch that is measured."""
 
 
 class LayerGrams:
@@ -24,10 +32,11 @@ class LayerGrams:
 
     The batch is the first axis of an output, unless another size of the batch leaves that axis as it is: recurrent
     layers and some transformers (`nn.TransformerEncoder` by default, CLIP) have the tokens first. A pass over the
-    first two samples shows it.
+    first four samples shows it. Another such pass must give the same features, and so must the first batch.
 
     Args:
         model: any network that takes a batch of inputs.
+        name: what errors call it.
         layers: names of its modules. Of several tensors in an output the first counts; of several calls in
             one pass, as of a ReLU used twice, the last.
 
@@ -35,7 +44,7 @@ class LayerGrams:
         BadInput: a TorchScript program, whose layers take no hooks.
     """
 
-    def __init__(self, model: nn.Module, layers: Sequence[str]) -> None:
+    def __init__(self, model: nn.Module, layers: Sequence[str], name: str) -> None:
         if isinstance(model, torch.jit.ScriptModule):
             raise BadInput(
                 "Expected a network with layers that can be observed, got a TorchScript program. Give the network in "
@@ -43,10 +52,16 @@ class LayerGrams:
             )
         self.model = model
         self.layers = tuple(layers)
+        self.name = name
         self._num_samples = 0
         self._found: dict[str, Tensor | str] = {}
-        self._probed: dict[str, torch.Size] | None = None
-        self._is_probing = False
+        self._shapes: dict[str, torch.Size] | None = None
+        """Of each layer's output for a few samples; None until a pass has looked at them."""
+        self._few: dict[str, Tensor] = {}
+        """These outputs, until they are compared with those of the first batch."""
+        self._looked_at: dict[str, Tensor] | None = None
+        """Where a pass over a few samples keeps its outputs; None in a measured pass."""
+        self._differences: dict[str, float] = {}
 
     @contextmanager
     def hooked(self) -> Iterator[None]:
@@ -61,43 +76,69 @@ class LayerGrams:
         """One forward pass: each layer's Gram (m, m) in float64, or why there is none.
 
         Args:
-            inputs: (m, ...), with m > 2. The first call makes a pass over two of them, too.
+            inputs: (m, ...), with m > 4. The first call makes two passes over four of them, too.
+
+        Raises:
+            BadInput: random layers, or layers whose output for a sample depends on the others in its batch.
         """
         self._num_samples = len(inputs)
-        if self._probed is None:
-            self._probe(inputs[:PROBE])
+        if self._shapes is None:
+            self._look_at(inputs[:FEW])
         self._found = {}
         self._registered.reset()  # the hooked layers, if a pass has replaced them
         # A copy: a network that changes its input in place would show other samples to the next one.
         called(self.model, inputs.to(device_of(self.model), copy=True))
+        if self._differences:
+            layer = max(self._differences, key=lambda layer: self._differences[layer])
+            check_same_in_batches(self._differences[layer], self._where(layer))
+        self._few, self._differences = {}, {}
         return {layer: self._found.get(layer, "not called") for layer in self.layers}
 
-    def _probe(self, few: Tensor) -> None:
-        """Notes the shape of each layer's output for a few samples."""
+    def _look_at(self, few: Tensor) -> None:
+        """Keeps each layer's output for a few samples, which must be the same in two passes."""
         device = device_of(self.model)
-        self._probed = {}
-        self._is_probing = True
+        passes: list[dict[str, Tensor]] = []
         try:
-            # A network that draws numbers draws the same ones in the measured passes as without this one.
+            # A network that draws numbers draws the same ones in the measured passes as without these.
             with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-                self.model(few.to(device, copy=True))
+                for _ in range(2):
+                    self._looked_at = {}
+                    self._registered.reset()
+                    self.model(few.to(device, copy=True))
+                    passes.append(self._looked_at)
         except Exception:  # the network may need larger batches; any other fault shows in the measured pass
-            self._probed.clear()
+            passes = [{}, {}]
         finally:
-            self._is_probing = False
+            self._looked_at = None
+        self._few, again = passes
+        self._shapes = {layer: output.shape for layer, output in self._few.items()}
+        for layer, output in self._few.items():
+            if layer in again and output.shape == again[layer].shape:
+                check_repeated(flattened(output), flattened(again[layer]), self._where(layer))
 
     def _record(self, layer: str, module: nn.Module, args: object, output: object) -> None:
         # Here and not after the pass: an in-place operation that follows would change the output.
         del module, args
         features = first_tensor(output)
-        probed = {} if self._probed is None else self._probed
         if features is None:
             self._found[layer] = "no tensor"
-        elif self._is_probing:
-            probed[layer] = features.shape
-        else:
-            axis = batch_axis(features.shape, self._num_samples, probed.get(layer), PROBE)
-            self._found[layer] = axis if isinstance(axis, str) else gram(features.movedim(axis, 0))
+            return
+        if self._looked_at is not None:
+            self._looked_at[layer] = features.detach().clone()
+            return
+        axis = batch_axis(features.shape, self._num_samples, (self._shapes or {}).get(layer), FEW)
+        if isinstance(axis, str):
+            self._found[layer] = axis
+            return
+        features = features.movedim(axis, 0)
+        self._found[layer] = gram(features)
+        if layer in self._few:
+            alone, among = flattened(self._few[layer].movedim(axis, 0)), flattened(features[:FEW])
+            if alone.shape == among.shape:
+                self._differences[layer] = relative_difference(alone, among)
+
+    def _where(self, layer: str) -> str:
+        return f" of layer '{layer}' of model '{self.name}'"
 
 
 def uncompiled(models: Mapping[str, nn.Module]) -> Mapping[str, nn.Module]:

@@ -104,8 +104,8 @@ def cka(
     3); with a batch as large as the data it is `linear_cka`. Unbiased HSIC has the same mean whatever the
     batch size; biased CKA depends on it. Memory grows with the square of the batch, not with the data. All
     axes but the batch are flattened, as in the paper. The batch is the axis that grows with the number of samples,
-    the first one as a rule; recurrent layers and some transformers have the tokens first. One more pass of each model
-    over two samples finds it.
+    the first one as a rule; recurrent layers and some transformers have the tokens first. Two more passes of each model
+    over four samples find it. They must give the same features as each other and as the first batch.
 
     The interval is a delete-d jackknife (Shao and Wu 1989): each batch is split at random into 20 groups, the
     g-th group of all batches is left out in turn, and the spread of the 20 CKAs gives a Student t interval
@@ -146,7 +146,8 @@ def cka(
 
     Raises:
         BadInput: fewer than two models, unknown models or layers (all are named), a layer named twice, too few
-            samples, data that can be read in two ways, options out of range.
+            samples, data that can be read in two ways, options out of range; layers that are random in evaluation mode,
+            or whose output for a sample depends on the other samples of its batch.
 
     >>> import torch
     >>> x = torch.randn(64, 3, generator=torch.Generator().manual_seed(0))
@@ -167,7 +168,7 @@ def cka(
     neighbours = whole_number(neighbours, "neighbours", least=1)
     batch_size = whole_number(batch_size, "batch_size", least=1)
     source = generator_of(generator)
-    captures = {name: LayerGrams(model, chosen[name]) for name, model in models.items()}
+    captures = {name: LayerGrams(model, chosen[name], name) for name, model in models.items()}
     keys = [(name, layer) for name in models for layer in chosen[name]]
     sums = CkaSums(
         keys=keys,
