@@ -114,7 +114,11 @@ def test_small_batches_are_joined(stages, images, batches, sizes, kind):
     seen = []
     stages["a"].register_forward_pre_hook(lambda module, args: seen.append(len(args[0])))
     table = cka(stages, kind(images[: sum(batches)].split(batches)), layers=LAYERS, permutations=0)
-    assert seen == [4, 4, *sizes]  # a few samples first: which axis is the batch, and are the features random?
+    assert seen == [
+        4,
+        4,
+        *sizes,
+    ]  # a few samples first: which axis is the batch, and are the features random?
     assert table["n"].unique().to_list() == [sum(batches)]
 
 
@@ -482,7 +486,10 @@ class AmongTheBatch(nn.Module):
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
-        (AlwaysDrops(), "random in evaluation mode.* of layer '1' of model 'b'.*Make dropout follow the mode"),
+        (
+            AlwaysDrops(),
+            "random in evaluation mode.* of layer '1' of model 'b'.*Make dropout follow the mode",
+        ),
         (KeptInTraining(4), "depend on the other inputs in its batch.* of layer '1' of model 'b'"),
         (nn.BatchNorm2d(4, track_running_stats=False), "depend on the other inputs in its batch"),
         (AmongTheBatch(), "depend on the other inputs in its batch"),

@@ -13,6 +13,7 @@ from transferscope.core.errors import BadInput
 from transferscope.metrics.evaluation.passes import trace
 from transferscope.models.build import build, example_images, modules_of, network_from_text
 from transferscope.models.modules.find import HEAD, drawn_anew, find_modules
+from transferscope.models.modules.table import modules as modules_table
 
 CLASSES = 4
 IMAGES = example_images(3, 16)
@@ -320,3 +321,47 @@ def test_a_gate_and_layers_that_the_example_does_not_reach_have_an_effect():
     found = find_modules(HardMixture(), num_classes=3, choice="blocks", example=x)
     assert {"gate", "experts.0", "experts.1"} <= set(found)
     assert not found[HEAD].without_effect
+
+
+class Routed(nn.Module):
+    """Samples that begin with a 7 go through the second expert: no random input does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Linear(4, 4)
+        self.experts = nn.ModuleList(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)) for _ in range(2))
+        self.heads = nn.ModuleList(nn.Linear(4, CLASSES) for _ in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        chosen = x[:, 0] == 7
+        h = self.stem(x)
+        for rows, expert in zip((~chosen, chosen), self.experts, strict=True):
+            if rows.any():
+                h = h.index_put((rows,), expert(h[rows]))
+        return self.heads[2](h)
+
+
+def test_an_expert_that_no_input_reaches_is_a_module_and_named(caplog: pytest.LogCaptureFixture) -> None:
+    """It would be drawn anew otherwise, and missing in distances. Unused heads beside the one that gives the logits are
+    no experts."""
+    model, example = Routed(), torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
+    found = find_modules(model, num_classes=CLASSES, example=example)
+    assert list(found) == ["stem", "experts.0", "experts.1", HEAD]
+    assert found[HEAD].without_effect == ("heads.0", "heads.1")
+    assert (
+        "not called by Routed for the inputs that were tried: experts.1. Other inputs may reach them"
+        in caplog.text
+    )
+    assert (
+        "not called by Routed in evaluation mode: heads.0, heads.1. They belong to no module" in caplog.text
+    )
+    rows = {row["module"]: row for row in modules_table(model, example).iter_rows(named=True)}
+    assert rows["experts.1"]["calls"] == 0
+    assert rows["experts.1"]["num_parameters"] == 40
+    assert rows["experts.1"]["note"].startswith("not called for the first samples of the example")
+
+
+def test_all_samples_of_an_example_may_reach_an_expert(caplog: pytest.LogCaptureFixture) -> None:
+    example = torch.cat([torch.zeros(20, 4), torch.full((1, 4), 7.0)])
+    modules_table(Routed(), example)
+    assert "experts" not in caplog.text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence, Set
 from contextlib import suppress
 
 import torch
@@ -15,6 +15,8 @@ from transferscope.models.modules.parts import Part
 
 VARIED = 32
 """Number of further inputs used to check if a layer has an effect on any of them."""
+
+_log = logging.getLogger(__name__)
 
 
 def in_order_of_calls(
@@ -31,22 +33,18 @@ def in_order_of_calls(
     """
     if seen is None or example is None:
         return list(parts), ()
-    unused = _without_effect(model, parts, seen, example)
+    suspects, calls = _without_effect(model, parts, seen, example)
+    not_reached = _beside_used_ones(model, parts, suspects, calls)
+    unused = suspects - not_reached
     places = {path: place for place, path in enumerate(seen.calls)}
     ordered: list[tuple[int, int, Part]] = []
     place = -1
     for index, part in enumerate(parts):
         if part.path not in unused:
-            place = min((places[path] for path in _below(part.path, seen)), default=place)
+            place = min((places[path] for path in _below(part.path, seen.calls)), default=place)
             ordered.append((place, index, part))
     left_out = _whole(model, unused)
-    if left_out:
-        logging.getLogger(__name__).warning(
-            "%s of %s have no effect on the logits in evaluation mode, as auxiliary classifiers have none: they belong "
-            "to no module",
-            ", ".join(left_out),
-            type(model).__name__,
-        )
+    _warn(model, left_out, _whole(model, not_reached), calls)
     ordered.sort(key=lambda each: each[:2])
     return _with_their_blocks([(index, part) for _, index, part in ordered]), left_out
 
@@ -80,30 +78,82 @@ def _shared_steps(one: Part, other: Part) -> int:
     return next((count for count, (a, b) in enumerate(pairs) if a != b), len(pairs))
 
 
-def _below(path: str, seen: Trace) -> list[str]:
+def _below(path: str, calls: Iterable[str]) -> list[str]:
     """The submodules of a part that are called."""
-    return [each for each in seen.calls if each == path or each.startswith(path + ".")]
+    return [each for each in calls if each == path or each.startswith(path + ".")]
 
 
-def _without_effect(model: nn.Module, parts: Sequence[Part], seen: Trace, example: Tensor) -> set[str]:
-    """The parts with parameters on which the logits don't depend.
+def _warn(model: nn.Module, left_out: Sequence[str], not_reached: Sequence[str], calls: Set[str]) -> None:
+    """Names the layers without an effect, and those that other inputs may reach."""
+    called = [path for path in left_out if _below(path, calls)]
+    others = [path for path in left_out if path not in called]
+    name = type(model).__name__
+    if called:
+        _log.warning(
+            "no effect on the logits of %s in evaluation mode: %s. They belong to no module, as auxiliary classifiers.",
+            name,
+            ", ".join(called),
+        )
+    if others:
+        _log.warning(
+            "not called by %s in evaluation mode: %s. They belong to no module. If some inputs do reach them, name the "
+            "modules of the network (its attribute MODULES, or network.modules of a study).",
+            name,
+            ", ".join(others),
+        )
+    if not_reached:
+        _log.warning(
+            "not called by %s for the inputs that were tried: %s. Other inputs may reach them, as experts of a mixture "
+            "beside those that were called: they count as modules.",
+            name,
+            ", ".join(not_reached),
+        )
+
+
+def _beside_used_ones(
+    model: nn.Module, parts: Sequence[Part], suspects: Set[str], calls: Set[str]
+) -> set[str]:
+    """The suspects that were not called, and are elements of a list with others that have an effect.
+
+    Experts of a mixture, or blocks that a gate chooses, are reached by some inputs alone.
+    """
+    used = [part.path for part in parts if part.path not in suspects and _below(part.path, calls)]
+    found = set()
+    for path in suspects:
+        steps = path.split(".")
+        for depth in range(1, len(steps)):
+            parent, element = ".".join(steps[:depth]), ".".join(steps[: depth + 1])
+            if (
+                isinstance(model.get_submodule(parent), (nn.ModuleList, nn.ModuleDict))
+                and not _below(element, calls)
+                and any(each.startswith(parent + ".") for each in used)
+            ):
+                found.add(path)
+    return found
+
+
+def _without_effect(
+    model: nn.Module, parts: Sequence[Part], seen: Trace, example: Tensor
+) -> tuple[set[str], set[str]]:
+    """The parts with parameters on which the logits don't depend, and the submodules that any pass called.
 
     The autograd graph of the pass gives the candidates. A network may cut the graph (`detach`, `no_grad`), so further
     passes decide.
     """
+    calls = set(seen.calls)
     suspects = _suspects(model, parts, seen)
     if suspects:  # a router may send only other inputs through a layer
         with suppress(BadInput):
             varied = _varied(example)
+            again = trace(model, varied)
+            calls |= set(again.calls)
             suspects = {
-                path: names
-                for path, names in _suspects(model, parts, trace(model, varied)).items()
-                if path in suspects
+                path: names for path, names in _suspects(model, parts, again).items() if path in suspects
             }
             example = varied
     if not suspects or has_no_effect(model, example, [name for names in suspects.values() for name in names]):
-        return set(suspects)
-    return {path for path, names in suspects.items() if has_no_effect(model, example, names)}
+        return set(suspects), calls
+    return {path for path, names in suspects.items() if has_no_effect(model, example, names)}, calls
 
 
 def _suspects(model: nn.Module, parts: Sequence[Part], seen: Trace) -> dict[str, list[str]]:
@@ -113,7 +163,7 @@ def _suspects(model: nn.Module, parts: Sequence[Part], seen: Trace) -> dict[str,
         if part.kind == "tensor" or not part.has_parameters:
             continue
         names = [f"{part.path}.{name}" for name, _ in model.get_submodule(part.path).named_parameters()]
-        called = _below(part.path, seen)
+        called = _below(part.path, seen.calls)
         if seen.without_effect.issuperset(names) and seen.aside.issuperset(called):
             suspects[part.path] = names
     return suspects

@@ -11,6 +11,7 @@ from transferscope.core.errors import BadInput
 from transferscope.metrics.evaluation.passes import PROBE, batch_axis, trace
 from transferscope.metrics.inputs.guard import guarded
 from transferscope.models.modules.find import HEAD, Choice, Module, find_modules, is_under
+from transferscope.models.modules.order import VARIED
 
 SCHEMA = {
     "module": pl.String,
@@ -31,10 +32,11 @@ def modules(
 ) -> pl.DataFrame:
     """The modules of a network as the analyses use them, from the stem to the head, in the order of a forward pass.
 
-    A few passes in evaluation mode over two or three samples of the example determine which layers return the logits
-    (the head), the order in which modules are called, and which layers have no effect on the logits, such as an
-    auxiliary classifier. The network is not changed. A network can define its modules by an attribute `MODULES`, name
-    -> patterns of paths.
+    A few passes in evaluation mode over at most 32 samples of the example determine which layers return the logits (the
+    head), the order in which modules are called, and which layers have no effect on the logits, such as an auxiliary
+    classifier. A layer that is not called counts as a module if it is an element of a list with others that are called:
+    it may be an expert that other inputs reach. The network is not changed. A network can define its modules by an
+    attribute `MODULES`, name -> patterns of paths.
 
     Args:
         model: a classifier. If it returns several tensors, the first one contains the logits.
@@ -67,7 +69,8 @@ def modules(
         came = tuple(example.shape) if isinstance(example, Tensor) else f"a {type(example).__name__}"
         raise BadInput(f"Expected an example batch, a tensor (n, ...) with n >= 1, got {came}.")
     few = _samples(example, PROBE)
-    found = find_modules(model, num_classes=num_classes, choice=choice, example=few)
+    some = _samples(example, max(PROBE, min(len(example), VARIED)))
+    found = find_modules(model, num_classes=num_classes, choice=choice, example=some)
     passes = [trace(model, few), trace(model, _samples(example, PROBE + 1))]
     rows = []
     for order, (name, module) in enumerate(found.items()):
@@ -76,6 +79,8 @@ def modules(
         if shapes[0] is not None:
             axis = batch_axis(shapes[0], PROBE, shapes[1], PROBE + 1)
         calls = passes[0].calls.get(module.output, 0)
+        inside = [path for path, _ in model.named_modules() if is_under(path, module.prefixes)]
+        is_reached = not inside or any(path in passes[0].calls for path in inside)
         rows.append(
             {
                 "module": name,
@@ -88,7 +93,7 @@ def modules(
                 "output_shape": None if shapes[0] is None else _with_batch(shapes[0], axis),
                 "batch_axis": axis if isinstance(axis, int) else None,
                 "is_head": name == HEAD,
-                "note": "; ".join(_notes(module, calls, axis)),
+                "note": "; ".join(_notes(module, calls, axis, is_reached=is_reached)),
             }
         )
     for place in found[HEAD].without_effect:
@@ -126,20 +131,22 @@ def _with_batch(shape: tuple[int, ...], axis: int | str | None) -> list[int]:
     return [-1 if place == axis else size for place, size in enumerate(shape)]
 
 
-def _notes(module: Module, calls: int, axis: int | str | None) -> list[str]:
+def _notes(module: Module, calls: int, axis: int | str | None, *, is_reached: bool) -> list[str]:
     notes = []
     if module.own is not None:
         notes.append(
             "shares weights with a module before it" if module.own else "all weights are in modules before it"
         )
+    if not is_reached:
+        notes.append("not called for the first samples of the example; other inputs may reach it")
     if calls > 1:
         notes.append(f"called {calls} times: its output is that of the last call")
-    if calls == 0:
+    if calls == 0 and is_reached:
         notes.append("its feature is not the output of a call")
-    elif axis is None:
+    elif calls and axis is None:
         notes.append("its output has no tensor")
     elif isinstance(axis, str):
         notes.append(f"{axis}: no CKA")
-    elif axis > 0:
+    elif axis:
         notes.append("the batch is not the first axis")
     return notes
