@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 import transferscope as ts
 from transferscope.core.errors import BadInput
@@ -18,6 +20,12 @@ INPUTS, LABELS = torch.rand(16, 4, generator=torch.Generator().manual_seed(0)), 
 NET = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
 STATE = NET.state_dict()
 ALPHAS = [0.0, 1.0]
+IMAGES = INPUTS.repeat(1, 12).reshape(16, 3, 4, 4)
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # torch.jit is deprecated, and users have its files
+    SCRIPTED = torch.jit.script(NET)
+EXPORTED = torch.fx.symbolic_trace(NET)
+EXPORTED.eval = lambda: None  # as torch.export does, which takes seconds  # pyright: ignore
 
 
 @pytest.mark.parametrize(
@@ -27,6 +35,40 @@ ALPHAS = [0.0, 1.0]
         (lambda: ts.cka({"a": NET, "b": STATE}, INPUTS), "Model 'b' is a OrderedDict, not a torch.nn.Module"),
         (lambda: ts.cka({"a": NET, "b": NET}, INPUTS.numpy()), r"batch with ndarray.* torch.from_numpy"),
         (lambda: ts.cka({"a": NET, "b": NET}, INPUTS.tolist()), "batch with float"),
+        (
+            lambda: ts.cka({"a": NET, "b": NET}, list(IMAGES)),
+            r"look like single samples, .*\(3, 4, 4\).*stack",
+        ),
+        (lambda: ts.cka({"a": NET, "b": NET}, list(zip(IMAGES, LABELS, strict=True))), "like single samples"),
+        (
+            lambda: ts.cka({"a": NET, "b": NET}, list(zip(INPUTS, LABELS.tolist(), strict=True))),
+            "single samples",
+        ),
+        (lambda: ts.cka({"a": NET, "b": NET}, list(INPUTS)), r"single samples, of the shape \(4,\)"),
+        (
+            lambda: ts.cka({"a": NET, "b": NET}, DataLoader(TensorDataset(INPUTS), batch_size=None)),
+            "batch_size=None, which gives single samples",
+        ),
+        (
+            lambda: ts.cka({"a": NET, "b": NET}, iter([INPUTS, INPUTS[:, :3]])),
+            r"one shape and dtype, got samples of \(3,\) in torch.float32 and \(4,\) in .*Pad or resize",
+        ),
+        (lambda: ts.linear_cka(list(INPUTS), INPUTS), r"'x' is a list.*torch.stack\(x\)"),
+        (lambda: ts.linear_cka(INPUTS, [INPUTS[:9], INPUTS[9:]]), r"'y' is a list.*torch.cat\(y\)"),
+        (lambda: ts.modules(SCRIPTED, INPUTS), "TorchScript program .*Give the network in Python"),
+        (
+            lambda: ts.modules(nn.Sequential(SCRIPTED, nn.Linear(2, 2)), INPUTS),
+            r"TorchScript program \(layer '0' of the network",
+        ),
+        (
+            lambda: ts.cka(
+                {"a": NET, "b": nn.Sequential(NET, SCRIPTED)}, INPUTS, layers={"a": "0", "b": "1.0"}
+            ),
+            r"TorchScript program \(layer '1\.0' of model 'b'",
+        ),
+        (lambda: ts.modules(EXPORTED, INPUTS), "program of torch.export.*Give the network in Python"),
+        (lambda: ts.cka({"a": EXPORTED, "b": NET}, INPUTS), "program of torch.export"),
+        (lambda: ts.rewind(EXPORTED, STATE, STATE, (INPUTS, LABELS)), "program of torch.export"),
         (lambda: ts.l2_distance(Path("a.pt"), NET), r"got a \w*Path\. Read a file first: .*load_file"),
         (
             lambda: ts.interpolate(NET, "a.pt", STATE, (INPUTS, LABELS), alphas=ALPHAS),

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from transferscope.core.errors import BadInput
 from transferscope.metrics.inputs.arguments import tensor
+
+HOW_TO_STACK = (
+    "Give one tensor, torch.stack([inputs, ...]), or a DataLoader with a batch_size. If they are batches after all: "
+    "torch.cat([inputs, ...])."
+)
+CHANNELS = (1, 3, 4)
+"""First axis of a single image; batches are hardly that small."""
 
 Batch = Tensor | Sequence[Tensor]
 Data = Tensor | tuple[Tensor, Tensor] | TensorDataset | Iterable[Batch]
@@ -67,6 +76,15 @@ def _inputs_of(data: Data) -> Tensor | Iterable[Batch]:
             f"Expected inputs as a tensor, or batches of tensors, got a {type(data).__name__}. Of a data set: "
             "torch.utils.data.DataLoader(dataset, batch_size=128)."
         )
+    if isinstance(data, DataLoader) and data.batch_size is None and data.batch_sampler is None:
+        raise BadInput(
+            f"Expected batches, got a DataLoader with batch_size=None, which gives single samples. {HOW_TO_STACK}"
+        )
+    if isinstance(data, (tuple, list)) and len(data) > 2 and all(map(_may_be_single, data)):
+        raise BadInput(
+            f"Expected batches of inputs (m, ...), got a {type(data).__name__} of {len(data)} elements that look like "
+            f"single samples, of the shape {tuple(_inputs_in(data[0]).shape)}. {HOW_TO_STACK}"
+        )
     if not isinstance(data, (tuple, list)) or len(data) < 2 or not all(isinstance(x, Tensor) for x in data):
         return data
     # Tensors of the same samples, as loaders give them, or batches of inputs: what differs tells which.
@@ -87,6 +105,24 @@ def _inputs_of(data: Data) -> Tensor | Iterable[Batch]:
     return data
 
 
+def _inputs_in(batch: Any) -> Any:
+    return batch[0] if isinstance(batch, (tuple, list)) and batch else batch
+
+
+def _may_be_single(batch: Any) -> bool:
+    """True for an image (channels, height, width), a vector, and a sample with its label, a number."""
+    inputs = _inputs_in(batch)
+    if not isinstance(inputs, Tensor):
+        return False
+    if batch is not inputs and len(batch) > 1 and not np.ndim(_plain(batch[1])):
+        return True
+    return inputs.ndim < 2 or (inputs.ndim == 3 and len(inputs) in CHANNELS)
+
+
+def _plain(value: Any) -> Any:
+    return value.detach().cpu() if isinstance(value, Tensor) else value
+
+
 def _may_be_inputs(own: Batch, inputs: Batch) -> bool:
     """True if a tensor may be inputs of another size, and not labels, which have at most two axes."""
     if not isinstance(own, Tensor) or not isinstance(inputs, Tensor):
@@ -99,14 +135,22 @@ def _joined(batches: Iterable[Batch], smallest: int) -> Iterator[Tensor]:
     """Batches as they come, those too small joined to a neighbour."""
     ready: list[Tensor] = []
     growing: list[Tensor] = []
+    forms: set[tuple[tuple[int, ...], torch.dtype]] = set()
     for batch in batches:
-        inputs = batch[0] if isinstance(batch, (tuple, list)) and batch else batch
+        inputs = _inputs_in(batch)
         if not isinstance(inputs, Tensor) or not inputs.ndim:
             raise BadInput(
                 f"Expected inputs as a tensor, or batches of tensors, got a batch with {type(inputs).__name__}. Of "
                 "arrays: torch.from_numpy(array)."
             )
         growing.append(tensor(inputs, "a batch"))
+        forms.add((tuple(inputs.shape[1:]), inputs.dtype))
+        if len(forms) > 1:
+            raise BadInput(
+                "Expected batches of inputs of one shape and dtype, got samples of "
+                + " and ".join(sorted(f"{shape} in {dtype}" for shape, dtype in forms))
+                + ". Pad or resize them to one shape."
+            )
         if sum(map(len, growing)) >= smallest:
             if ready:
                 yield torch.cat(ready)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from transferscope.core.errors import BadInput, shortened
+from transferscope.metrics.inputs.arguments import observable
 from transferscope.metrics.inputs.guard import lent, lent_for_reading
 from transferscope.metrics.inputs.private_memory import refuse_lazy
 
@@ -49,9 +50,11 @@ def trace(model: nn.Module, inputs: Tensor) -> Trace:
         inputs: (n, ...), on any device; floating-point inputs let the pass be followed backwards.
 
     Raises:
-        BadInput: the network raises; the message has the error. Or it has lazy layers that were never run.
+        BadInput: the network raises; the message has the error. Or it has lazy layers that were never run, or layers
+            of TorchScript.
     """
     refuse_lazy(model)
+    observable(model, f"the network {type(model).__name__}", [path for path, _ in model.named_modules()])
     device = next(chain(model.parameters(), model.buffers()), inputs).device
     moved = inputs.to(device)
     try:

@@ -113,7 +113,13 @@ def pairs_of(pairs: Any, known: Iterable[str], what: str) -> list[tuple[str, str
 def tensor(values: Any, name: str, *, complex_allowed: bool = False) -> Tensor:
     """A dense tensor that holds values, without its gradient."""
     if not isinstance(values, Tensor):
-        raise BadInput(f"'{name}' is {_kind(values)}, not a tensor. Make one: torch.as_tensor(values).")
+        of_tensors = isinstance(values, (list, tuple)) and any(isinstance(each, Tensor) for each in values)
+        make = (
+            f"torch.stack({name}) of single samples, torch.cat({name}) of batches"
+            if of_tensors
+            else "torch.as_tensor(values)"
+        )
+        raise BadInput(f"'{name}' is {_kind(values)}, not a tensor. Make one: {make}.")
     if values.device.type == "meta":
         raise BadInput(f"'{name}' is on the meta device and holds no values.")
     if values.layout != torch.strided:
@@ -184,8 +190,32 @@ def network(model: Any, name: str = "model") -> nn.Module:
             f"{name} is a frozen TorchScript program: its weights are constants that can't be read or set. Give the "
             "program before torch.jit.freeze, or the network in Python."
         )
+    if isinstance(model, torch.fx.GraphModule) and not {"train", "eval"}.isdisjoint(vars(model)):
+        raise BadInput(
+            f"{name} is a program of torch.export, whose mode was fixed when it was exported. Give the network in "
+            "Python that it was made from, with its state dict: model.load_state_dict(program.state_dict())."
+        )
     check_filled(dict(chain(model.named_parameters(), model.named_buffers())), name)
     return model
+
+
+def observable(model: nn.Module, name: str, layers: Iterable[str]) -> None:
+    """Raises BadInput if the outputs of some layers can't be seen, because they are programs of TorchScript.
+
+    Args:
+        model: a network.
+        name: what the error calls it.
+        layers: paths of submodules; "" for the network.
+    """
+    known = dict(model.named_modules(remove_duplicate=False))
+    for layer in layers:
+        if isinstance(known[layer], torch.jit.ScriptModule):
+            which = f"layer '{layer}' of {name}" if layer else name
+            raise BadInput(
+                f"Expected a network with layers that can be observed, got a TorchScript program ({which}). Give the "
+                "network in Python that it was made from, with its state dict: "
+                "model.load_state_dict(script.state_dict())."
+            )
 
 
 def check_filled(tensors: Mapping[str, Tensor], name: str) -> None:

@@ -18,7 +18,7 @@ from transferscope.metrics.evaluation.forward_checks import (
 )
 from transferscope.metrics.evaluation.passes import batch_axis, first_tensor
 from transferscope.metrics.evaluation.states import device_of
-from transferscope.metrics.inputs.arguments import names, network
+from transferscope.metrics.inputs.arguments import names, network, observable
 from transferscope.metrics.inputs.guard import lent_for_reading
 from transferscope.metrics.inputs.private_memory import Registered
 from transferscope.metrics.similarity.hsic import flattened, gram
@@ -39,17 +39,10 @@ class LayerGrams:
         name: what errors call it.
         layers: names of its modules. Of several tensors in an output the first counts; of several calls in
             one pass, as of a ReLU used twice, the last.
-
-    Raises:
-        BadInput: a TorchScript program, whose layers take no hooks.
     """
 
     def __init__(self, model: nn.Module, layers: Sequence[str], name: str) -> None:
-        if isinstance(model, torch.jit.ScriptModule):
-            raise BadInput(
-                "Expected a network with layers that can be observed, got a TorchScript program. Give the network in "
-                "Python that it was made from, with its state dict: model.load_state_dict(script.state_dict())."
-            )
+        observable(model, f"model '{name}'", ["", *layers])
         self.model = model
         self.layers = tuple(layers)
         self.name = name

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from transferscope.core.errors import BadInput
 from transferscope.metrics.evaluation.passes import PROBE, batch_axis, trace
+from transferscope.metrics.inputs.arguments import network
 from transferscope.metrics.inputs.guard import guarded
 from transferscope.models.modules.find import HEAD, Choice, Module, find_modules, is_under
 from transferscope.models.modules.order import VARIED
@@ -54,7 +55,8 @@ def modules(
         is_head; note (a remark, or empty). Layers without an effect on the logits are last, one row each.
 
     Raises:
-        BadInput: the network can't process the example or has uninitialized lazy layers; no head is found; or the
+        BadInput: the network can't process the example or has uninitialized lazy layers or layers of TorchScript; no
+            head is found; or the
             patterns match nothing, overlap, or omit tensors.
 
     >>> import torch
@@ -63,8 +65,7 @@ def modules(
     >>> table.select("module", "num_parameters", "output_shape", "is_head").rows()
     [('stem', 16, [-1, 4], False), ('head', 10, [-1, 2], True)]
     """
-    if not isinstance(model, nn.Module):
-        raise BadInput(f"Expected a network (torch.nn.Module), got a {type(model).__name__}.")
+    network(model)
     if not isinstance(example, Tensor) or example.ndim == 0 or len(example) == 0:
         came = tuple(example.shape) if isinstance(example, Tensor) else f"a {type(example).__name__}"
         raise BadInput(f"Expected an example batch, a tensor (n, ...) with n >= 1, got {came}.")
