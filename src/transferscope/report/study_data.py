@@ -117,7 +117,11 @@ def study_data(plan: Plan, store: Store) -> StudyData:
             for name, found in rows.items()
             if found
         },
-        notes=[*notes, *_no_better(rows["test_metrics"], facts)],
+        notes=[
+            *notes,
+            *_no_better(rows["test_metrics"], facts),
+            *_elsewhere(plan.study, rows["test_metrics"], tasks, store),
+        ],
     )
 
 
@@ -235,6 +239,25 @@ def _metric_rows(
             "baseline": facts.baseline,
             "balanced_accuracy": None if facts.about.multi_label else balanced_accuracy(logits, labels),
         }
+
+
+def _elsewhere(
+    study: Study, rows: Sequence[Mapping[str, Any]], tasks: Mapping[Any, Any], store: Store
+) -> Iterator[str]:
+    """A note for each target with finished networks that have no row because other machines have their predictions."""
+    networks = {
+        target: {name: tasks[run].key for name, run in _networks(study, target) if run in tasks}
+        for target in study.targets
+    }
+    finished = store.present(key for keys in networks.values() for key in keys.values())
+    for target, keys in networks.items():
+        shown = {row["network"] for row in rows if row["target"] == target}
+        missing = [name for name, key in keys.items() if key in finished and name not in shown]
+        if missing:
+            yield (
+                f"{target}: test_metrics lacks {len(missing)} of {len(keys)} networks, as their predictions or the test "
+                "labels are not on this machine: they stay where they were computed. All other tables are complete."
+            )
 
 
 def _networks(study: Study, target: str) -> Iterator[tuple[str, Run | GivenRun]]:

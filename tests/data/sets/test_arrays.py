@@ -185,6 +185,10 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
         ({"test_labels": np.array([0, 1, 2, 3])}, r"test/3 \(3, expected 0 to 2\)"),
         ({"train_labels": np.array([0, 1, 2, 0, 1, -1])}, r"train/5 \(-1, expected 0 to 2\)"),
         ({"train_labels": np.array([0, 1, 2, 0, 1, 10**12])}, r"train/5 \(1000000000000, expected"),
+        (
+            {"train_labels": np.array([0, 1000, 2000] * 2), "test_labels": np.array([0, 1000, 2000, 0])},
+            r"3 different numbers \(0, 1000, 2000\); expected classes numbered from 0 to 2.*class_names=",
+        ),
         ({"train_labels": np.array([0, 2, 2, 0, 2, 2])}, "no training image is there of 1"),
         ({"train_labels": np.zeros(6, int), "test_labels": np.zeros(4, int)}, "there is only one class"),
         (

@@ -165,6 +165,8 @@ def _check(options: Options) -> Checked:
             "column-labels",
         )
     multi_label = labels["train"].ndim == 2
+    if not multi_label:
+        _refuse(path, _numbering_problems(labels["train"], read_class_names(path)))
     names = _class_names(path, labels["train"])
     wrong = _name_problems(names, labels["train"], multi_label=multi_label)
     if len(set(names)) != len(names):
@@ -247,6 +249,24 @@ def _name_problems(names: tuple[str, ...], train_labels: np.ndarray, *, multi_la
     if not multi_label and len(names) < 2:
         return ["there is only one class; at least 2 are needed. Add images of another class."]
     return []
+
+
+def _numbering_problems(train_labels: np.ndarray, names: tuple[str, ...] | None) -> list[str]:
+    """Labels that are codes, such as 1000 and 2000, and not the numbers of classes from 0 on.
+
+    A few of them may be mistakes, or stand for missing labels: these are refused one by one.
+    """
+    values = np.unique(train_labels[train_labels >= 0])
+    codes = int((values >= len(names or values)).sum())
+    if len(values) < 2 or 2 * codes <= len(values):
+        return []
+    shown = ", ".join(map(str, values[:5].tolist())) + (", ..." if len(values) > 5 else "")
+    return [
+        f"train_labels holds {len(values)} different numbers ({shown}); expected classes numbered from "
+        f"0 to {len(values) - 1}. Number them in order, and save the codes as names: codes = numpy.unique(train_labels); "
+        "train_labels = numpy.searchsorted(codes, train_labels), the same for test_labels, and "
+        "class_names=codes.astype(str)."
+    ]
 
 
 def _usable_rows(split: str, labels: np.ndarray, num_classes: int, problems: Problems) -> np.ndarray:
