@@ -255,8 +255,8 @@ def _elsewhere(
         missing = [name for name, key in keys.items() if key in finished and name not in shown]
         if missing:
             yield (
-                f"{target}: test_metrics lacks {len(missing)} of {len(keys)} networks, as their predictions or the test "
-                "labels are not on this machine: they stay where they were computed. All other tables are complete."
+                f"{target}: test_metrics lacks {len(missing)} of {len(keys)} networks, as their predictions or the "
+                "test labels are not on this machine: they stay where they were computed. All other tables are complete."
             )
 
 
