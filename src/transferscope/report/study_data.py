@@ -256,7 +256,7 @@ def _elsewhere(
         if missing:
             yield (
                 f"{target}: test_metrics lacks {len(missing)} of {len(keys)} networks, as their predictions or the "
-                "test labels are not on this machine: they stay where they were computed. All other tables are complete."
+                "test labels are not on this machine: they stay where they were computed. Other tables are complete."
             )
 
 

@@ -264,8 +264,8 @@ def _numbering_problems(train_labels: np.ndarray, names: tuple[str, ...] | None)
     return [
         f"train_labels holds {len(values)} different numbers ({shown}); expected classes numbered from "
         f"0 to {len(values) - 1}. Number them in order, and save the codes as names: codes = "
-        "numpy.unique(train_labels); train_labels = numpy.searchsorted(codes, train_labels), the same for test_labels, and "
-        "class_names=codes.astype(str)."
+        "numpy.unique(train_labels); train_labels = numpy.searchsorted(codes, train_labels), the same for test_labels, "
+        "and class_names=codes.astype(str)."
     ]
 
 
