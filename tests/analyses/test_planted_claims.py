@@ -1,7 +1,7 @@
 """Claims on studies whose truth is known: how often each verdict is right, through the analyses' own statistics.
 
-At its threshold a claim must be said to hold, and not to hold, in at most 2.5 % of studies. Over 120 studies that is
-at most 9 in all but one of a thousand test runs; a rate of 10 % would be seen in three of four, of 15 % nearly always.
+At its threshold a claim must be said to hold, and not to hold, in at most 3 % of studies; tools/simulate_claims.py
+draws many. Here are few: above 5 of 40 is one test run in a thousand at 3 %, and nearly every one at 25 %.
 """
 
 from __future__ import annotations
@@ -12,21 +12,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from planted_studies import Draw, Scenario, all_planted
+from planted_studies import TARGETS, Scenario, all_planted, study
 
 from transferscope.analyses.claims import Finding
 from transferscope.analyses.contract import all_claims, analysis_module
-from transferscope.analyses.findings import ORDER_TEST
 
 CLAIMS = all_claims()
 PLANTED = all_planted()
 SCENARIOS = [(name, scenario) for name, module in PLANTED.items() for scenario in module.SCENARIOS]
 
-STUDIES = 120
-AT_MOST = 9
-CLEAR_STUDIES = 12
+STUDIES = 40
+AT_MOST = 5
+CLEAR_STUDIES = 8
 """Enough where the truth is far from the threshold."""
-SEEDS = range(3)
+NUM_SEEDS, CLEAR_SEEDS = 3, 6
 NO_STUDY: Any = None
 
 every_scenario = pytest.mark.parametrize(
@@ -34,8 +33,8 @@ every_scenario = pytest.mark.parametrize(
 )
 
 
-def findings(analysis: str, scenario: Scenario, draw: Draw) -> list[Finding]:
-    return list(analysis_module(analysis).findings(scenario.simulate(draw), NO_STUDY))
+def findings(analysis: str, tables: Any) -> list[Finding]:
+    return list(analysis_module(analysis).findings(tables, NO_STUDY))
 
 
 @every_scenario
@@ -43,15 +42,16 @@ def test_verdicts_are_right_as_often_as_is_said(analysis: str, scenario: Scenari
     is_near = bool({"at the threshold", "not favoured"} & set(scenario.truths.values()))
     rng, studies = np.random.default_rng(11), STUDIES if is_near else CLEAR_STUDIES
     counts: dict[str, Counter[str]] = defaultdict(Counter)
+    num_seeds = NUM_SEEDS if is_near else CLEAR_SEEDS
     for _ in range(studies):
-        for found in findings(analysis, scenario, Draw(rng, SEEDS)):
+        for found in findings(analysis, study(scenario, rng, num_seeds, TARGETS[::3])):
             counts[found.claim.id][found.verdict] += 1
-            assert (found.verdict == "holds") <= (found.p_value < 0.05)
+            assert (found.verdict != "undecided") == (found.p_value < 0.025)
     for claim, truth in scenario.truths.items():
         count = counts[claim]
         match truth:
             case "holds" | "does not hold":
-                assert count[truth] >= 0.9 * studies, (claim, count)
+                assert count[truth] >= 0.85 * studies, (claim, count)
             case "no claim":
                 assert count["undecided"] == studies, (claim, count)
             case "at the threshold" | "not favoured":
@@ -62,31 +62,27 @@ def test_verdicts_are_right_as_often_as_is_said(analysis: str, scenario: Scenari
 
 @every_scenario
 def test_two_seeds_decide_nothing(analysis: str, scenario: Scenario) -> None:
-    rng = np.random.default_rng(5)
-    for found in findings(analysis, scenario, Draw(rng, range(2))):
+    for found in findings(analysis, study(scenario, np.random.default_rng(5), 2)):
         assert found.verdict == "undecided", found
+        assert all(one.verdict == "undecided" for one in found.targets)
         assert math.isnan(found.p_value)
         assert found.note
 
 
 @every_scenario
 def test_images_are_named_where_test_images_decide(analysis: str, scenario: Scenario) -> None:
-    for found in findings(analysis, scenario, Draw(np.random.default_rng(5), SEEDS)):
+    for found in findings(analysis, study(scenario, np.random.default_rng(5), NUM_SEEDS)):
         rests_on_images = found.claim.id not in getattr(PLANTED[analysis], "WITHOUT_TEST_IMAGES", ())
         assert not found.is_measured or (found.num_images > 0) == rests_on_images, found.claim.id
 
 
 @every_scenario
-def test_seeds_without_a_difference_decide_orders_only(analysis: str, scenario: Scenario) -> None:
-    for found in findings(analysis, scenario, Draw(np.random.default_rng(5), SEEDS, scale=0.0)):
+def test_seeds_without_a_difference_decide_nothing(analysis: str, scenario: Scenario) -> None:
+    for found in findings(analysis, study(scenario, np.random.default_rng(5), NUM_SEEDS, scale=0.0)):
         assert math.isnan(found.low)
         assert found.note
-        if scenario.name in ("holds", "does not hold") and "grow" in found.claim.id:
-            assert (found.verdict, found.test) == (scenario.name, ORDER_TEST)
-            assert found.p_value == pytest.approx(2 / math.factorial(6))
-        else:
-            assert found.verdict == "undecided", found
-            assert math.isnan(found.p_value)
+        assert found.verdict == "undecided", found
+        assert math.isnan(found.p_value)
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)

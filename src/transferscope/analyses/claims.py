@@ -13,8 +13,8 @@ from typing import Literal
 Evidence = Literal["strong", "some", "hint", "shown to be negligible", "open", "not measurable here"]
 """How sure the study is, whichever way the verdict goes.
 
-- strong: p < .005, or below .05 after adjusting for all claims of the study (Holm)
-- some: .005 <= p < .025
+- strong: p < .005, or p < .025 and below .05 after adjusting for all claims of the study (Holm)
+- some: p < .025, and not strong
 - hint: .025 <= p < .05; about every second one does not come out again, so it decides nothing
 - shown to be negligible: none of these, but the 90 % interval lies within the claim's margin around 0
   (two one-sided tests at 5 %; Schuirmann 1987)
@@ -122,10 +122,9 @@ class Result:
         """How sure the study is."""
         if self.num_seeds == 0:
             return "not measurable here"
-        if self.p_value < STRONG or self.p_adjusted < STRONG_AMONG_ALL:
-            return "strong"
         if self.p_value < SOME:
-            return "some"
+            is_strong = self.p_value < STRONG or self.p_adjusted < STRONG_AMONG_ALL
+            return "strong" if is_strong else "some"
         if self.is_negligible:
             return "shown to be negligible"
         return "hint" if self.p_value < HINT else "open"

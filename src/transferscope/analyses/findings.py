@@ -175,16 +175,17 @@ def judge(
     targets = {name: replace(_result(claim, part, null), target=name) for name, part in by_target.items()}
     chosen = weights or {name: 1 / len(by_target) for name in by_target}
     overall = combined([(weight, by_target[name]) for name, weight in chosen.items()])
-    result = _result(claim, overall, null)
+    result, rests_on = _result(claim, overall, null), [overall]
     if claim.across == "each" and len(targets) > 1:
         result = _of_each(result, list(targets.values()))
+        rests_on = [by_target[name] for name, one in targets.items() if one.verdict == "undecided"]
     values = {**vars(result), "target": ""}
     return Finding(
         **values,
         claim=claim,
         targets=() if claim.across == "contrast" else tuple(targets.values()),
         num_images=num_images,
-        note=f"{note} {_why_open(result, overall)}".strip(),
+        note=f"{note} {_why_open(result, rests_on or [overall], null, num_images)}".strip(),
     )
 
 
@@ -237,11 +238,10 @@ def _without_seed(table: pl.DataFrame, seed_columns: Sequence[str], seed: int) -
 def _result(claim: Claim, found: Estimate, null: float) -> Result:
     """The test of an estimate against the claim's threshold, both as they are tested: the log of a ratio."""
     is_on_claimed_side = (found.effect > null) == (claim.side == "above") and found.effect != null
-    one_sided = found.tail(null)
-    p_value = one_sided if claim.is_negligibility and is_on_claimed_side else 2 * one_sided
+    tails = 1 if claim.is_negligibility and is_on_claimed_side else 2
+    p_value = tails * found.tail(null)
     low, high = found.interval(0.9)
     is_negligible = found.seeds is not None and -claim.margin < low and high < claim.margin
-    is_decided = p_value < SOME
     shown = [found.effect, *found.interval()]
     if claim.unit == "x":
         shown = [math.exp(value) for value in shown]
@@ -254,68 +254,90 @@ def _result(claim: Claim, found: Estimate, null: float) -> Result:
         p_value=p_value,
         is_on_claimed_side=is_on_claimed_side,
         is_negligible=is_negligible,
-        needs_seeds=None if is_decided else needs_seeds(found, null),
+        needs_seeds=None if p_value < SOME else needs_seeds(found, null, tails),
         size=size_of(shown[0], claim.unit),
     )
 
 
-def needs_seeds(found: Estimate, null: float) -> int | None:
-    """The fewest seeds a kind with which `POWER` of studies would decide (p < .025), were effect and variance as here.
+def needs_seeds(found: Estimate, null: float, tails: int = 2) -> int | None:
+    """The fewest seeds with which `POWER` of studies would decide (p < .025), were effect and variance as here.
 
     The variance between seeds falls as one over their number; that of the test images stays.
+
+    Args:
+        found: what a study found.
+        null: what it is tested against.
+        tails: 1 for a one-sided test.
 
     Returns:
         None where it can't be told, or beyond `MOST_SEEDS`.
     """
-    from transferscope.metrics.statistics.variance import Variance, t_quantile, total_variance
+    import numpy as np
+    from scipy import special
 
     if found.seeds is None or not (found.seeds.value > 0 and math.isfinite(found.effect)):
         return None
-    distance = abs(found.effect - null)
-    for seeds in range(found.num_seeds + 1, MOST_SEEDS + 1):
-        growth = seeds / found.num_seeds
-        between = Variance(value=found.seeds.value / growth, df=found.seeds.df * growth)
-        variance = total_variance([between, *([] if found.images is None else [found.images])])
-        needed = t_quantile(1 - SOME / 2, variance.df) + t_quantile(POWER, variance.df)
-        if distance >= needed * math.sqrt(variance.value):
-            return seeds
-    return None
+    seeds = np.arange(found.num_seeds + 1, MOST_SEEDS + 1)
+    between = found.seeds.value * found.num_seeds / seeds
+    df = found.seeds.df * (seeds - 1) / (found.num_seeds - 1)
+    value, squares = between, between**2 / df
+    if found.images is not None:
+        value = value + found.images.value
+        squares = squares + found.images.value**2 / found.images.df
+    df = value**2 / squares  # Satterthwaite
+    needed = special.stdtrit(df, 1 - SOME / tails) + special.stdtrit(df, POWER)
+    enough = seeds[abs(found.effect - null) >= needed * np.sqrt(value)]
+    return int(enough[0]) if len(enough) else None
 
 
 def _of_each(mean: Result, targets: Sequence[Result]) -> Result:
     """Of a claim about each target: it holds where it does on all of them (Berger's intersection-union test, 1982),
     and does not hold where it doesn't on one, with p adjusted for their number (Bonferroni)."""
-    against = [one.p_value for one in targets if not one.is_on_claimed_side]
     claimed = [one.p_value for one in targets if one.is_on_claimed_side]
-    if any(math.isnan(one.p_value) for one in targets):
-        p_value = math.nan
+    against = [one.p_value for one in targets if not one.is_on_claimed_side]
+    tested = [p for p in against if not math.isnan(p)]
+    if tested:
+        p_value = min(1.0, len(targets) * min(tested))
     else:
-        p_value = min(1.0, len(targets) * min(against)) if against else max(claimed)
+        p_value = math.nan if against or any(map(math.isnan, claimed)) else max(claimed)
     needs = [one.needs_seeds for one in targets if one.verdict == "undecided"]
     known = [seeds for seeds in needs if seeds is not None]
+    is_open = not p_value < SOME
     return replace(
         mean,
         p_value=p_value,
         is_on_claimed_side=not against,
         is_negligible=all(one.is_negligible for one in targets),
-        needs_seeds=max(known, default=None) if len(known) == len(needs) else None,
+        needs_seeds=max(known) if is_open and known and len(known) == len(needs) else None,
     )
 
 
-def _why_open(result: Result, found: Estimate) -> str:
-    """Why a claim is open, and what would decide it; empty where it is decided."""
+def _why_open(result: Result, parts: Sequence[Estimate], null: float, num_images: int) -> str:
+    """Why a claim is open, and what would decide it; empty where it is decided.
+
+    Args:
+        result: of the claim.
+        parts: the estimate that it rests on, or those of the targets that are open.
+        null: what they are tested against.
+        num_images: test images behind each network's number.
+    """
     if result.evidence in ("strong", "some", "shown to be negligible"):
         return ""
-    if found.num_seeds < MIN_SEEDS:
-        return f"{found.num_seeds} seeds; at least {MIN_SEEDS} are needed to decide."
-    if not math.isfinite(found.effect):
+    if result.num_seeds < MIN_SEEDS:
+        return f"{result.num_seeds} seeds; at least {MIN_SEEDS} are needed to decide."
+    if any(not math.isfinite(part.effect) for part in parts):
         return "The number could not be computed on every target."
-    if found.standard_error == 0:
-        return f"All {found.num_seeds} seeds give the same number, and from no spread no interval can be had."
-    if not math.isfinite(result.low):
+    if any(part.standard_error == 0 for part in parts):
+        return (
+            f"All {result.num_seeds} seeds give the same number, and from no spread no interval can be had."
+        )
+    if any(not math.isfinite(part.low) for part in parts):
         return "The number could not be computed with every seed left out."
     if result.needs_seeds is not None:
         return f"About {result.needs_seeds} seeds would decide it."
+    if all(needs_seeds(replace(part, images=None), null) is not None for part in parts):
+        images = f"{num_images} test images" if num_images else "test images"
+        return f"The {images} are too few: more of them would decide it, more seeds alone would not."
     return "It lies at the threshold: more seeds would hardly decide it."
 
 
@@ -350,21 +372,17 @@ def mean_slope(rows: pl.DataFrame, x: str, y: pl.Expr | str, by: Sequence[str]) 
         by: columns that name a network or a pair.
 
     Returns:
-        In the unit of y; NaN without rows, or where x is constant or a value is not finite.
+        In the unit of y; NaN without rows, where x is constant or y is NaN.
     """
-    import numpy as np
     import polars as pl
 
-    slopes = []
-    for _, part in rows.with_columns((pl.col(y) if isinstance(y, str) else y).alias("_y")).group_by(
-        list(by), maintain_order=True
-    ):
-        places = part[x].to_numpy().astype(float)
-        spread = places.max() - places.min()
-        if spread == 0:
-            return math.nan
-        slopes.append(float(np.polyfit((places - places.min()) / spread, part["_y"].to_numpy(), 1)[0]))
-    return sum(slopes) / len(slopes) if slopes else math.nan
+    y = pl.col(y) if isinstance(y, str) else y
+    x_range = pl.col(x).max() - pl.col(x).min()
+    slope = pl.cov(pl.col(x), y) / pl.col(x).var() * x_range
+    slopes = rows.group_by(list(by), maintain_order=True).agg(slope.alias("slope"))["slope"].to_list()
+    if not slopes or any(slope is None for slope in slopes):
+        return math.nan
+    return sum(slopes) / len(slopes)
 
 
 def log_ratio(part: float, whole: float) -> float:

@@ -20,7 +20,6 @@ MOVED = {
     "errors": "core.errors",
     "figures": "analyses.theme",
     "findings": "analyses.findings",
-    "metrics.order": "metrics.statistics.permutation",
     "options": "core.options",
     "pairs": "core.instances",
     "plan": "study.plan",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from planted_studies import (
@@ -19,7 +20,7 @@ from planted_studies import (
     mean,
     of,
     over_targets,
-    rank_correlation,
+    slope,
 )
 
 CLAIMS = (
@@ -30,7 +31,7 @@ CLAIMS = (
 )
 
 
-def modules(p_t: float, ri_t: float, slope: float, jump: float) -> Callable[[Draw], Tables]:
+def modules(p_t: float, ri_t: float, growth: float, jump: float) -> Callable[[Draw], Tables]:
     """Drops of the lower modules; how P-T's rises grow; which part of RI-T's whole rise comes at epoch 5 of 20."""
 
     def simulate(draw: Draw) -> Tables:
@@ -41,7 +42,10 @@ def modules(p_t: float, ri_t: float, slope: float, jump: float) -> Callable[[Dra
                 shift = draw.noise(0.001)
                 rows += [
                     {**own, "module": f"m{depth}", "depth": depth, "is_head": depth == 6}
-                    | {"test_drop": drop + shift, "train_rise_loss": slope * depth + draw.noise(1)}
+                    | {
+                        "test_drop": drop + shift,
+                        "train_rise_loss": 0.1 * math.exp(growth * depth + draw.noise(0.3)),
+                    }
                     for depth in range(7)
                 ]
         for seed in draw.seeds:
@@ -87,15 +91,20 @@ def suddenness(rows: Rows) -> float:
 
 SCENARIOS = (
     Scenario(NULL, modules(0.02, 0.02, 0, 0.5), all_of(CLAIMS, NULL)),
-    Scenario(HOLD, modules(0.0, 0.3, 3, 0.8), all_of(CLAIMS, HOLD)),
-    Scenario(FAIL, modules(0.3, 0.0, -3, 0.1), all_of(CLAIMS, FAIL)),
+    Scenario(HOLD, modules(0.0, 0.3, 0.5, 0.8), all_of(CLAIMS, HOLD)),
+    Scenario(FAIL, modules(0.3, 0.0, -0.5, 0.1), all_of(CLAIMS, FAIL)),
 )
 STATISTICS: Statistics = {
     "p_t_low_modules_not_critical": ("criticality", low_drop("P-T")),
     "ri_t_low_modules_critical": ("criticality", low_drop("RI-T")),
     "p_t_criticality_grows_toward_head": (
         "criticality",
-        lambda rows: rank_correlation(of(rows, kind="P-T", is_head=False), "train_rise_loss", "seed"),
+        lambda rows: slope(
+            of(rows, kind="P-T", is_head=False),
+            "depth",
+            lambda row: math.log(max(row["train_rise_loss"], 1e-3)),
+            "seed",
+        ),
     ),
     "ri_t_becomes_critical_suddenly": ("criticality_training", suddenness),
 }

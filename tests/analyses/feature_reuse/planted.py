@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from planted_studies import (
@@ -15,44 +16,44 @@ from planted_studies import (
     Tables,
     all_of,
     frame,
-    groups,
-    mean,
     of,
     over_targets,
+    slope,
 )
 
 CLAIMS = (
     "gain_shrinks_with_blocks",
+    "gain_falls_along_block_sizes",
     "gain_shrinks_most_near_source",
     "gain_survives_shuffling",
     "statistics_help_speed_most",
 )
 
 
+SIZES_PX = (32, 8, 2, 1)
+
+
 def reuse(near: tuple[float, float], far: tuple[float, float], speed: float) -> Callable[[Draw], Tables]:
-    """Gains of two targets unshuffled and at 1 px, and the gain in speed; P-T is at 0.8 everywhere."""
+    """Gains unshuffled and at 1 px, on the target most like the source and on the others; the gain in speed."""
 
     def simulate(draw: Draw) -> Tables:
+        whole, smallest = near if draw.place == 0 else far
         rows = []
-        for rank, (target, gains) in enumerate((("near", near), ("far", far)), start=1):
-            for view, size, gain in zip(("unshuffled", "blocks"), (32, 1), gains, strict=True):
-                for seed in draw.seeds:
-                    keys = {"target": target, "likeness_rank": rank, "view": view, "block_size_px": size}
-                    own = {"relative_gain": (gain + draw.noise(0.01)) / 0.8, "p_t_speed": 0.8}
-                    own["speed_gain"] = speed + draw.noise(0.01)
-                    rows.append({**keys, "seed": seed, "n_test": 100, **own})
+        for size in SIZES_PX:
+            gain = smallest + (whole - smallest) * math.log(size) / math.log(SIZES_PX[0])
+            keys = {"target": "t", "likeness_rank": draw.place + 1, "block_size_px": size, "n_test": 100}
+            rows += [
+                {**keys, "view": "unshuffled" if size == SIZES_PX[0] else "blocks", "seed": seed}
+                | {"gain": gain + draw.noise(0.01), "speed_gain": speed + draw.noise(0.01)}
+                for seed in draw.seeds
+            ]
         return {"feature_reuse": frame(rows)}
 
     return simulate
 
 
-def shrinkage(rows: Rows, rank: int | None = None) -> float:
-    of_rank = groups(rows if rank is None else of(rows, likeness_rank=rank), "target").values()
-    return mean(
-        mean(row["relative_gain"] for row in of(part, view="unshuffled"))
-        - mean(row["relative_gain"] for row in of(part, view="blocks", block_size_px=1))
-        for part in of_rank
-    )
+def shrinkage(rows: Rows) -> float:
+    return over_targets(of(rows, view="unshuffled"), "gain") - over_targets(small(rows), "gain")
 
 
 def small(rows: Rows) -> Rows:
@@ -66,16 +67,20 @@ SCENARIOS = (
 )
 STATISTICS: Statistics = {
     "gain_shrinks_with_blocks": ("feature_reuse", shrinkage),
-    "gain_shrinks_most_near_source": (
+    "gain_falls_along_block_sizes": (
         "feature_reuse",
-        lambda rows: shrinkage(rows, 1) - shrinkage(rows, 2),
+        lambda rows: slope(
+            [row | {"log_size": math.log(row["block_size_px"])} for row in rows],
+            "log_size",
+            lambda row: row["gain"],
+            "seed",
+        ),
     ),
-    "gain_survives_shuffling": ("feature_reuse", lambda rows: over_targets(small(rows), "relative_gain")),
+    "gain_shrinks_most_near_source": ("feature_reuse", shrinkage),
+    "gain_survives_shuffling": ("feature_reuse", lambda rows: over_targets(small(rows), "gain")),
     "statistics_help_speed_most": (
         "feature_reuse",
-        lambda rows: over_targets(
-            small(rows), lambda row: row["speed_gain"] / row["p_t_speed"] - row["relative_gain"]
-        ),
+        lambda rows: over_targets(small(rows), lambda row: row["speed_gain"] - row["gain"]),
     ),
 }
 WRONG_CHOICES = (("block_sizes_px", (5,)),)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 from planted_studies import (
     FAIL,
     HOLD,
@@ -19,19 +20,20 @@ from planted_studies import (
     of,
     over_targets,
     pair_noise,
+    slope,
 )
 
 CLAIMS = ("p_t_features_are_similar", "p_t_similarity_falls_with_depth", "ri_t_features_are_dissimilar")
 
 
 def similarity(first: Sequence[float], last: Sequence[float]) -> Callable[[Draw], Tables]:
-    """CKA at two layers of P-T & P-T, P-T & RI-T, RI-T & RI-T and RI & RI."""
+    """CKA at the first and last of three layers of P-T & P-T, P-T & RI-T, RI-T & RI-T and RI & RI."""
     kinds = (*THREE, "RI & RI")
 
     def simulate(draw: Draw) -> Tables:
         rows = [
-            {**row, "depth_a": depth, "depth_b": depth, "n": 100, "linear_cka": mean + row["noise"]}
-            for depth, means in enumerate((first, last))
+            {**row, "depth_a": depth, "depth_b": depth, "n": 100, "linear_cka": float(mean) + row["noise"]}
+            for depth, means in enumerate((first, np.add(first, last) / 2, last))
             for kind, mean in zip(kinds, means, strict=True)
             for row in pair_noise(draw, [kind], 0.01)
         ]
@@ -50,8 +52,9 @@ def most_like_ri_t(rows: Rows) -> float:
     return max(cka(rows, "P-T & RI-T"), cka(rows, "RI-T & RI-T"))
 
 
-def at_depth(rows: Rows, depth: int) -> float:
-    return over_targets(of(rows, pair="P-T & P-T", depth_a=depth, depth_b=depth), "linear_cka")
+def fall(rows: Rows) -> float:
+    same = [row for row in of(rows, pair="P-T & P-T") if row["depth_a"] == row["depth_b"]]
+    return -slope(same, "depth_a", lambda row: row["linear_cka"], "a", "b")
 
 
 SCENARIOS = (
@@ -83,7 +86,7 @@ STATISTICS: Statistics = {
     ),
     "p_t_similarity_falls_with_depth": (
         "feature_similarity",
-        lambda rows: at_depth(rows, 0) - at_depth(rows, max(row["depth_a"] for row in rows)),
+        fall,
     ),
     "ri_t_features_are_dissimilar": (
         "feature_similarity",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from planted_studies import (
@@ -86,7 +87,8 @@ STATISTICS: Statistics = {
     "p_t_share_mistakes": (
         "mistakes",
         lambda rows: (
-            uncommon(rows, "P-T & P-T") / min(uncommon(rows, "P-T & RI-T"), uncommon(rows, "RI-T & RI-T"))
+            math.log(uncommon(rows, "P-T & P-T"))
+            - math.log(min(uncommon(rows, "P-T & RI-T"), uncommon(rows, "RI-T & RI-T")))
         ),
     ),
     "p_t_mistakes_are_ambiguous": (

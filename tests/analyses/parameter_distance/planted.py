@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from planted_studies import (
@@ -18,14 +19,14 @@ from planted_studies import (
     of,
     over_targets,
     pair_noise,
-    rank_correlation,
+    slope,
 )
 
 CLAIMS = ("p_t_are_close", "distance_grows_toward_head")
 
 
-def distances(ratio: float, slope: float) -> Callable[[Draw], Tables]:
-    """P-T lie `ratio` times as far apart as RI-T; distances of six modules and the head rise by `slope`."""
+def distances(ratio: float, growth: float) -> Callable[[Draw], Tables]:
+    """P-T lie `ratio` times as far apart as RI-T; distances of six modules and the head rise by `growth`."""
 
     def simulate(draw: Draw) -> Tables:
         rows = []
@@ -34,7 +35,7 @@ def distances(ratio: float, slope: float) -> Callable[[Draw], Tables]:
                 rows.append({**row, "module": "all", "depth": None, "distance": center * (1 + row["noise"])})
         for depth in range(7):
             for row in pair_noise(draw, ["P-T & P-T"], 1.0):
-                distance = 100 + slope * depth + row["noise"]
+                distance = 100 + growth * depth + row["noise"]
                 rows.append({**row, "module": f"m{depth}", "depth": depth, "distance": distance})
         return {"parameter_distance": frame(rows)}
 
@@ -53,17 +54,18 @@ SCENARIOS = (
 STATISTICS: Statistics = {
     "p_t_are_close": (
         "parameter_distance",
-        lambda rows: whole_distance(rows, "P-T & P-T") / whole_distance(rows, "RI-T & RI-T"),
+        lambda rows: math.log(whole_distance(rows, "P-T & P-T") / whole_distance(rows, "RI-T & RI-T")),
     ),
     "distance_grows_toward_head": (
         "parameter_distance",
-        lambda rows: rank_correlation(
+        lambda rows: slope(
             [
                 row
                 for row in of(rows, pair="P-T & P-T")
                 if row["module"] != "all" and row["depth"] < max(own["depth"] or 0 for own in rows)
             ],
-            "distance",
+            "depth",
+            lambda row: math.log(row["distance"]),
             "a",
             "b",
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from planted_studies import (
@@ -22,12 +23,12 @@ from planted_studies import (
 
 
 def singular_values(difference: float) -> Callable[[Draw], Tables]:
-    """Two convolutions, P-T's mean singular value above RI-T's."""
+    """Two convolutions: P-T's mean singular value minus RI-T's."""
 
     def simulate(draw: Draw) -> Tables:
         rows = [
             {"target": "t", "kind": kind, "seed": seed, "convolution": name, "starts_at_zero": False}
-            | {"mean_relative": mean + draw.noise(0.01)}
+            | {"mean": mean + draw.noise(0.01), "mean_relative": 0.3}
             for name in ("conv1", "conv2")
             for kind, mean in (("P-T", 0.4 + difference), ("RI-T", 0.4))
             for seed in draw.seeds
@@ -40,10 +41,7 @@ def singular_values(difference: float) -> Callable[[Draw], Tables]:
 def spectra(rows: Rows) -> float:
     differences: Rows = []
     for (target, _), part in groups(rows, "target", "convolution").items():
-        means = [
-            mean(row["mean_relative"] for row in of(part, kind=kind) if row["mean_relative"] >= 0)
-            for kind in ("P-T", "RI-T")
-        ]
+        means = [mean(math.log(row["mean"]) for row in of(part, kind=kind)) for kind in ("P-T", "RI-T")]
         differences.append({"target": target, "difference": means[0] - means[1]})
     return over_targets(differences, "difference")
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from transferscope.analyses.contract import Row
-from transferscope.analyses.findings import SCALE
+from transferscope.analyses.findings import SCALE, Estimate
 from transferscope.analyses.shared.over_seeds import OVER_SEEDS, over_seeds
 from transferscope.core.tables import Column
 
@@ -134,18 +134,16 @@ def _choice(metrics: Mapping[int, Mapping[int, float]]) -> Row:
 
 def _jumps(metrics: Mapping[int, Mapping[int, float]], sources: Mapping[int, float]) -> Row:
     """How the steps of the target metric go with those of the source metric."""
-    from transferscope.metrics.statistics.jackknife import jackknife_test
+    from transferscope.metrics.statistics.variance import jackknife_variance
 
     seeds = list(metrics)
-    test = jackknife_test(
-        _step_correlation([metrics[seed] for seed in seeds], sources),
-        [_step_correlation([metrics[s] for s in seeds if s != seed], sources) for seed in seeds],
-        scale=SCALE,
-    )
+    without = [_step_correlation([metrics[s] for s in seeds if s != seed], sources) for seed in seeds]
+    correlation = _step_correlation([metrics[seed] for seed in seeds], sources)
+    found = Estimate(effect=correlation, seeds=jackknife_variance(without), images=None, num_seeds=len(seeds))
     return {
-        "jump_correlation": test.interval.estimate,
-        "jump_correlation_low": test.interval.low,
-        "jump_correlation_high": test.interval.high,
+        "jump_correlation": correlation,
+        "jump_correlation_low": found.low,
+        "jump_correlation_high": found.high,
         "num_steps": len(sources) - 1,
     }
 

@@ -75,7 +75,8 @@ def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Findi
 
     def shuffled(rows: pl.DataFrame) -> pl.DataFrame:
         return rows.filter(
-            pl.col("target").is_in(blocks["target"].unique()) & (is_whole | pl.col("view").eq("blocks"))
+            pl.col("target").is_in(blocks["target"].unique().to_list())
+            & (is_whole | pl.col("view").eq("blocks"))
         )
 
     def shrinkage(rows: pl.DataFrame) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from transferscope.core.errors import BadInput
 from transferscope.metrics.statistics.intervals import check_level
@@ -80,7 +80,7 @@ def t_quantile(probability: float, df: float) -> float:
     >>> round(t_quantile(0.975, 5), 3)
     2.571
     """
-    return float(stats.t.ppf(probability, df))
+    return float(special.stdtrit(df, probability))
 
 
 def interval_ends(estimate: float, variance: Variance, level: float) -> tuple[float, float]:
@@ -110,7 +110,7 @@ def tail(estimate: float, variance: Variance, null: float) -> float:
     """
     if not (math.isfinite(estimate) and variance.value > 0):
         return math.nan
-    return float(stats.t.sf(abs(estimate - null) / math.sqrt(variance.value), variance.df))
+    return float(special.stdtr(variance.df, -abs(estimate - null) / math.sqrt(variance.value)))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
