@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from itertools import chain
+from operator import is_
 from types import MethodType
 from typing import Any
 
@@ -128,17 +129,14 @@ class Attributes:
         """Set those that have changed to what they were, except attributes with some names."""
         for module, training, attributes, contents in self._kept:
             own = vars(module)
-            for name in own.keys() - attributes.keys() - {*but}:
-                del own[name]
-            own.update({name: value for name, value in attributes.items() if name not in but})
+            if not _holds(own, attributes):
+                for name in own.keys() - attributes.keys() - {*but}:
+                    del own[name]
+                own.update({name: value for name, value in attributes.items() if name not in but})
             for container, kept in contents:
-                if isinstance(container, list):
-                    container[:] = kept
-                elif list(map(id, members(container))) != list(map(id, members(kept))) or (
-                    isinstance(container, dict) and list(container) != list(kept)
-                ):
+                if (container or kept) and not _holds(container, kept):
                     container.clear()
-                    container.update(kept)
+                    _fill(container, kept)
             if module.training != training:  # a ScriptModule keeps it elsewhere
                 module.training = training
 
@@ -170,6 +168,23 @@ def _contents(module: nn.Module) -> list[tuple[Any, Any]]:
         for type_ in (dict, list, set)
         if isinstance(value, type_)
     ]
+
+
+def _holds(container: Any, kept: Any) -> bool:
+    """True if a container holds exactly these objects, in this order. It is asked each time weights are written."""
+    if len(container) != len(kept):
+        return False
+    if isinstance(kept, dict):
+        return all(map(is_, container.values(), kept.values())) and list(container) == list(kept)
+    return all(map(is_, container, kept)) if isinstance(kept, list) else set(map(id, container)) == set(map(id, kept))
+
+
+def _fill(container: Any, kept: Any) -> None:
+    """Puts what is kept into an empty container."""
+    if isinstance(container, list):
+        container.extend(kept)
+    else:
+        container.update(kept)
 
 
 def members(value: object) -> Iterable[Any]:
