@@ -176,7 +176,9 @@ def _holds(container: Any, kept: Any) -> bool:
         return False
     if isinstance(kept, dict):
         return all(map(is_, container.values(), kept.values())) and list(container) == list(kept)
-    return all(map(is_, container, kept)) if isinstance(kept, list) else set(map(id, container)) == set(map(id, kept))
+    if isinstance(kept, list):
+        return all(map(is_, container, kept))
+    return set(map(id, container)) == set(map(id, kept))
 
 
 def _fill(container: Any, kept: Any) -> None:
