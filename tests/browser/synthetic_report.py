@@ -8,6 +8,7 @@ from functools import cache
 import altair as alt
 import polars as pl
 import torch
+from made_findings import made_finding
 
 from transferscope.analyses import theme as figures
 from transferscope.analyses.claims import Claim, Finding, not_measured
@@ -68,12 +69,12 @@ def synthetic_content() -> ReportContent:
             advice=[
                 Advice(
                     text=f"Start from the pre-trained weights on {name}.",
-                    evidence=f"Gain +6.2 points [+1.0, +9.0]. {HOSTILE}",
-                    certainty=certainty,
+                    numbers=f"Gain +6.2 points [+1.0, +9.0]. {HOSTILE}",
+                    evidence=evidence,
                     why="the whole 95 % interval over 3 seeds lies on one side",
                     analysis="feature_reuse",
                 )
-                for name, certainty in zip(TARGETS, ("clear", "indirect", "open", "open"), strict=True)
+                for name, evidence in zip(TARGETS, ("strong", "indirect", "hint", "open"), strict=True)
             ],
             summary=[
                 f"Pre-training helped on rendered digits; it hurt on {LONG} and {HOSTILE}.",
@@ -304,6 +305,7 @@ def _findings(name: str) -> list[Finding]:
         analysis=name,
         statement="The gain from pre-training shrinks as the blocks shrink, most where the target looks like "
         "the source.",
+        table="t",
         statistic="relative gain at the largest block less that at the smallest, mean over targets",
         threshold=0.0,
         reason="a gain that does not shrink would not depend on shapes",
@@ -313,6 +315,7 @@ def _findings(name: str) -> list[Finding]:
         id=f"{name}.speed",
         analysis=name,
         statement=f"Low-level statistics speed up the optimization on {HOSTILE}.",
+        table="t",
         statistic="mean training accuracy of P-T less that of RI-T",
         threshold=0.05,
         side="below",
@@ -322,11 +325,11 @@ def _findings(name: str) -> list[Finding]:
     seen = {"num_seeds": 5, "num_images": 50000}
     low, high = {"mistakes": (-0.31, -0.0812), "barriers": (-0.12, 0.4)}.get(name, (0.0812, 0.31))
     verdict = "undecided" if low < 0 < high else "holds" if low > 0 else "does not hold"
-    first = Finding(claim=claim, verdict=verdict, effect=(low + high) / 2, low=low, high=high, **seen)
+    first = made_finding(claim=claim, verdict=verdict, effect=(low + high) / 2, low=low, high=high, **seen)
     if name == GAPPY:
         return [first, not_measured(vague, f"No seeds left: {HOSTILE}")]
     note = "2 seeds; at least 3 are needed to decide."
-    nothing = Finding(
+    nothing = made_finding(
         claim=vague,
         verdict="undecided",
         effect=-1.5,

@@ -8,9 +8,10 @@ from typing import Any
 
 import polars as pl
 import pytest
+from made_findings import made_finding
 from synthetic_report import HOSTILE
 
-from transferscope.analyses.claims import Finding, not_measured
+from transferscope.analyses.claims import not_measured
 from transferscope.analyses.contract import all_claims
 from transferscope.report.compare.differences import ReadStudy, claim_pairs, differences, warnings
 from transferscope.report.compare.side_by_side import Comparison, side_by_side_page
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.browser
 def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Studies of hostile names, one with results of an analysis that the other lacks a target of."""
     claim = CLAIMS[0]
-    found = Finding(
+    found = made_finding(
         claim=claim, verdict="holds", effect=0.1, low=0.05, high=0.15, num_seeds=3, num_images=100
     )
     a = ReadStudy(
@@ -35,7 +36,7 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tables={"parameter_distance": {"parameter_distance": distances(HOSTILE, 1.0)}},
         provenance={},
     )
-    undecided = replace(found, verdict="undecided", low=-0.3, high=0.5, num_seeds=5)
+    undecided = replace(found, p_value=0.3, low=-0.3, high=0.5, num_seeds=5)
     b = replace(
         a,
         label="B",

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from first_page import on_page
+from made_findings import made_finding
 
 from transferscope.analyses.claims import Verdict, not_measured
 from transferscope.analyses.contract import all_claims
@@ -34,10 +33,7 @@ def test_claims_of_the_paper_and_our_own_are_counted_apart() -> None:
 def test_counts_of_claims_are_in_the_number_that_grammar_asks_for() -> None:
     paper = [claim for claim in CLAIMS if claim.origin == "paper"][:3]
     verdicts: tuple[Verdict, ...] = ("holds", "does not hold", "undecided")
-    findings = [
-        replace(not_measured(claim, ""), verdict=verdict, num_seeds=3)
-        for claim, verdict in zip(paper, verdicts, strict=True)
-    ]
+    findings = [made_finding(claim, verdict) for claim, verdict in zip(paper, verdicts, strict=True)]
     last = on_page({}, findings=findings).paragraphs[-1]
     assert (
         last == "Of the paper's 3 claims, 1 holds, 1 does not hold and 1 is undecided, from 3 seeds a kind."

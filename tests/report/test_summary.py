@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 
 import pytest
+from made_findings import made_finding
 from rich.console import Console
 
-from transferscope.analyses.claims import Finding, not_measured
+from transferscope.analyses.claims import not_measured
 from transferscope.analyses.contract import all_claims
 from transferscope.report.console import print_findings, print_waiting
 
@@ -30,7 +31,7 @@ def test_how_long_training_waited_for_data(infos: list[dict[str, float]], expect
 
 
 def test_claims_that_were_not_measured_are_counted_and_a_ratio_has_no_sign() -> None:
-    close = Finding(
+    close = made_finding(
         claim=BY_ID["p_t_are_close"],
         verdict="holds",
         effect=0.358,
@@ -53,7 +54,9 @@ def test_claims_that_were_not_measured_are_counted_and_a_ratio_has_no_sign() -> 
 
 def test_networks_that_were_given_are_counted_as_such() -> None:
     claim = BY_ID["p_t_are_close"]
-    close = Finding(claim=claim, verdict="holds", effect=0.3, low=0.2, high=0.4, num_seeds=3, num_images=0)
+    close = made_finding(
+        claim=claim, verdict="holds", effect=0.3, low=0.2, high=0.4, num_seeds=3, num_images=0
+    )
     out = io.StringIO()
     print_findings([close], Console(file=out, width=140), "network")
     assert " networks " in out.getvalue()

@@ -10,8 +10,9 @@ from types import SimpleNamespace
 
 import polars as pl
 import pytest
+from made_findings import made_finding
 
-from transferscope.analyses.claims import Finding, not_measured
+from transferscope.analyses.claims import not_measured
 from transferscope.analyses.contract import all_claims
 from transferscope.analyses.findings import judge
 from transferscope.report.workspace import Workspace, findings_document, outputs_key, read_findings
@@ -26,7 +27,7 @@ DEMO = Path(__file__).parents[2] / "src/transferscope/study/studies/demo.yaml"
 
 def test_findings_come_back_as_written() -> None:
     the_plan = plan(load_study(DEMO))
-    held = Finding(
+    held = made_finding(
         claim=CLAIMS[0],
         verdict="holds",
         effect=0.5,
@@ -50,8 +51,8 @@ def test_a_claim_that_an_analysis_brings_along_comes_after_the_papers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     mine = judge(
-        replace(CLAIMS[0], id="somebodys_own", threshold=0.0),
-        pl.DataFrame({"seed": [0, 1, 2, 3], "x": [1.0, 1.1, 0.9, 1.0]}),
+        replace(CLAIMS[0], id="somebodys_own", table="own"),
+        {"own": pl.DataFrame({"seed": [0, 1, 2, 3], "x": [1.0, 1.1, 0.9, 1.0]})},
         lambda rows: float(rows["x"].mean()),  # type: ignore[arg-type]
     )
     module = SimpleNamespace(findings=lambda tables, study: [mine])

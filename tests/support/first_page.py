@@ -33,7 +33,7 @@ def figures(tables: Tables) -> list[Panel]:
 
 
 def said(item: Advice) -> str:
-    return f"{item.text} {item.evidence}"
+    return f"{item.text} {item.numbers}"
 
 
 def advice(tables: Tables) -> list[str]:

@@ -24,16 +24,18 @@ Evidence = Literal["strong", "some", "hint", "shown to be negligible", "open", "
 Verdict = Literal["holds", "does not hold", "undecided"]
 """Decided where the evidence is strong or some; everything else is undecided."""
 Standing = Literal[
-    "strong evidence for it",
-    "some evidence for it",
-    "strong evidence against it",
-    "some evidence against it",
-    "hint",
-    "shown to be negligible",
-    "open",
+    "holds (strong)",
+    "holds (some)",
+    "does not hold (strong)",
+    "does not hold (some)",
+    "negligible",
+    "undecided (hint)",
+    "undecided",
     "not measurable here",
 ]
-"""Evidence and its direction, as it is shown."""
+"""Verdict and evidence, as they are shown together."""
+Mark = Literal["holds", "does not hold", "undecided", "negligible", "not measurable"]
+"""Which colour and symbol a standing has."""
 Size = Literal["negligible", "small", "medium", "large", "unknown"]
 
 STRONG, SOME, HINT = 0.005, 0.025, 0.05
@@ -52,6 +54,18 @@ SIZES: dict[str, tuple[float, float, float]] = {
 }
 """Unit of a claim -> where small, medium and large begin: differences of metrics, shares and similarities, which lie
 between 0 and 1; ratios, either way; losses."""
+
+
+def mark_of(standing: Standing) -> Mark:
+    """The mark of a standing.
+
+    >>> mark_of("holds (some)"), mark_of("undecided (hint)")
+    ('holds', 'undecided')
+    """
+    for mark in ("holds", "does not hold", "undecided", "negligible"):
+        if standing.startswith(mark):
+            return mark
+    return "not measurable"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,15 +93,17 @@ class Claim:
     """Which side is the right one."""
     reason: str = "zero: any difference in the claimed direction, with its interval"
     """Why this threshold."""
-    unit: Literal["", "x", "nats"] = ""
-    """Of the effect: "" for metrics, shares and similarities; "x" for a ratio, which is tested on a log scale."""
+    unit: str = ""
+    """Of the effect: "" for metrics, shares and similarities; "x" for a ratio, which is tested on a log scale. For a
+    unit that `SIZES` doesn't have, nothing is said of the size."""
     is_negligibility: bool = False
     """Whether the claim says that something is small. Its test is one-sided at 5 %, as in tests of equivalence."""
 
     @property
     def margin(self) -> float:
-        """Differences of this size and below are negligible, in the unit of the test: the log of a ratio."""
-        return math.log(SIZES["x"][0]) if self.unit == "x" else SIZES[self.unit][0]
+        """Smaller differences are negligible, in the unit of the test (the log of a ratio); NaN for an unknown unit."""
+        smallest = SIZES.get(self.unit, (math.nan,))[0]
+        return math.log(smallest) if self.unit == "x" else smallest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,18 +154,24 @@ class Result:
 
     @property
     def standing(self) -> Standing:
-        """Evidence and its direction in a few words."""
+        """Verdict and evidence in a few words."""
         match self.evidence, self.verdict:
             case "strong", "holds":
-                return "strong evidence for it"
+                return "holds (strong)"
             case "strong", _:
-                return "strong evidence against it"
+                return "does not hold (strong)"
             case "some", "holds":
-                return "some evidence for it"
+                return "holds (some)"
             case "some", _:
-                return "some evidence against it"
-            case other, _:
-                return other
+                return "does not hold (some)"
+            case "shown to be negligible", _:
+                return "negligible"
+            case "hint", _:
+                return "undecided (hint)"
+            case "open", _:
+                return "undecided"
+            case _:
+                return "not measurable here"
 
     @property
     def repeat_rate(self) -> float | None:
@@ -189,7 +211,7 @@ def size_of(effect: float, unit: str) -> Size:
     >>> size_of(-0.03, ""), size_of(0.25, "x"), size_of(float("nan"), "")
     ('small', 'large', 'unknown')
     """
-    if not math.isfinite(effect) or (unit == "x" and effect <= 0):
+    if not math.isfinite(effect) or unit not in SIZES or (unit == "x" and effect <= 0):
         return "unknown"
     distance = max(effect, 1 / effect) if unit == "x" else abs(effect)
     small, medium, large = SIZES[unit]

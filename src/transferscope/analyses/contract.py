@@ -37,6 +37,7 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from transferscope.analyses.claims import Claim, Evidence
 from transferscope.core.config import AnalysisConfig
 from transferscope.core.options import DatasetOptions, Frozen, load_plugin, plugin_names
 from transferscope.core.runs import UNSHUFFLED, Point, View
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     import polars as pl
     from torch import Tensor, nn
 
-    from transferscope.analyses.claims import Claim
     from transferscope.core.datasets import Description
     from transferscope.models.modules.find import Module
 
@@ -235,9 +235,8 @@ class FirstPage:
     """Charts; they replace those of the same name from an analysis that comes before."""
 
 
-Certainty = Literal["clear", "indirect", "open"]
-"""Clear: the interval leaves one answer. Indirect: a rule or another measurement stands in for the question.
-Open: this study can't tell."""
+AdviceEvidence = Evidence | Literal["indirect"]
+"""As of a claim; indirect: a rule or another measurement stands in for the question."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,11 +244,12 @@ class Advice:
     """One thing to do with the pre-trained weights."""
 
     text: str
-    evidence: str
-    """The numbers that it rests on."""
-    certainty: Certainty
+    numbers: str
+    """What it rests on, in sentences."""
+    evidence: AdviceEvidence
+    """How sure it is; it says what to do only where this is strong, some or indirect."""
     why: str
-    """What the certainty rests on."""
+    """What the evidence is, or what would decide it."""
     analysis: str
     """The analysis whose section has the evidence."""
 

@@ -27,6 +27,7 @@ from transferscope.api.run import RunOptions, run_study
 from transferscope.core.config import Study
 from transferscope.core.errors import BadInput, did_you_mean
 from transferscope.core.tables import html_table
+from transferscope.report.console import marked
 from transferscope.report.given_names import counted
 from transferscope.study.file import load_study
 
@@ -61,7 +62,8 @@ class Findings(Sequence[Finding]):
         rows = [
             (
                 finding.claim.statement,
-                finding.standing,
+                marked(finding),
+                finding.size,
                 f"{finding.effect:+.3g}" if math.isfinite(finding.effect) else "–",
                 f"{finding.low:+.3g} to {finding.high:+.3g}" if math.isfinite(finding.low) else "–",
                 finding.num_seeds,
@@ -73,7 +75,9 @@ class Findings(Sequence[Finding]):
             f"; {left} more could not be measured" if left else ""
         )
         return html_table(
-            rows, head=("claim", "verdict", "effect", "95 % interval", f"{self._over}s"), caption=caption
+            rows,
+            head=("claim", "verdict (evidence)", "size", "effect", "95 % interval", f"{self._over}s"),
+            caption=caption,
         )
 
 

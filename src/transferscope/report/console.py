@@ -9,15 +9,24 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from transferscope.analyses.claims import Finding
+from transferscope.analyses.claims import Finding, Mark, Result, mark_of
 from transferscope.execute.loop import Outcome
 
-_MARKS = {
-    "holds": "[green]✓ holds[/green]",
-    "does not hold": "[red]✗ does not hold[/red]",
-    "undecided": "? undecided",
+_COLORS: Mapping[Mark, str] = {"holds": "green", "does not hold": "red"}
+_SYMBOLS: Mapping[Mark, str] = {
+    "holds": "✓",
+    "does not hold": "✗",
+    "undecided": "?",
+    "negligible": "≈",
+    "not measurable": "–",
 }
+
+
+def marked(result: Result) -> str:
+    """Symbol, verdict and evidence, such as ✓ holds (strong)."""
+    return f"{_SYMBOLS[mark_of(result.standing)]} {result.standing}"
 
 
 def print_findings(findings: Sequence[Finding], console: Console, over: str = "seed") -> None:
@@ -30,7 +39,8 @@ def print_findings(findings: Sequence[Finding], console: Console, over: str = "s
     """
     table = Table(title="Claims, and what this study says", title_justify="left")
     table.add_column("claim", ratio=1)
-    table.add_column("verdict", no_wrap=True)
+    table.add_column("verdict (evidence)", no_wrap=True)
+    table.add_column("size", no_wrap=True)
     table.add_column("effect", justify="right", no_wrap=True)
     table.add_column("95 % interval", no_wrap=True)
     table.add_column(f"{over}s", justify="right")
@@ -40,9 +50,11 @@ def print_findings(findings: Sequence[Finding], console: Console, over: str = "s
         if math.isfinite(finding.low):
             interval = f"{finding.low:{sign}.3g} to {finding.high:{sign}.3g}"
         effect = f"{finding.effect:{sign}.3g}" if math.isfinite(finding.effect) else "–"
-        table.add_row(
-            finding.claim.statement, _MARKS[finding.verdict], effect, interval, str(finding.num_seeds)
-        )
+        claim = finding.claim.statement
+        if finding.targets_that_hold and finding.verdict == "undecided":
+            claim += f" ({finding.targets_that_hold})"
+        words = Text(marked(finding), style=_COLORS.get(mark_of(finding.standing), ""))
+        table.add_row(claim, words, finding.size, effect, interval, str(finding.num_seeds))
     if measured:
         console.print(table)
     if missing := len(findings) - len(measured):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import polars as pl
 import pytest
 from first_page import SPREAD, Tables, advice, frame, on_page, text_of
+from made_findings import made_finding
 
 from transferscope.analyses.barriers.claims import P_T_SHARE_A_BASIN
 from transferscope.analyses.claims import Verdict, not_measured
@@ -69,11 +68,10 @@ def test_whether_there_is_a_barrier(height: float, words: str, detail: str) -> N
     ],
 )
 def test_a_basin_is_spoken_of_only_where_its_claim_holds(verdict: Verdict, seeds: int, words: str) -> None:
-    finding = replace(not_measured(P_T_SHARE_A_BASIN, ""), verdict=verdict, num_seeds=seeds)
+    finding = made_finding(P_T_SHARE_A_BASIN, verdict) if seeds else not_measured(P_T_SHARE_A_BASIN, "")
     made = on_page(barriers({"P-T & P-T": 0.001}), findings=[finding])
     assert made.summary[-1].startswith(
-        "No barrier was found on the straight line between two fine-tuned networks: at its lowest point the test "
-        "metric is 0.1 points ["
+        "On the straight line between two fine-tuned networks, no barrier was found on near (0.1 points)."
     )
     assert ("basin" in made.summary[-1]) == (verdict == "holds")
     assert words in made.paragraphs[0]
@@ -129,13 +127,23 @@ def averaging(gain: float, scratch: float | None = -0.5) -> Tables:
 @pytest.mark.parametrize(
     ("gain", "words"),
     [
-        (0.01, "is safe. +1.0 points of the test metric ["),
-        (-0.3, "Don't average"),
-        (-0.02, "These seeds do not decide whether averaging"),
+        (0.01, "On near, the weights of two fine-tuned networks can be averaged. near: +1.0 points ["),
+        (-0.3, "On near, don't average"),
+        (-0.02, "these seeds do not decide"),
     ],
 )
 def test_whether_averaging_is_safe(gain: float, words: str) -> None:
     (line,) = advice(averaging(gain))
     assert words in line
-    assert "of two trained from scratch −50.0 points" in line
+    assert "two trained from scratch: −50.0 points" in line
     assert "scratch" not in advice(averaging(gain, None))[0]
+
+
+def test_averaging_is_advised_on_each_target_alone() -> None:
+    table = averaging(0.01)["barriers"]["barriers_averaging"]
+    far = averaging(-0.3)["barriers"]["barriers_averaging"].with_columns(
+        target=pl.lit("far"), target_b=pl.lit("far")
+    )
+    safe, unsafe = advice({"barriers": {"barriers_averaging": pl.concat([table, far])}})
+    assert safe.startswith("On near, the weights of two fine-tuned networks can be averaged.")
+    assert unsafe.startswith("On far, don't average")

@@ -53,13 +53,19 @@ def test_a_gain_that_seeds_cannot_tell_from_nothing() -> None:
     assert "It is undecided whether it trained faster" in made.paragraphs[0]
     assert made.summary[0] == "Pre-training helped on far; it made no clear difference on near."
     assert advice(reuse({"near": (0.001, None)}, speed=0.0))[0].startswith(
-        "Whether to pre-train for near is undecided"
+        "On near, the pre-trained weights change the final metric by less than 2 points."
+    )
+    assert advice(reuse({"near": (0.015, None)}, speed=0.0))[0].startswith(
+        "Whether to start from the pre-trained weights on near is undecided"
     )
     faster = on_page(reuse({"near": (0.001, None)})).advice[0]
     assert faster.text.endswith(
         "where time counts, on near: they train faster. The effect on the final metric is inconclusive."
     )
-    assert faster.why == "the whole 95 % interval over 3 seeds lies on one side, for the speed"
+    assert faster.evidence in ("strong", "some")
+    assert faster.why.endswith(
+        "about the speed on training images, and leaves out the time of the pre-training"
+    )
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
@@ -75,7 +81,7 @@ def test_few_seeds_give_numbers_and_no_verdict(seeds: int) -> None:
         assert word not in text
     assert "undecided" in text
     # two seeds tell a large gain from 0, and its share has an interval: Fieller's is exact
-    assert (made.headlines[2].value == "unknown") == (seeds == 1)
+    assert len(made.headlines) == 1 + seeds
 
 
 def test_seeds_that_all_give_the_same_have_no_interval() -> None:
@@ -90,8 +96,7 @@ def test_seeds_that_all_give_the_same_have_no_interval() -> None:
     assert made.summary[0].endswith("on near is undecided with 3 seeds: there is no interval over them.")
     for word in ("helped", "hurt", "nan", "comes from low-level"):
         assert word not in text
-    assert made.headlines[2].value == "50 %"
-    assert made.headlines[2].detail.endswith("blocks (no interval)")
+    assert len(made.headlines) == 2, "no share without an interval"
 
 
 def test_what_survives_shuffling() -> None:
@@ -112,12 +117,7 @@ def test_where_shuffled_images_are_worse_with_pre_training() -> None:
 
 
 def test_no_share_of_a_gain_below_zero() -> None:
-    made = on_page(reuse({"near": (-0.2, -0.1)}))
-    assert (made.headlines[2].value, made.headlines[2].label) == (
-        "unknown",
-        "share of the gain that survives shuffling",
-    )
-    assert "is below 0" in made.headlines[2].detail
+    assert len(on_page(reuse({"near": (-0.2, -0.1)})).headlines) == 2
 
 
 def test_only_shuffled_targets_are_compared() -> None:

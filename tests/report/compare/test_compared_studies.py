@@ -12,8 +12,9 @@ from typing import Any
 import altair as alt
 import polars as pl
 import pytest
+from made_findings import made_finding
 
-from transferscope.analyses.claims import Finding, not_measured
+from transferscope.analyses.claims import not_measured
 from transferscope.analyses.contract import all_claims
 from transferscope.analyses.theme import draw_specification, themed
 from transferscope.report.compare.differences import ReadStudy, claim_pairs, differences, warnings
@@ -98,7 +99,9 @@ def study(label: str, over: str = "seed", **replaced: Any) -> ReadStudy:
         "training": {"epochs": 16},
         "analyses": {"parameter_distance": {}, "barriers": {"num_images": 200}},
     } | replaced
-    finding = Finding(claim=CLAIM, verdict="holds", effect=0.3, low=0.2, high=0.4, num_seeds=3, num_images=50)
+    finding = made_finding(
+        claim=CLAIM, verdict="holds", effect=0.3, low=0.2, high=0.4, num_seeds=3, num_images=50
+    )
     return ReadStudy(
         label=label,
         folder=Path("runs") / label,
@@ -182,7 +185,7 @@ def test_networks_that_were_given_are_counted_as_such() -> None:
 
 def test_claims_of_both() -> None:
     a, b = study("A"), study("B")
-    own = replace(b.findings[CLAIM.id], verdict="undecided", num_seeds=5, low=math.nan)
+    own = replace(b.findings[CLAIM.id], p_value=0.3, num_seeds=5, low=math.nan)
     other, third = CLAIMS[:2]
     a = replace(
         a, findings={**a.findings, other.id: not_measured(other, "no"), third.id: not_measured(third, "no")}

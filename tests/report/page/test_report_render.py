@@ -15,8 +15,9 @@ from types import ModuleType
 
 import polars as pl
 import pytest
+from made_findings import made_finding
 
-from transferscope.analyses.claims import Finding, not_measured
+from transferscope.analyses.claims import not_measured
 from transferscope.analyses.contract import Advice, Gallery, Picture, PictureRow, all_claims
 from transferscope.analyses.findings import adjusted
 from transferscope.core.tables import Column
@@ -161,10 +162,10 @@ def test_first_page_says_variant_gap_and_verdicts(html: str) -> None:
     first_page = html.partition('class="analysis"')[0]
     assert "Reduced variant “quick" in first_page
     assert re.search(r'Something is missing in\s+<a href="#analysis-criticality">', first_page)
-    assert "5 hold</li>" in first_page
-    assert "1 does not hold</li>" in first_page
-    assert "3 undecided</li>" in first_page
-    assert "1 not measured</li>" in first_page
+    assert "5 hold with strong evidence</li>" in first_page
+    assert "1 does not hold, with strong evidence</li>" in first_page
+    assert "3 are undecided</li>" in first_page
+    assert "1 is not measurable here</li>" in first_page
     assert "−0.196" in first_page
     assert "[−0.310, −0.081]" in first_page
 
@@ -309,41 +310,36 @@ def test_duration(seconds: float | None, text: str) -> None:
 def test_a_claim_shows_its_p_values_and_whose_it_is(bare: ReportContent) -> None:
     claims = [claim for claim in CLAIMS if claim.analysis in ("feature_reuse", "low_level_statistics")]
     numbers_of = {"effect": 0.2, "low": 0.1, "high": 0.3, "num_seeds": 3, "num_images": 100}
-    findings = [Finding(claim=claim, verdict="holds", p_value=0.001, **numbers_of) for claim in claims]
+    findings = [made_finding(claim=claim, verdict="holds", p_value=0.001, **numbers_of) for claim in claims]
     html = render(dataclasses.replace(bare, findings=adjusted(findings)))
     adjusted_p = numbers.number(0.001 * len(claims))
     assert html.count(f'0.00100 <span class="unit">({adjusted_p})</span>') == len(claims)
     assert html.count("beyond the paper") == sum(claim.origin == "transferscope" for claim in claims)
-    assert f"Of the {len(claims)} that hold, {len(claims)} hold also when" in html
-    untested = render(
-        dataclasses.replace(bare, findings=[not_measured(claims[0], "No blocks were shuffled.")])
-    )
-    assert "that hold," not in untested
+    assert f"{len(claims)} hold with strong evidence</li>" in html
 
 
 def test_what_was_not_measured_is_counted_and_marked_apart(bare: ReportContent) -> None:
     html = render(dataclasses.replace(bare, findings=[not_measured(CLAIMS[0], "No blocks were shuffled.")]))
-    assert "0 undecided</li>" in html
-    assert "1 not measured</li>" in html
+    assert "1 is not measurable here</li>" in html
     row = html.partition("<tbody")[2].partition("</tbody>")[0]
     assert re.search(
-        r'data-verdict="not measured"><svg.*stroke-dasharray=.*</svg>\s*not measured<', row, re.S
+        r'data-verdict="not measurable"><svg.*stroke-dasharray=.*</svg>\s*not measurable here<', row, re.S
     )
     assert "undecided" not in row
     few = not_measured(CLAIMS[0], "2 seeds; at least 3 are needed to decide.")
     html = render(dataclasses.replace(bare, findings=[dataclasses.replace(few, num_seeds=2)]))
-    assert "1 undecided</li>" in html
-    assert "not measured</li>" not in html
+    assert "1 is undecided</li>" in html
+    assert "not measurable here</li>" not in html
 
 
 def test_what_to_do_has_its_evidence_and_how_sure_it_is(bare: ReportContent) -> None:
-    item = Advice(text="Start from <P>.", evidence="Gain +3.", certainty="open", why="2 seeds", analysis="x")
+    item = Advice(text="Start from <P>.", numbers="Gain +3.", evidence="open", why="2 seeds", analysis="x")
     with_section = with_table(bare, pl.DataFrame({"value": [1.0]}))
     made = dataclasses.replace(bare.answer, advice=[item], summary=["It <helped>."])
     html = render(dataclasses.replace(with_section, answer=made))
     assert '<p class="do">Start from &lt;P&gt;.</p>' in html
     assert re.search(
-        r'data-certainty="open">Open:</span> 2 seeds. Gain \+3. <a href="#analysis-x">X</a>', html
+        r'data-evidence="open">Open:</span> 2 seeds. Gain \+3. <a href="#analysis-x">X</a>', html
     )
     assert "<li>It &lt;helped&gt;.</li>" in html
     assert "What to do with this" not in render(bare)
@@ -360,7 +356,7 @@ def test_how_it_was_computed_is_said(bare: ReportContent) -> None:
 def test_an_interval_is_drawn_around_its_threshold(bare: ReportContent) -> None:
     claim = next(claim for claim in CLAIMS if claim.threshold == 1.0 and claim.side == "below")
     seen = {"num_seeds": 3, "num_images": 10}
-    drawn = Finding(claim=claim, verdict="holds", effect=0.6, low=0.2, high=0.8, **seen)
+    drawn = made_finding(claim=claim, verdict="holds", effect=0.6, low=0.2, high=0.8, **seen)
     html = render(dataclasses.replace(bare, findings=adjusted([drawn])))
     # 0.8 below the threshold is the farthest; a tenth is left beyond it
     assert 'class="claimed" x="0"' in html

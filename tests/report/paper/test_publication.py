@@ -14,10 +14,11 @@ import numpy as np
 import polars as pl
 import pytest
 import vl_convert
+from made_findings import made_finding
 from PIL import Image
 
 from transferscope.analyses import theme as figures
-from transferscope.analyses.claims import Finding, not_measured
+from transferscope.analyses.claims import not_measured
 from transferscope.analyses.contract import all_claims
 from transferscope.report.page.outlines import SVG, with_outlines
 from transferscope.report.paper.publication import (
@@ -145,7 +146,7 @@ def test_rows_of_a_table() -> None:
 
 def test_claims_have_their_numbers() -> None:
     ratio = next(claim for claim in BY_ID.values() if claim.unit == "x")
-    held = Finding(
+    held = made_finding(
         claim=ratio,
         verdict="holds",
         effect=0.5,
@@ -156,8 +157,8 @@ def test_claims_have_their_numbers() -> None:
         p_value=0.01,
     )
     rows = claims_table([held, not_measured(ratio, "No seeds.")]).splitlines()
-    assert rows[4].endswith(r"& holds & 0.500 x & [0.250, 0.750] & 0.0100 & -- & 3 \\")
-    assert rows[5].endswith(r"& not measured & -- & -- & -- & -- & -- \\")
+    assert rows[4].endswith(r"& holds (some) & medium & 0.500 x & [0.250, 0.750] & 0.0100 & -- & 3 \\")
+    assert rows[5].endswith(r"& not measurable here & unknown & -- & -- & -- & -- & -- \\")
 
 
 def test_only_short_tables_are_written(tmp_path: Path) -> None:

@@ -7,14 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from transferscope.analyses.barriers.claims import P_T_SHARE_A_BASIN
-from transferscope.analyses.claims import SMALL_METRIC, Finding, Verdict
+from transferscope.analyses.barriers.tables import AVERAGED
+from transferscope.analyses.claims import SMALL_METRIC, Evidence, Finding, Verdict
 from transferscope.analyses.contract import Advice, FirstPage, Headline
 from transferscope.analyses.findings import Estimate, estimate, mean_over_targets
 from transferscope.analyses.shared.phrases import (
-    clear_or_open,
-    counted,
     estimated,
+    evidence_of,
     interval,
+    listed,
     mean_estimate,
     points,
     rows_of,
@@ -154,59 +155,74 @@ def _in_short(tables: Mapping[str, pl.DataFrame], findings: Sequence[Finding]) -
     table = rows_of(tables, "barriers", own & is_line)
     if table is None:
         return ""
-    height = mean_estimate(table, "barrier_metric")
-    if not math.isfinite(height.effect):
-        return ""
-    line = "on the straight line between two fine-tuned networks"
-    drop = f"{points(height.effect, signed=False)} {interval(height)}"
-    text = {
-        -1: f"No barrier was found {line}",
-        1: f"There is a barrier {line}",
-        0: f"These seeds do not decide whether there is a barrier {line}",
-    }[side(height, SMALL_METRIC)]
-    text += f": at its lowest point the test metric is {drop} below theirs."
+    decided: dict[int, list[str]] = {-1: [], 1: [], 0: []}
+    for target in targets_of(table):
+        height = mean_estimate(table.filter(pl.col("target") == target), "barrier_metric")
+        decided[side(height, SMALL_METRIC)].append(f"{target} ({points(height.effect, signed=False)})")
+    line = "On the straight line between two fine-tuned networks,"
+    parts = [
+        f"{words} {listed(decided[sign])}"
+        for sign, words in (
+            (-1, "no barrier was found on"),
+            (1, "there is a barrier on"),
+            (0, "these seeds do not decide it on"),
+        )
+        if decided[sign]
+    ]
+    text = f"{line} {'; '.join(parts)}."
     # no barrier on a line is not yet a basin, which has walls around it
     return f"{text} They lie in one basin of the loss." if _basin_verdict(findings) == "holds" else text
 
 
 def advice(tables: Mapping[str, pl.DataFrame]) -> Iterator[Advice]:
-    """Whether the mean of two instances' weights is as good as the instances."""
-    import polars as pl
-
-    table = rows_of(tables, "barriers_averaging")
-    if table is None:
+    """Whether the mean of two networks' weights is as good as the networks, on each target."""
+    averaged = _pairs(tables.get("barriers_averaging"), "P-T")
+    if averaged is None or averaged.is_empty():
         return
-    averaged = table.filter(
-        (pl.col("what") == "averaged weights")
-        & (pl.col("num_instances") == 2)
-        & pl.col("seed_a").is_not_null()
-    )
+    images = _pairs(tables.get("barriers_averaging_images"), "P-T")
+    scratch = _pairs(tables.get("barriers_averaging"), "RI-T")
     safe = {
-        1: "Averaging the weights of two fine-tuned networks is safe.",
-        -1: "Don't average the weights of two fine-tuned networks.",
-        0: "These seeds do not decide whether averaging the weights of two fine-tuned networks is safe.",
+        1: "On {}, the weights of two fine-tuned networks can be averaged.",
+        -1: "On {}, don't average the weights of two fine-tuned networks.",
+        0: "On {}, these seeds do not decide whether the weights of two fine-tuned networks can be averaged.",
     }
-    p_t, ri_t = (_of_kind(averaged, kind) for kind in ("P-T", "RI-T"))
-    if p_t.is_empty():
-        return
-    gain = mean_estimate(p_t, "metric_gain")
-    line = f"{estimated(gain)} against the two on average, as they were trained".replace(
-        "points", "points of the test metric", 1
-    )
-    if not ri_t.is_empty():
-        line += f"; of two trained from scratch {estimated(mean_estimate(ri_t, 'metric_gain'))}"
-    certainty, why = clear_or_open(gain, -SMALL_METRIC)
-    yield Advice(
-        text=safe[side(gain, -SMALL_METRIC)],
-        evidence=f"{line} (mean over {counted(len(targets_of(p_t)), 'target')}).",
-        certainty=certainty,
-        why=why,
-        analysis="barriers",
-    )
+    found: dict[tuple[int, Evidence, str], list[tuple[str, str]]] = {}
+    for target in targets_of(averaged):
+        own, own_images, ri_t = (_of_target(part, target) for part in (averaged, images, scratch))
+        assert own is not None
+        gain = mean_estimate(own, "metric_gain", own_images)
+        line = f"{estimated(gain)} against the two on average, as they were trained"
+        if ri_t is not None and not ri_t.is_empty():
+            line += f"; two trained from scratch: {estimated(mean_estimate(ri_t, 'metric_gain'))}"
+        evidence, why = evidence_of(gain, -SMALL_METRIC)
+        found.setdefault((side(gain, -SMALL_METRIC), evidence, why), []).append(
+            (target, f"{target}: {line}.")
+        )
+    for (decided, evidence, why), same in found.items():
+        yield Advice(
+            text=safe[decided].format(listed([target for target, _ in same])),
+            numbers=" ".join(line for _, line in same),
+            evidence=evidence,
+            why=why,
+            analysis="barriers",
+        )
 
 
-def _of_kind(averaged: pl.DataFrame, kind: str) -> pl.DataFrame:
+def _pairs(table: pl.DataFrame | None, kind: str) -> pl.DataFrame | None:
+    """Averages of two networks of a kind that were trained on the same target."""
     import polars as pl
 
-    names: Sequence[str] = (kind, f"{kind} & {kind}")
-    return averaged.filter(pl.col("pair").is_in(names) & (pl.col("target") == pl.col("target_b")))
+    if table is None:
+        return None
+    pairs = table.filter(
+        (pl.col("what") == AVERAGED)
+        & pl.col("seed_a").is_not_null()
+        & (pl.col("target") == pl.col("target_b"))
+    )
+    return pairs.filter(pl.col("pair").is_in((kind, f"{kind} & {kind}")))
+
+
+def _of_target(table: pl.DataFrame | None, target: str) -> pl.DataFrame | None:
+    import polars as pl
+
+    return None if table is None else table.filter(pl.col("target") == target)

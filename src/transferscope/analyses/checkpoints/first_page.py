@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from transferscope.analyses.contract import Advice
+from transferscope.analyses.findings import Estimate
 from transferscope.analyses.shared.phrases import (
-    counted,
-    points,
+    estimated,
+    evidence_of,
+    mean_estimate,
     rows_of,
+    side,
+    targets_of,
 )
 
 if TYPE_CHECKING:
@@ -18,37 +21,46 @@ if TYPE_CHECKING:
 
 
 def advice(tables: Mapping[str, pl.DataFrame]) -> Iterator[Advice]:
-    """The earliest checkpoint that is as good as the best one, by target."""
-    table = rows_of(tables, "checkpoints_choice")
+    """The last checkpoint, unless an earlier one is better in a paired comparison over seeds; by target."""
+    import polars as pl
+
+    table = rows_of(tables, "checkpoints", pl.col("pretrain_epoch") > 0)
     if table is None:
         return
-    for row in table.iter_rows(named=True):
-        best = f"epoch {row['best_epoch']}, {row['best_metric']:.3f}"
-        seeds = counted(row["num_seeds"], "seed")
-        certainty, why = "indirect", f"by the rule of one standard error over {seeds}, from one pre-training"
-        if row["recommended_epoch"] is None:
-            text = f"Which checkpoint to take for {row['target']} is undecided with {seeds}."
-            evidence = f"The best is {best}, of {row['last_epoch']} epochs."
-            certainty, why = "open", f"{seeds} give no standard error"
-        elif row["recommended_epoch"] == row["best_epoch"]:
-            text = f"For {row['target']}, start from pre-training epoch {row['best_epoch']} of {row['last_epoch']}."
-            evidence = (
-                f"There is no earlier one within one standard error of its {row['best_metric']:.3f} (standard error "
-                f"{row['standard_error']:.4f} over {seeds})."
+    for target in targets_of(table):
+        own = table.filter(pl.col("target") == target)
+        last = own["pretrain_epoch"].max()
+        best = _best_earlier(own, last)
+        text = f"For {target}, start from the last checkpoint, epoch {last}."
+        if best is None:
+            yield Advice(
+                text=text,
+                numbers="",
+                evidence="indirect",
+                why="there is no other one",
+                analysis="checkpoints",
             )
+            continue
+        epoch, gain = best
+        numbers = f"Epoch {epoch}, the best of the earlier ones, gives {estimated(gain)} against it."
+        evidence, why = evidence_of(gain)
+        if side(gain) > 0:
+            text = f"For {target}, pre-training epoch {epoch} is better than the last one, {last}."
+            why = f"{why}; test images chose the epoch, so it looks better than it is"
         else:
-            of = f"{row['recommended_epoch']} of {row['last_epoch']}"
-            text = f"For {row['target']}, pre-training epoch {of} is enough."
-            evidence = (
-                f"It is the earliest within one standard error of the best ({best}, standard error "
-                f"{row['standard_error']:.4f} over {seeds}); the difference is {points(row['difference'])}"
-                f"{_ends(row)}."
-            )
-        yield Advice(text=text, evidence=evidence, certainty=certainty, why=why, analysis="checkpoints")
+            evidence, why = "indirect", "it is the default: no earlier one is better beyond the noise"
+        yield Advice(text=text, numbers=numbers, evidence=evidence, why=why, analysis="checkpoints")
 
 
-def _ends(row: Mapping[str, Any]) -> str:
-    if not math.isfinite(row["difference_low"]):
-        return ""
-    ends = [f"{100 * row[name]:+.1f}".replace("-", "−") for name in ("difference_low", "difference_high")]
-    return f" [{ends[0]}, {ends[1]}]"
+def _best_earlier(own: pl.DataFrame, last: Any) -> tuple[int, Estimate] | None:
+    """The earlier checkpoint with the highest mean metric, and what it gives over the last one, seed by seed."""
+    import polars as pl
+
+    after = own.filter(pl.col("pretrain_epoch") == last).select("seed", pl.col("target_metric").alias("last"))
+    paired = own.filter(pl.col("pretrain_epoch") < last).join(after, on="seed")
+    if paired.is_empty():
+        return None
+    means = paired.group_by("pretrain_epoch").agg(pl.col("target_metric").mean()).sort("target_metric")
+    epoch = means["pretrain_epoch"][-1]
+    rows = paired.filter(pl.col("pretrain_epoch") == epoch)
+    return epoch, mean_estimate(rows, pl.col("target_metric") - pl.col("last"))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from transferscope.analyses.claims import SMALL_METRIC, Finding
-from transferscope.analyses.contract import Advice, FirstPage, Headline
+from transferscope.analyses.contract import Advice, AdviceEvidence, FirstPage, Headline
 from transferscope.analyses.findings import MIN_SEEDS, Estimate
 from transferscope.analyses.shared.phrases import (
     counted,
@@ -22,6 +22,9 @@ from transferscope.analyses.shared.phrases import (
 
 if TYPE_CHECKING:
     import polars as pl
+
+WORTH_FREEZING = 0.2
+"""Smallest share of the parameters whose freezing saves anything worth having."""
 
 
 def headline(
@@ -158,15 +161,13 @@ def advice(tables: Mapping[str, pl.DataFrame]) -> Iterator[Advice]:
     rows = table.filter((pl.col("kind") == "P-T") & (pl.col("order") == "bottom up"))
     for target in targets_of(rows):
         own = rows.filter(pl.col("target") == target)
-        text, evidence = _frozen(own, target)
-        certainty, why = (
-            "indirect",
-            "judged by rewinding modules after training, not by training with them frozen",
-        )
+        text, numbers = _frozen(own, target)
+        evidence: AdviceEvidence = "indirect"
+        why = "judged by rewinding modules after training, not by training with them frozen"
         if (seeds := own["seed"].n_unique()) < MIN_SEEDS:
             text = f"Which modules of {target} to leave frozen is undecided with {counted(seeds, 'seed')}."
-            certainty, why = "open", f"at least {MIN_SEEDS} seeds are needed"
-        yield Advice(text=text, evidence=evidence, certainty=certainty, why=why, analysis="criticality")
+            evidence, why = "open", f"at least {MIN_SEEDS} seeds are needed"
+        yield Advice(text=text, numbers=numbers, evidence=evidence, why=why, analysis="criticality")
 
 
 def _frozen(own: pl.DataFrame, target: str) -> tuple[str, str]:
@@ -188,7 +189,10 @@ def _frozen(own: pl.DataFrame, target: str) -> tuple[str, str]:
             f"{counted(seeds, 'seed')}."
         )
     drop = mean_estimate(kept, "test_drop")
-    text = f"On {target}, leave {_names(kept['modules'][0])} frozen ({100 * kept['share'][0]:.0f} % of the parameters)."
+    modules, share = _names(kept["modules"][0]), f"{100 * kept['share'][0]:.0f} % of the parameters"
+    text = f"On {target}, leave {modules} frozen ({share})."
+    if kept["share"][0] < WORTH_FREEZING:
+        text = f"On {target}, freezing saves nothing: only {modules} can be left frozen, {share}."
     return text, (
         f"Back at their pre-trained values together, they cost at most {limit} of the training metric in every seed, "
         f"and {points(drop.effect, signed=False)} {interval(drop)} of the test metric."

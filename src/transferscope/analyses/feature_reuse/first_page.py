@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from transferscope.analyses.claims import Finding
-from transferscope.analyses.contract import Advice, Certainty, FirstPage, Headline
+from transferscope.analyses.claims import Evidence, Finding
+from transferscope.analyses.contract import Advice, FirstPage, Headline
 from transferscope.analyses.findings import MIN_SEEDS, mean_over_targets
 from transferscope.analyses.shared.gain_split import (
     INTACT,
@@ -18,9 +18,9 @@ from transferscope.analyses.shared.gain_split import (
     steps,
 )
 from transferscope.analyses.shared.phrases import (
-    clear_or_open,
     counted,
     estimated,
+    evidence_of,
     interval,
     listed,
     mean_estimate,
@@ -33,6 +33,8 @@ from transferscope.analyses.shared.phrases import (
 if TYPE_CHECKING:
     import polars as pl
 
+WIDEST_SHARE = 0.5
+"""Widest interval, as a share of the gain, with which a share is a headline."""
 SPLIT = {
     SURVIVES: ("", "the gain at the smallest blocks"),
     INTACT: ("", "the rest, which needs intact images"),
@@ -150,16 +152,12 @@ def _survival(tables: Mapping[str, pl.DataFrame]) -> tuple[str, Headline | None]
     return text.strip(), _share_headline(_surviving_share(whole, shuffled), f"at {smallest} px blocks")
 
 
-def _share_headline(share: tuple[float, float, float], where: str) -> Headline:
-    """The share of the gain that survives shuffling; unknown without a gain to have a share of."""
+def _share_headline(share: tuple[float, float, float], where: str) -> Headline | None:
+    """The share of the gain that survives shuffling, where it is known well enough to be a headline."""
     where = f"in the final metric, {where}"
-    if math.isnan(share[0]):
-        return Headline(
-            value="unknown",
-            label="share of the gain that survives shuffling",
-            detail=f"{where}: the gain itself is inconclusive, or is below 0",
-        )
-    ends = " (no interval)" if math.isnan(share[1]) else f" [{100 * share[1]:.0f}, {100 * share[2]:.0f}]"
+    if not share[2] - share[1] < WIDEST_SHARE:
+        return None
+    ends = f" [{100 * share[1]:.0f}, {100 * share[2]:.0f}]"
     return Headline(
         value=f"{100 * share[0]:.0f} %".replace("-", "−"),
         label="of the gain survives shuffling",
@@ -264,28 +262,34 @@ def advice(tables: Mapping[str, pl.DataFrame]) -> Iterator[Advice]:
         0: "Start from the pre-trained weights where time counts, on {}: they train faster. The effect on the "
         "final metric is inconclusive.",
     }
-    found: dict[tuple[str, Certainty, str], list[tuple[str, str]]] = {}
+    found: dict[tuple[str, Evidence, str], list[tuple[str, str]]] = {}
+    images = rows_of(tables, "feature_reuse_images", pl.col("view") == "unshuffled")
     for target in targets_of(whole):
         own = whole.filter(pl.col("target") == target)
-        gain, speed = mean_estimate(own, "gain"), mean_estimate(own, "speed_gain")
+        own_images = None if images is None else images.filter(pl.col("target") == target)
+        gain, speed = mean_estimate(own, "gain", own_images), mean_estimate(own, "speed_gain")
         text, decides = advised[side(gain)], gain
         if side(gain) == 0 and side(speed) > 0:
             decides = speed
         elif side(gain) == 0:
-            seeds = counted(gain.num_seeds, "seed")
-            text = f"Whether to pre-train for {{}} is undecided with {seeds}."
-        evidence = f"ain {estimated(gain)}, in optimization speed {estimated(speed)}."
-        certainty, why = clear_or_open(decides)
+            text = "Whether to start from the pre-trained weights on {} is undecided."
+        if gain.result().evidence == "shown to be negligible" and side(speed) <= 0:
+            text, decides = (
+                "On {}, the pre-trained weights change the final metric by less than 2 points.",
+                gain,
+            )
+        numbers = f"ain {estimated(gain)}, in optimization speed {estimated(speed)}."
+        evidence, why = evidence_of(decides)
         if decides is speed:
-            why = f"{why}, for the speed"
-        found.setdefault((text, certainty, why), []).append((target, evidence))
+            why = f"{why}; this is about the speed on training images, and leaves out the time of the pre-training"
+        found.setdefault((text, evidence, why), []).append((target, numbers))
     # targets of the same advice have one line
-    for (text, certainty, why), same in found.items():
-        lines = [f"On {target}, g{evidence}" for target, evidence in same]
+    for (text, evidence, why), same in found.items():
+        lines = [f"On {target}, g{numbers}" for target, numbers in same]
         yield Advice(
             text=text.format(listed([target for target, _ in same])),
-            evidence=" ".join(lines) if len(same) > 1 else f"G{same[0][1]}",
-            certainty=certainty,
+            numbers=" ".join(lines) if len(same) > 1 else f"G{same[0][1]}",
+            evidence=evidence,
             why=why,
             analysis="feature_reuse",
         )

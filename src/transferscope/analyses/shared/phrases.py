@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import polars as pl
 
-from transferscope.analyses.contract import Certainty
+from transferscope.analyses.claims import SMALL_METRIC, Evidence
 from transferscope.analyses.findings import MIN_SEEDS, Estimate, estimate, mean_over_targets
 
 MINUS = "−"
@@ -34,7 +34,8 @@ def interval(found: Estimate) -> str:
     """What stands in brackets behind an estimate in points: its interval, or why there is none."""
     if math.isfinite(found.low):
         ends = [f"{100 * end:+.1f}".replace("-", MINUS) for end in (found.low, found.high)]
-        return f"[{ends[0]}, {ends[1]}]"
+        over = " over test images" if found.seeds is None else ""
+        return f"[{ends[0]}, {ends[1]}{over}]"
     why = "all the same, no interval" if found.standard_error == 0 else "no interval"
     return f"({counted(found.num_seeds, 'seed')}, {why})"
 
@@ -56,9 +57,9 @@ def listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def mean_estimate(table: pl.DataFrame, value: pl.Expr | str) -> Estimate:
-    """Mean of a column over targets, with its interval over seeds."""
-    return estimate(table, lambda rows: mean_over_targets(rows, value))
+def mean_estimate(table: pl.DataFrame, value: pl.Expr | str, images: pl.DataFrame | None = None) -> Estimate:
+    """Mean of a column over targets, with its variance; `images` as of `findings.estimate`."""
+    return estimate(table, lambda rows: mean_over_targets(rows, value), images=images)
 
 
 def targets_of(table: pl.DataFrame) -> list[str]:
@@ -66,16 +67,23 @@ def targets_of(table: pl.DataFrame) -> list[str]:
     return table["target"].unique(maintain_order=True).to_list()
 
 
-def clear_or_open(found: Estimate, threshold: float = 0.0) -> tuple[Certainty, str]:
-    """Clear where the whole interval lies on one side of the threshold."""
-    seeds = counted(found.num_seeds, "seed")
-    if side(found, threshold):
-        return "clear", f"the whole 95 % interval over {seeds} lies on one side"
+def evidence_of(found: Estimate, threshold: float = 0.0) -> tuple[Evidence, str]:
+    """The evidence that an estimate lies on its side of the threshold, and what that means."""
+    result = found.result(threshold)
+    if result.repeat_rate is not None and result.verdict != "undecided":
+        return (
+            result.evidence,
+            f"{10 * result.repeat_rate:.0f} in 10 such verdicts come out again in another study",
+        )
+    if result.evidence == "shown to be negligible":
+        return result.evidence, f"its 90 % interval lies within {100 * SMALL_METRIC:g} points of 0"
     if found.num_seeds < MIN_SEEDS:
-        return "open", f"{seeds} give no interval; at least {MIN_SEEDS} are needed"
+        return "open", f"{counted(found.num_seeds, 'seed')}; at least {MIN_SEEDS} are needed to decide"
+    if result.needs_seeds is not None:
+        return result.evidence, f"about {result.needs_seeds} seeds would decide it"
     if not math.isfinite(found.low):
-        return "open", f"there is no interval over {seeds}"
-    return "open", f"the 95 % interval over {seeds} reaches over both answers; more seeds would narrow it"
+        return "open", f"there is no interval over {counted(found.num_seeds, 'seed')}"
+    return result.evidence, "it lies at the threshold: more seeds would hardly decide it"
 
 
 def rows_of(

@@ -192,8 +192,8 @@ def _remark(
         remarks.append(f"{a.num_seeds}{unit} and {b.num_seeds} {over[1]}s")
     if a.num_images != b.num_images:
         remarks.append(f"{a.num_images} and {b.num_images} images")
-    if a.test != b.test:
-        remarks.append("another test")
+    if a.over != b.over:
+        remarks.append("intervals over other things")
     if any(key.startswith(f"analyses.{claim.analysis}") for key in keys):
         remarks.append("other settings")
     return ", ".join(remarks)

@@ -32,6 +32,7 @@ CLAIM_COLUMNS = (
         for label in ("a", "b")
         for column in (
             Column("verdict", "str", "Verdict, or not measured"),
+            Column("evidence", "str", "How sure it is"),
             Column("effect", "float", "The claim's number"),
             Column("low", "float", "Lower end of its 95 % interval over seeds, or networks that were given"),
             Column("high", "float", "Upper end"),
@@ -67,7 +68,8 @@ def claims_table(claims: Sequence[ClaimPair]) -> pl.DataFrame:
         row: dict[str, Any] = {"claim": pair.claim.id, "statement": pair.claim.statement}
         row |= {"verdict": pair.change, "remark": pair.remark}
         for label, finding in (("a", pair.a), ("b", pair.b)):
-            row[f"verdict_{label}"] = None if finding is None else finding.standing
+            row[f"verdict_{label}"] = None if finding is None else _verdict(finding)
+            row[f"evidence_{label}"] = None if finding is None else finding.evidence
             for name in ("effect", "low", "high", "num_seeds", "num_images"):
                 row[f"{name}_{label}"] = None if finding is None else getattr(finding, name)
         rows.append(row)
@@ -124,7 +126,7 @@ def _summary(claims: Sequence[ClaimPair]) -> list[str]:
 
 
 def _verdict(finding: Finding | None) -> str:
-    return "not measured" if finding is None else finding.standing
+    return finding.verdict if finding is not None and finding.is_measured else "not measured"
 
 
 def _claim(pair: ClaimPair, sections: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

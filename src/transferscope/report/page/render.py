@@ -19,25 +19,34 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-from transferscope.analyses.claims import Finding, Standing
-from transferscope.analyses.contract import Certainty, Gallery
+from transferscope.analyses.claims import REPEAT_RATES, Finding, Mark, Result, Standing, mark_of
+from transferscope.analyses.contract import AdviceEvidence, Gallery
 from transferscope.report.page import numbers
 from transferscope.report.page.content import DrawnPanel, ReportContent, Section
 from transferscope.report.page.data_tables import data_table
 from transferscope.report.page.drawings import inline_svg
 from transferscope.report.page.provenance import provenance_of
 
-_PLURALS: Mapping[Standing, str] = {
-    "strong evidence for it": "with strong evidence for them",
-    "some evidence for it": "with some evidence for them",
-    "strong evidence against it": "with strong evidence against them",
-    "some evidence against it": "with some evidence against them",
-    "shown to be negligible": "shown to be negligible",
-    "hint": "with a hint",
-    "open": "open",
-    "not measurable here": "not measurable here",
+_TALLY: Mapping[Standing, tuple[str, str]] = {
+    "holds (strong)": ("holds with strong evidence", "hold with strong evidence"),
+    "holds (some)": ("holds with some evidence", "hold with some evidence"),
+    "does not hold (strong)": ("does not hold, with strong evidence", "do not hold, with strong evidence"),
+    "does not hold (some)": ("does not hold, with some evidence", "do not hold, with some evidence"),
+    "negligible": ("is about an effect shown to be negligible", "are about effects shown to be negligible"),
+    "undecided (hint)": ("is undecided, with a hint", "are undecided, with a hint"),
+    "undecided": ("is undecided", "are undecided"),
+    "not measurable here": ("is not measurable here", "are not measurable here"),
 }
-_CERTAINTY: Mapping[Certainty, str] = {"clear": "Clear:", "indirect": "Indirect:", "open": "Open:"}
+"""Standing -> what is said of one claim with it, and of several."""
+_ADVICE: Mapping[AdviceEvidence, str] = {
+    "strong": "Strong evidence:",
+    "some": "Some evidence:",
+    "hint": "A hint only:",
+    "shown to be negligible": "Negligible:",
+    "open": "Open:",
+    "not measurable here": "Not measurable here:",
+    "indirect": "Indirect:",
+}
 _UNSEEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _CODE = re.compile(r"`([^`]+)`")
 _KIND_NAME = re.compile(r"\b(?:P|RI)-T\b")
@@ -52,7 +61,6 @@ def render(content: ReportContent) -> str:
         "page.html.j2",
         content=content,
         tally=_tally(content.findings),
-        among_all=_among_all(content.findings),
         findings=[finding_on_page(finding) for finding in content.findings],
         sections=[_section(section) for section in content.sections],
         networks=content.networks and data_table(content.networks.table, "table-networks"),
@@ -61,7 +69,8 @@ def render(content: ReportContent) -> str:
             data_table(table, identifier("table", table.name))
             for table in (content.data.tables if content.data else ())
         ],
-        certainty=_CERTAINTY,
+        advice_evidence=_ADVICE,
+        repeat_rates=REPEAT_RATES,
         section_titles={section.name: section.title for section in content.sections},
         split=[_panel(panel, identifier("figure", "answer", panel.name)) for panel in content.answer.figures],
         provenance=provenance | {"chart": chart and _panel(chart, "figure-provenance-time")},
@@ -120,29 +129,14 @@ def words(text: str) -> Markup:
     return Markup(_KIND_NAME.sub(r'<span class="whole">\g<0></span>', marked))
 
 
-def _tally(findings: Sequence[Finding]) -> list[tuple[Standing, str]]:
-    """How many claims have which verdict, in words; and how many were not measured, where there are."""
+def _tally(findings: Sequence[Finding]) -> list[tuple[Mark, str]]:
+    """How many claims stand how, in words."""
     counts = Counter(finding.standing for finding in findings)
     return [
-        (standing, f"{counts[standing]} {standing if counts[standing] == 1 else plural}")
-        for standing, plural in _PLURALS.items()
+        (mark_of(standing), f"{counts[standing]} {words[counts[standing] > 1]}")
+        for standing, words in _TALLY.items()
         if counts[standing]
     ]
-
-
-def _among_all(findings: Sequence[Finding]) -> str:
-    """How many of the claims that hold do so when all are tested at once."""
-    count, hold = (
-        sum(finding.verdict == "holds" and finding.p_adjusted < 0.05 for finding in findings),
-        sum(finding.verdict == "holds" for finding in findings),
-    )
-    tested = sum(not numbers.is_missing(finding.p_value) for finding in findings)
-    if not hold:
-        return ""
-    return (
-        f"Of the {hold} that hold, {count} {'holds' if count == 1 else 'hold'} also when the chance of a single wrong "
-        f"verdict among all {tested} tested is to stay below 5 % (p in brackets, after Holm, below 0.05)."
-    )
 
 
 def _section(section: Section) -> dict[str, Any]:
@@ -218,17 +212,30 @@ def finding_on_page(finding: Finding, reach: float | None = None) -> dict[str, A
         finding: what was found.
         reach: how far its strip reaches to either side of the threshold; by default as far as it needs.
     """
-    effect, interval = numbers.effect(finding.effect, finding.low, finding.high, unit=finding.claim.unit)
     return {
         "finding": finding,
         "claim": finding.claim,
-        "effect": effect,
-        "has_effect": not numbers.is_missing(finding.effect),
-        "interval": interval,
+        **_result_on_page(finding, finding.claim.unit),
         "p_value": "" if numbers.is_missing(finding.p_value) else numbers.number(finding.p_value),
         "p_adjusted": "" if numbers.is_missing(finding.p_adjusted) else numbers.number(finding.p_adjusted),
         "unit": finding.claim.unit,
         "places": _places(finding, reach),
+        "targets": [
+            {"target": one.target, "unit": finding.claim.unit, **_result_on_page(one, finding.claim.unit)}
+            for one in finding.targets
+        ],
+    }
+
+
+def _result_on_page(result: Result, unit: str) -> dict[str, Any]:
+    effect, interval = numbers.effect(result.effect, result.low, result.high, unit=unit)
+    return {
+        "effect": effect,
+        "has_effect": not numbers.is_missing(result.effect),
+        "interval": interval,
+        "standing": result.standing,
+        "mark": mark_of(result.standing),
+        "size": "" if result.size == "unknown" else result.size,
     }
 
 

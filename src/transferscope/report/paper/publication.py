@@ -89,8 +89,8 @@ def tables_in(folder: Path, findings: Sequence[Finding]) -> Iterator[tuple[Path,
 
 
 def claims_table(findings: Sequence[Finding]) -> str:
-    """Verdict, effect, 95 % interval over seeds, p and its adjusted value, one row a claim."""
-    heads = ("Claim", "Verdict", "Effect", "95 % interval", "$p$", "$p$ (Holm)", "Seeds")
+    """Verdict and evidence, size, effect, 95 % interval, p and its adjusted value, one row a claim."""
+    heads = ("Claim", "Verdict (evidence)", "Size", "Effect", "95 % interval", "$p$", "$p$ (Holm)", "Seeds")
     rows = []
     for finding in findings:
         effect, interval = numbers.effect(finding.effect, finding.low, finding.high, unit=finding.claim.unit)
@@ -98,10 +98,18 @@ def claims_table(findings: Sequence[Finding]) -> str:
         seeds = str(finding.num_seeds) if finding.num_seeds else numbers.NOT_AVAILABLE
         if finding.claim.unit and not math.isnan(finding.effect):
             effect = f"{effect} {finding.claim.unit}"
-        cells = (finding.claim.statement, finding.standing, effect, interval or "–", *p_values, seeds)
+        cells = (
+            finding.claim.statement,
+            finding.standing,
+            finding.size,
+            effect,
+            interval or "–",
+            *p_values,
+            seeds,
+        )
         rows.append([latex(cell) for cell in cells])
-    head = [heads[0], heads[1], heads[2], latex(heads[3]), *heads[4:]]
-    return _environment("tabular", "p{0.42\\linewidth}llllll", head, rows)
+    head = [heads[0], heads[1], heads[2], heads[3], latex(heads[4]), *heads[5:]]
+    return _environment("tabular", "p{0.38\\linewidth}lllllll", head, rows)
 
 
 def data_table(frame: pl.DataFrame) -> str:
