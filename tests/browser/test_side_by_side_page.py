@@ -89,7 +89,7 @@ def test_two_studies_side_by_side(visit: Any, page_file: Path, width: int, color
     assert texts[0].startswith("holds +0.100 [0.050, 0.150] 3 seeds, 100 images")
     assert texts[1].startswith("undecided +0.100 [−0.300, 0.500] 5 seeds")
     assert texts[2] == "changed"
-    assert page.locator('.of-study [data-verdict="not measured"]').count() == 2 * (len(CLAIMS) - 1)
+    assert page.locator('.of-study [data-verdict="not measurable"]').count() == 2 * (len(CLAIMS) - 1)
     assert "3 seeds in A, 2 in B" in page.get_by_role("note").first.inner_text()
     assert page.locator("#differences th", has_text="targets.far").first.is_visible()
     page.evaluate("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
