@@ -115,14 +115,6 @@ def test_a_row_without_a_second_seed_goes_with_its_only_one() -> None:
     assert found.num_seeds == 3
 
 
-def test_a_claim_that_something_is_small_is_tested_on_one_side() -> None:
-    values = [0.001, 0.012, 0.004]
-    expected = stats.ttest_1samp(values, 0.02, alternative="less").pvalue
-    asked = claim(0.02, side="below", is_negligibility=True)
-    assert judged(asked, instances(values)).p_value == pytest.approx(expected)
-    assert judged(replace(asked, side="above"), instances(values)).p_value == pytest.approx(2 * expected)
-
-
 def test_a_ratio_is_tested_by_its_log() -> None:
     logs = [0.2, 0.5, 0.3, 0.4]
     found = judged(claim(1.0, unit="x"), instances(logs))

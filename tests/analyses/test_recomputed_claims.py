@@ -54,8 +54,7 @@ def compared(claim: Claim, effect: float, parts: list[tuple[float, int]]) -> tup
     null = math.log(claim.threshold) if claim.unit == "x" else claim.threshold
     numbers = [effect, *stats.t.interval(0.95, df, loc=effect, scale=variance**0.5)]
     is_claimed = (effect > null) == (claim.side == "above")
-    tail = float(stats.t.sf(abs(effect - null) / variance**0.5, df))
-    p_value = tail if claim.is_negligibility and is_claimed else 2 * tail
+    p_value = float(2 * stats.t.sf(abs(effect - null) / variance**0.5, df))
     return [*(map(math.exp, numbers) if claim.unit == "x" else numbers), p_value], is_claimed
 
 

@@ -96,8 +96,6 @@ class Claim:
     unit: str = ""
     """Of the effect: "" for metrics, shares and similarities; "x" for a ratio, which is tested on a log scale. For a
     unit that `SIZES` doesn't have, nothing is said of the size."""
-    is_negligibility: bool = False
-    """Whether the claim says that something is small. Its test is one-sided at 5 %, as in tests of equivalence."""
 
     @property
     def margin(self) -> float:

@@ -238,8 +238,7 @@ def _without_seed(table: pl.DataFrame, seed_columns: Sequence[str], seed: int) -
 def _result(claim: Claim, found: Estimate, null: float) -> Result:
     """The test of an estimate against the claim's threshold, both as they are tested: the log of a ratio."""
     is_on_claimed_side = (found.effect > null) == (claim.side == "above") and found.effect != null
-    tails = 1 if claim.is_negligibility and is_on_claimed_side else 2
-    p_value = tails * found.tail(null)
+    p_value = 2 * found.tail(null)
     low, high = found.interval(0.9)
     is_negligible = found.seeds is not None and -claim.margin < low and high < claim.margin
     shown = [found.effect, *found.interval()]
@@ -254,12 +253,12 @@ def _result(claim: Claim, found: Estimate, null: float) -> Result:
         p_value=p_value,
         is_on_claimed_side=is_on_claimed_side,
         is_negligible=is_negligible,
-        needs_seeds=None if p_value < SOME else needs_seeds(found, null, tails),
+        needs_seeds=None if p_value < SOME else needs_seeds(found, null),
         size=size_of(shown[0], claim.unit),
     )
 
 
-def needs_seeds(found: Estimate, null: float, tails: int = 2) -> int | None:
+def needs_seeds(found: Estimate, null: float) -> int | None:
     """The fewest seeds with which `POWER` of studies would decide (p < .025), were effect and variance as here.
 
     The variance between seeds falls as one over their number; that of the test images stays.
@@ -267,7 +266,6 @@ def needs_seeds(found: Estimate, null: float, tails: int = 2) -> int | None:
     Args:
         found: what a study found.
         null: what it is tested against.
-        tails: 1 for a one-sided test.
 
     Returns:
         None where it can't be told, or beyond `MOST_SEEDS`.
@@ -285,7 +283,7 @@ def needs_seeds(found: Estimate, null: float, tails: int = 2) -> int | None:
         value = value + found.images.value
         squares = squares + found.images.value**2 / found.images.df
     df = value**2 / squares  # Satterthwaite
-    needed = special.stdtrit(df, 1 - SOME / tails) + special.stdtrit(df, POWER)
+    needed = special.stdtrit(df, 1 - SOME / 2) + special.stdtrit(df, POWER)
     enough = seeds[abs(found.effect - null) >= needed * np.sqrt(value)]
     return int(enough[0]) if len(enough) else None
 

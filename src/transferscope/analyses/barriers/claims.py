@@ -27,7 +27,6 @@ NO_BARRIER_BETWEEN_P_T = Claim(
     threshold=SMALL_METRIC,
     side="below",
     reason=_TWO_POINTS,
-    is_negligibility=True,
 )
 BARRIER_P_T_RI_T = Claim(
     id="barrier_p_t_ri_t",
@@ -76,7 +75,6 @@ P_T_CAN_BE_AVERAGED = Claim(
     across="each",
     threshold=-SMALL_METRIC,
     reason="two points below the mean of the two, the same as for barriers",
-    is_negligibility=True,
 )
 CLAIMS = (
     NO_BARRIER_BETWEEN_P_T,

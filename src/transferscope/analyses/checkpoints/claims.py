@@ -31,7 +31,6 @@ LATE_CHECKPOINTS_DIFFER_LITTLE = Claim(
     threshold=SMALL_METRIC,
     side="below",
     reason="two points, the same as for barriers",
-    is_negligibility=True,
 )
 SOURCE_JUMPS_DO_NOT_CARRY_OVER = Claim(
     id="source_jumps_do_not_carry_over",

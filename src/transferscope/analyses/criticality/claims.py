@@ -31,7 +31,6 @@ P_T_LOW_MODULES_NOT_CRITICAL = Claim(
     threshold=SMALL_METRIC,
     side="below",
     reason=_TWO_POINTS,
-    is_negligibility=True,
 )
 P_T_CRITICALITY_GROWS_TOWARD_HEAD = Claim(
     id="p_t_criticality_grows_toward_head",
