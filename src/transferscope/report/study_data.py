@@ -20,6 +20,8 @@ from transferscope.execute.store.artifacts import DTYPES
 from transferscope.execute.store.checksums import Damaged, Folder
 from transferscope.execute.store.local import Store
 from transferscope.metrics.evaluation.balanced_accuracy import balanced_accuracy
+from transferscope.report.failed_trainings import COLUMNS as FAILED_COLUMNS
+from transferscope.report.failed_trainings import failed_trainings, failures_in_words
 from transferscope.report.preflight import scored
 from transferscope.study.plan import Plan
 
@@ -72,7 +74,7 @@ class StudyData:
     facts: Mapping[str, DataFacts]
     """By name: the source, then the targets; those whose data are not decoded yet are left out."""
     tables: Mapping[str, tuple[Sequence[Column], pl.DataFrame]]
-    """data, data_classes and test_metrics, each where it has rows."""
+    """data, data_classes, test_metrics and failed_trainings, each where it has rows."""
     notes: Sequence[str]
     """What readers of an accuracy should know, each with the name of its data set."""
 
@@ -82,8 +84,14 @@ class StudyData:
         return f"{facts.splits['test'].num_images:,} test images; {facts.baseline_in_words}" if facts else ""
 
 
-def study_data(plan: Plan, store: Store) -> StudyData:
-    """The data of the study as far as they are decoded; nothing is fetched from another machine."""
+def study_data(plan: Plan, store: Store, reasons: Mapping[str, str]) -> StudyData:
+    """The data of the study as far as they are decoded; nothing is fetched from another machine.
+
+    Args:
+        plan: the study's.
+        store: where its results are.
+        reasons: why tasks failed, by key.
+    """
     tasks = {
         task.payload: task for task in plan.graph if isinstance(task.payload, DatasetOptions | Run | GivenRun)
     }
@@ -104,8 +112,14 @@ def study_data(plan: Plan, store: Store) -> StudyData:
             if target in facts
             for row in _metric_rows(plan.study, target, facts[target], keys[target], tasks, store)
         ],
+        "failed_trainings": list(failed_trainings(plan, store, facts, reasons)),
     }
-    columns = {"data": DATA_COLUMNS, "data_classes": CLASS_COLUMNS, "test_metrics": METRIC_COLUMNS}
+    columns = {
+        "data": DATA_COLUMNS,
+        "data_classes": CLASS_COLUMNS,
+        "test_metrics": METRIC_COLUMNS,
+        "failed_trainings": FAILED_COLUMNS,
+    }
     notes = [f"{name}: {note}" for name, one in facts.items() for note in (_in_short(one), *one.notes())]
     return StudyData(
         facts=facts,
@@ -121,6 +135,7 @@ def study_data(plan: Plan, store: Store) -> StudyData:
             *notes,
             *_no_better(rows["test_metrics"], facts),
             *_elsewhere(plan.study, rows["test_metrics"], tasks, store),
+            *failures_in_words(rows["failed_trainings"]),
         ],
     )
 

@@ -23,6 +23,7 @@ from transferscope.analyses.findings import adjusted
 from transferscope.analyses.theme import draw
 from transferscope.core.files import write_atomically
 from transferscope.core.tables import csv_text
+from transferscope.execute.progress.records import read_tasks
 from transferscope.execute.store.artifacts import read_given
 from transferscope.report.answer import answer
 from transferscope.report.collect import AnalysisResult, collect
@@ -102,7 +103,8 @@ def write_outputs(
         section = _section(name, results[name], own, workspace, plan)
         sections.append(section if with_images else replace(section, galleries=()))
     tables = {name: result.tables for name, result in results.items()}
-    data = study_data(plan, workspace.store)
+    reasons = {key: task.failed for key, task in read_tasks(workspace.root).items() if task.failed}
+    data = study_data(plan, workspace.store, reasons)
     for name, (_, frame) in data.tables.items():
         _write_table(workspace, name, frame, frame)
     beside = {name: data.beside(name) for name in plan.study.targets}
