@@ -243,7 +243,7 @@ def test_the_first_screen_has_the_answer(visit: Any, width: int) -> None:
     assert first.bounding_box()["y"] < 900 if width > 400 else first.bounding_box()["y"] < 1800
     assert page.locator(".headlines li").count() >= 4
     certainties = page.locator(".advice .certainty").all_inner_texts()
-    assert certainties == ["Clear:", "Indirect:", "Open:", "Open:"]
+    assert certainties == ["Strong evidence:", "Indirect:", "A hint only:", "Open:"]
     page.locator(".advice").get_by_role("link", name="Feature reuse").first.click()
     assert page.url.endswith("#analysis-feature_reuse")
 
@@ -361,6 +361,6 @@ def test_verdicts_stay_a_table_in_every_layout(visit: Any, width: int) -> None:
     table = page.get_by_role("table", name="Claims, tested on this study")
     assert table.get_by_role("row").count() == 1 + 10
     first = table.get_by_role("row").nth(1)
-    assert first.get_by_role("cell").first.inner_text().strip() == "holds"
+    assert first.get_by_role("cell").first.inner_text().strip() == "holds (strong)"
     first.get_by_role("link", name="Feature reuse").click()
     assert page.url.endswith("#analysis-feature_reuse")

@@ -86,8 +86,8 @@ def test_two_studies_side_by_side(visit: Any, page_file: Path, width: int, color
     assert table.get_by_role("row").count() == 1 + len(CLAIMS)
     cells = table.get_by_role("row").nth(1).get_by_role("cell")
     texts = [" ".join(text.split()) for text in cells.all_inner_texts()]
-    assert texts[0].startswith("holds +0.100 [0.050, 0.150] 3 seeds, 100 images")
-    assert texts[1].startswith("undecided +0.100 [−0.300, 0.500] 5 seeds")
+    assert texts[0].startswith("holds (strong) +0.100 [0.050, 0.150] medium 3 seeds, 100 images")
+    assert texts[1].startswith("undecided +0.100 [−0.300, 0.500] medium 5 seeds")
     assert texts[2] == "changed"
     assert page.locator('.of-study [data-verdict="not measurable"]').count() == 2 * (len(CLAIMS) - 1)
     assert "3 seeds in A, 2 in B" in page.get_by_role("note").first.inner_text()
