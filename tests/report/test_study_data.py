@@ -23,8 +23,8 @@ class ElsewhereStore(Store):
 
 def test_networks_whose_predictions_are_on_other_machines_are_counted(tmp_path: Path) -> None:
     the_plan = plan(load_study(DEMO))
-    found = study_data(the_plan, ElsewhereStore(tmp_path))
+    found = study_data(the_plan, ElsewhereStore(tmp_path), {})
     assert len(found.notes) == len(the_plan.study.targets)
     for target, note in zip(the_plan.study.targets, found.notes, strict=True):
         assert re.match(rf"{target}: test_metrics lacks (\d+) of \1 networks", note)
-    assert not study_data(the_plan, Store(tmp_path)).notes  # nothing is finished
+    assert not study_data(the_plan, Store(tmp_path), {}).notes  # nothing is finished

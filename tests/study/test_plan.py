@@ -78,20 +78,21 @@ def test_a_study_comes_down_to_the_tasks_that_it_needs(tmp_path: Path) -> None:
 
 def test_the_embedded_study() -> None:
     full = plan(load_study(embedded_study()))
-    assert kinds(full) == {"data": 5, "train": 153, "measure": 269}
+    assert kinds(full) == {"data": 5, "train": 184, "measure": 343}
     assert cells(full) == {
-        "feature_reuse": 57,
+        "feature_reuse": 4 * 6 + 3 * 3 * 5,
         "mistakes": 4,
         "feature_similarity": 4,
         "parameter_distance": 4,
-        "barriers": 2 * 66 + 32 + 2,  # pairs at their last and at their best epochs
-        "criticality": 6,
-        "checkpoints": 18,
+        # of 4 seeds: pairs at their last epochs, at their best ones, across targets; sets; planes
+        "barriers": 4 * 30 + 30 + 2 * 4 + 4 * 14 + 2,
+        "criticality": 8,
+        "checkpoints": 24,
         "spectra": 4,
-        "low_level_statistics": 6,
+        "low_level_statistics": 10,
     }
     quick = plan(load_study(embedded_study(), variant="quick"))
-    assert kinds(quick) == {"data": 5, "train": 33, "measure": 77}
+    assert kinds(quick) == {"data": 5, "train": 31, "measure": 72}
 
 
 def test_no_task_is_planned_twice(tmp_path: Path) -> None:
@@ -382,3 +383,23 @@ def test_shuffled_images_may_have_fewer_seeds(tmp_path: Path) -> None:
     assert seeds == {"unshuffled": 1 + 2 * 2 * 3, "blocks": 2 * 2 * 2}, "the first is the pre-training"
     controls = [(kind_of(run), run.seed) for run in runs(the_plan) if kind_of(run) in CONTROLS]
     assert controls == [("layer_statistics", 0), ("layer_statistics", 1)], "those of the shuffled blocks"
+
+
+def test_a_target_may_keep_its_own_epochs(tmp_path: Path) -> None:
+    targets = tiny.document()["targets"]
+    targets["digits"]["keep_epochs"] = []
+    study = tiny.study(tmp_path, targets=targets)
+    assert target_run(study, "p_t", "digits", 0).kept_epochs == (0, 2)
+    assert target_run(study, "p_t", "scans", 0).kept_epochs == (0, 1, 2)
+    targets["digits"]["keep_epochs"] = [3]
+    with pytest.raises(BadInput, match=r"targets.digits.keep_epochs \[3\] lie beyond the last epoch, 2"):
+        tiny.study(tmp_path, targets=targets)
+
+
+def test_p_is_the_best_network_of_a_pre_training_that_keeps_it(tmp_path: Path) -> None:
+    source = tiny.document()["source"]
+    source["pretraining"] |= {"held_out": 0.2, "best_by": "held_out"}
+    study = tiny.study(tmp_path, "checkpoints", source=source)
+    assert target_run(study, "p_t", "digits", 0).source == pretraining_run(study).best
+    titles = {task.title for task in plan(study).graph}
+    assert "train P-T digits from epoch 3 seed 0" in titles, "another network than from the best epoch"

@@ -153,7 +153,6 @@ ONE_PROBLEM = [
         "24:5: analyses.ruler.targets: nothing is chosen; leave the key out for all targets",
     ]),
     ("targets: [near]", "seeds: [1, 2]", ["24:16: analyses.ruler.seeds[1]: the study has no seed 2. Valid: 0, 1."]),
-    ("targets: [near]", "seeds: 3", ["24:5: analyses.ruler.seeds: the study has no 3 seeds, only 2: 0, 1."]),
     ("likeness_rank: 2", "seeds: [2]", ["16:13: targets.far.seeds[0]: the study has no seed 2. Valid: 0, 1."]),
     ("targets: [near]", "seeds: 0", ["24:5: analyses.ruler.seeds: expected at least 1 or a list, got 0"]),
     ("targets: [near]", "sizes_px: [99]", ["24:5: analyses.ruler.sizes_px: 99 is too long for a ruler"]),

@@ -38,7 +38,7 @@ Seeds = Annotated[
 ]
 """Seeds, or how many of them: 6 means 0 to 5."""
 SeedChoice = PositiveInt | tuple[NaturalInt, ...]
-"""How many of some seeds, from the first on, or which of them; see `transferscope.core.runs.pick_seeds`."""
+"""At most how many of some seeds, from the first on, or which of them; see `transferscope.core.runs.pick_seeds`."""
 
 
 class Schedule(Frozen):
@@ -143,7 +143,7 @@ class Recipe(Schedule):
 
 
 class Pretraining(Recipe):
-    """The one pre-training run on the source."""
+    """The one pre-training run on the source. P is the network at its end, or with `best_by` that at its best epoch."""
 
     seed: NaturalInt = 0
     """Seed of the initialization and of the order of the batches."""
@@ -354,7 +354,9 @@ class Target(Frozen):
     learning_rate: LearningRates | None = None
     """Learning rates for this target only, instead of those of `training`."""
     seeds: SeedChoice | None = None
-    """How many of the study's seeds, or which of them, are used on this target; default: all."""
+    """At most how many of the study's seeds, or which of them, are used on this target; default: all."""
+    keep_epochs: Literal["all"] | tuple[NaturalInt, ...] | None = None
+    """Epochs whose checkpoint is kept on this target only, instead of those of `training`."""
 
 
 class AnalysisConfig(Frozen):
@@ -363,7 +365,7 @@ class AnalysisConfig(Frozen):
     targets: tuple[str, ...] | None = None
     """Names of the targets; default: all."""
     seeds: SeedChoice | None = None
-    """How many of a target's seeds, or which of them, are measured; default: all."""
+    """At most how many of a target's seeds, or which of them, are measured; default: all."""
 
 
 class Resources(Frozen):
@@ -452,6 +454,17 @@ class Study(Frozen):
         if self.training is None:
             raise ValueError("the study's instances are given, not trained here")
         return self.training
+
+    @model_validator(mode="after")
+    def _kept_epochs_of_targets_exist(self) -> Study:
+        for name, target in self.targets.items():
+            if self.training is not None and target.keep_epochs is not None:
+                last = min(self.training._last_epochs().values())
+                if target.keep_epochs != "all" and any(epoch > last for epoch in target.keep_epochs):
+                    raise ValueError(
+                        f"targets.{name}.keep_epochs {list(target.keep_epochs)} lie beyond the last epoch, {last}"
+                    )
+        return self
 
     @model_validator(mode="after")
     def _search_has_seeds_of_its_own(self) -> Study:

@@ -165,6 +165,11 @@ class Run(Frozen):
         return Point(run=self, epoch="best")
 
     @property
+    def outcome(self) -> Point:
+        """The best network if the recipe keeps it, else the final one: what a pre-training is made for."""
+        return self.final if self.recipe.best_by == "none" else self.best
+
+    @property
     def init(self) -> Point:
         """The network before the training: P under a new head, or RI."""
         return Point(run=self, epoch=0)
@@ -249,9 +254,9 @@ def pretraining_run(study: Study) -> Run:
 
 
 def pretrained(study: Study) -> Point | GivenWeights:
-    """P: the final network of the pre-training, or the given weights."""
+    """P: the outcome of the pre-training, or the given weights."""
     if study.source is None or study.source.weights is None:
-        return pretraining_run(study).final
+        return pretraining_run(study).outcome
     about = describe(next(iter(study.targets.values())).data)  # all are of one size
     return GivenWeights(
         network=study.network,
@@ -281,7 +286,7 @@ def target_run(
         target: name of the target.
         seed: the instance's seed.
         view: how the images are shown.
-        pretrain_epoch: not of RI-T: the pre-training epoch to start from; the last by default.
+        pretrain_epoch: not of RI-T: the pre-training epoch to start from; that of P by default.
         init_seed: seed of what is drawn at random; the instance's seed by default.
         augment: True to augment training images as the study says. Images of a shuffled view are never augmented, so
             Runs that are compared with them must not be either.
@@ -295,7 +300,9 @@ def target_run(
         source = Point(run=pretraining_run(study), epoch=pretrain_epoch)
     # nobody looks inside a network of shuffled images, of another checkpoint, or inside a control
     looked_into = view == UNSHUFFLED and is_the_studys_own and pretrain_epoch is None and kind in KINDS
-    schedule = study.own_training.schedule_of(kind)
+    schedule, kept = study.own_training.schedule_of(kind), study.targets[target].keep_epochs
+    if kept is not None:
+        schedule = schedule.model_copy(update={"keep_epochs": kept})
     fields = _fields(schedule, looked_into=looked_into, augment=augment)
     rates = learning_rates(study, target)
     return Run(

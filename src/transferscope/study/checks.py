@@ -144,12 +144,10 @@ def _wrong_choices(study: Study, config: AnalysisConfig, path: KeyPath) -> Itera
 
 
 def _wrong_seeds(study: Study, choice: SeedChoice | None, path: KeyPath) -> Iterator[Problem]:
-    """More seeds than the study has, or others."""
-    seeds = ", ".join(map(str, study.seeds))
+    """Seeds that the study doesn't have; a number is the largest that is wanted, so it can't be wrong."""
     if isinstance(choice, int):
-        if choice > len(study.seeds):
-            yield Problem(path, f"the study has no {choice} seeds, only {len(study.seeds)}: {seeds}.")
         return
+    seeds = ", ".join(map(str, study.seeds))
     yield from _not_once(choice, path)
     for index, seed in enumerate(choice or ()):
         if seed not in study.seeds:

@@ -85,7 +85,7 @@ class Config(AnalysisConfig, Settings):
     shuffled_targets: tuple[str, ...] | None = None
     """Names of the targets that are shuffled; by default all that are looked at."""
     shuffled_seeds: SeedChoice | None = None
-    """How many of a target's seeds, or which of them, are trained on shuffled images; default: all of this analysis."""
+    """At most how many of the seeds, or which of them, are trained on shuffled images; default: all."""
 
 
 def check(study: Study, config: Config) -> Iterator[ConfigProblem]:
