@@ -20,6 +20,11 @@ def test_nothing_measured_is_said() -> None:
     assert (list(made.headlines), list(made.advice)) == ([], [])
 
 
+def test_networks_that_failed_to_train_come_first() -> None:
+    failed = "near: 1 training failed: P-T near seed 2 (near chance, 0.120 where chance is 0.100)."
+    assert on_page({}, failed=[failed]).summary == [failed]
+
+
 def test_claims_of_the_paper_and_our_own_are_counted_apart() -> None:
     findings = [not_measured(claim, "not run") for claim in CLAIMS]
     own = sum(claim.origin == "transferscope" for claim in CLAIMS)

@@ -15,6 +15,7 @@ from made_findings import made_finding
 from transferscope.analyses.claims import not_measured
 from transferscope.analyses.contract import all_claims
 from transferscope.analyses.findings import judge
+from transferscope.core.errors import BadInput
 from transferscope.report.workspace import Workspace, findings_document, outputs_key, read_findings
 from transferscope.report.write import all_findings
 from transferscope.study.file import load_study
@@ -88,3 +89,10 @@ def test_drawn_only_while_every_file_is_there(tmp_path: Path) -> None:
     assert not workspace.is_drawn(the_plan)
     table.unlink()
     assert not workspace.is_drawn(the_plan)
+
+
+def test_findings_of_another_version_are_refused() -> None:
+    with pytest.raises(
+        BadInput, match=r"schema version 1, and this version .* reads 2. Run `transferscope report`"
+    ):
+        read_findings(json.dumps({"study": "s", "findings": [{"id": "p_t_are_close", "verdict": "holds"}]}))

@@ -22,10 +22,12 @@ def frame(rows: Sequence[dict[str, Any]]) -> pl.DataFrame:
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
-def on_page(tables: Tables, seeds: int = 3, findings: Sequence[Finding] = ()) -> Answer:
+def on_page(
+    tables: Tables, seeds: int = 3, findings: Sequence[Finding] = (), failed: Sequence[str] = ()
+) -> Answer:
     """The first page; its figures are left as panels."""
     study: Any = SimpleNamespace(seeds=tuple(range(seeds)), instances=None)
-    return answer(study, tables, findings, draw=lambda panel: cast("Any", panel))
+    return answer(study, tables, findings, draw=lambda panel: cast("Any", panel), failed=failed)
 
 
 def figures(tables: Tables) -> list[Panel]:

@@ -24,6 +24,7 @@ def answer(
     findings: Sequence[Finding],
     draw: Callable[[Panel], DrawnPanel],
     beside: Mapping[str, str] = MappingProxyType({}),
+    failed: Sequence[str] = (),
 ) -> Answer:
     """The first page of a study's report.
 
@@ -34,6 +35,7 @@ def answer(
         draw: draws a figure of the first page.
         beside: target -> what stands beside its accuracies, such as the number of test images and what is reached
             without looking at them.
+        failed: which networks failed to train; said before everything else.
     """
     modules = {name: analysis_module(name) for name in tables}
     names = sorted(modules, key=lambda name: getattr(modules[name], "FIRST_PAGE_ORDER", modules[name].ORDER))
@@ -57,7 +59,7 @@ def answer(
         ],
         headlines=[one for part in parts for one in part.headlines],
         advice=advice,
-        summary=[text for part in parts for text in part.summary if text],
+        summary=[*failed, *(text for part in parts for text in part.summary if text)],
         figures=[draw(panel) for panel in panels.values()],
     )
 

@@ -83,6 +83,13 @@ class StudyData:
         facts = self.facts.get(target)
         return f"{facts.splits['test'].num_images:,} test images; {facts.baseline_in_words}" if facts else ""
 
+    def failed(self) -> list[str]:
+        """A sentence for each target with networks that failed to train on unshuffled images."""
+        if "failed_trainings" not in self.tables:
+            return []
+        _, rows = self.tables["failed_trainings"]
+        return list(failures_in_words(rows.filter(~pl.col("is_shuffled")).to_dicts()))
+
 
 def study_data(plan: Plan, store: Store, reasons: Mapping[str, str]) -> StudyData:
     """The data of the study as far as they are decoded; nothing is fetched from another machine.

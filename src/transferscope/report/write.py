@@ -108,7 +108,9 @@ def write_outputs(
     for name, (_, frame) in data.tables.items():
         _write_table(workspace, name, frame, frame)
     beside = {name: data.beside(name) for name in plan.study.targets}
-    first_page = answer(plan.study, tables, findings, lambda panel: _drawn(workspace, ANSWER, panel), beside)
+    first_page = answer(
+        plan.study, tables, findings, lambda panel: _drawn(workspace, ANSWER, panel), beside, data.failed()
+    )
     content = ReportContent(
         title=plan.study.name,
         description=plan.study.description,

@@ -106,8 +106,8 @@ def class_notes(about: Description, train: SplitFacts, test: SplitFacts) -> list
             else f"the 95 % interval of an accuracy of 0.80 over other test images reaches from {low:.2f} to {high:.2f}"
         )
         notes.append(
-            f"There are only {test.num_images} test images: {interval}. Intervals over seeds don't contain this, nor "
-            "does advice that is called clear."
+            f"There are only {test.num_images} test images: {interval}. The evidence for claims and "
+            "advice accounts for this where the report says that an interval is over test images too."
         )
     return notes
 
