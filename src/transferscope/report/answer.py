@@ -90,6 +90,8 @@ def _tally(study: Study, findings: Sequence[Finding]) -> str:
 def _instances(study: Study) -> str:
     """How many networks there are of each kind."""
     if study.instances is None:
-        return f"{counted(len(study.seeds), 'seed')} a kind"
+        chosen = [config.seeds for config in (*study.analyses.values(), *study.targets.values())]
+        up_to = "" if all(seeds is None for seeds in chosen) else "up to "
+        return f"{up_to}{counted(len(study.seeds), 'seed')} a kind"
     counts = Counter(KIND_NAMES[given.kind] for given in study.instances.values())
     return listed([f"{count} {kind}" for kind, count in counts.items()])
