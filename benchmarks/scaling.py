@@ -173,5 +173,7 @@ def _paths(num_pairs: int, num_alphas: int, n: int) -> Callable[[], object]:
 
 
 def _plan(num_seeds: int) -> Callable[[], int]:
-    study = load_study(embedded_study(), overrides=[f"seeds={list(range(num_seeds))}"])
+    everywhere = [f"analyses.{name}.seeds=null" for name in ("barriers", "criticality", "feature_similarity")]
+    everywhere += ["analyses.feature_reuse.shuffled_seeds=null", "analyses.barriers.best_targets=null"]
+    study = load_study(embedded_study(), overrides=[f"seeds={num_seeds}", *everywhere])
     return lambda: len(plan(study).graph)
