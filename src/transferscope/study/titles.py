@@ -63,8 +63,9 @@ class Titles:
         parts = [KIND_NAMES[kind_of(run)], self.data(run.data)]
         if run.view.kind != "unshuffled":
             parts.append(_view(run.view))
-        if isinstance(run.source, Point) and run.source != run.source.run.outcome:
-            parts.append(f"from epoch {run.source.epoch}")
+        source = run.source
+        if isinstance(source, Point) and isinstance(source.run, Run) and source != source.run.outcome:
+            parts.append(f"from epoch {source.epoch}")
         if run.is_search and isinstance(run.recipe, Recipe):
             parts.append(f"rate {run.recipe.learning_rate:g}")
         parts.append(f"seed {run.seed}")

@@ -76,7 +76,8 @@ def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Findi
 
     modules = tables["criticality"]
     is_body = ~pl.col("is_head")
-    is_low = is_body & (pl.col("depth") < (modules.filter(is_body)["depth"].max() + 1) / 2)
+    num_modules = largest(modules.filter(is_body), "depth") + 1
+    is_low = is_body & (pl.col("depth") < num_modules / 2)
     low_names = ", ".join(modules.filter(is_low)["module"].unique(maintain_order=True))
 
     def of(kind: str, where: pl.Expr) -> Rows:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from transferscope.analyses.claims import Claim, Finding, not_measured
-from transferscope.analyses.findings import judge, largest, mean_over_targets, mean_slope
+from transferscope.analyses.findings import Statistic, judge, largest, mean_over_targets, mean_slope
 from transferscope.core.config import Study
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Findi
         sized = rows.with_columns(pl.col("block_size_px").cast(pl.Float64).log().alias("log_size"))
         return mean_slope(sized, "log_size", "gain", by=("seed",))
 
-    def at_smallest(value: str | pl.Expr) -> float:
+    def at_smallest(value: str | pl.Expr) -> Statistic:
         return lambda rows: mean_over_targets(rows.filter(is_small), value)
 
     ends = _ends(shuffled(table))
