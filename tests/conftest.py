@@ -37,3 +37,9 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> tiny.TinyRun:
         plan=plan(load_study(study_file)),
         **json.loads(ended.read_text()),
     )
+
+
+@pytest.fixture
+def empty_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports have empty figures: drawing them takes as long as all the rest of a small study."""
+    monkeypatch.setattr("transferscope.report.write.draw", lambda chart: tiny.EMPTY_FIGURE)

@@ -46,6 +46,7 @@ def all_bytes(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.usefixtures("empty_figures")
 def test_clean_shows_and_removes_what_no_study_refers_to_in_a_shared_folder(tmp_path: Path) -> None:
     shared, mine, others = tmp_path / "shared", tmp_path / "mine", tmp_path / "others"
     url = f"file://{shared}"

@@ -223,6 +223,7 @@ def test_a_finished_run_tells_its_findings_and_its_report(tiny_run: TinyRun) -> 
     assert {task["state"] for task in origin["tasks"]} == {"computed"}
 
 
+@pytest.mark.usefixtures("empty_figures")
 def test_report_draws_again_what_is_there(call: Call, drawn: TinyRun, folder: Path) -> None:
     shutil.copytree(drawn.out, folder / "copy")
     kept = [*sorted((folder / "copy/tables").iterdir()), folder / "copy/findings.json"]
@@ -235,6 +236,7 @@ def test_report_draws_again_what_is_there(call: Call, drawn: TinyRun, folder: Pa
     assert "0 tasks succeeded" in done.out
 
 
+@pytest.mark.usefixtures("empty_figures")
 def test_the_report_has_its_data_and_can_leave_the_images_out(
     call: Call, drawn: TinyRun, folder: Path
 ) -> None:
@@ -281,6 +283,7 @@ def test_figures_and_tables_for_a_paper(call: Call, drawn: TinyRun, folder: Path
 
 
 @pytest.mark.parametrize("name", ["tables", "figures", "report.html"])
+@pytest.mark.usefixtures("empty_figures")
 def test_a_report_that_cannot_be_written_is_told(call: Call, drawn: TinyRun, folder: Path, name: str) -> None:
     shutil.copytree(drawn.out, folder / "copy")
     path = folder / "copy" / name
@@ -310,6 +313,7 @@ def without_p_t(*analyses: str) -> dict[str, Any]:
     return data | {"targets": {"digits": data["targets"]["digits"]}}
 
 
+@pytest.mark.usefixtures("empty_figures")
 def test_a_failure_ends_with_1_and_leaves_a_report_with_the_gap(call: Call, folder: Path) -> None:
     tiny.write(folder / "study.yaml", without_p_t("mistakes", "barriers"))
     options = ("--out", "out", "--workers", "1", "--device", "cpu")
@@ -342,6 +346,7 @@ def test_a_failure_ends_with_1_and_leaves_a_report_with_the_gap(call: Call, fold
 
 # Criticality puts modules of P-T back to a fresh draw too, which is the init of an RI-T: without RI-T, neither.
 @pytest.mark.parametrize(("kind", "not_run"), [("p_t", 2), ("ri_t", 4)])
+@pytest.mark.usefixtures("empty_figures")
 def test_what_is_left_of_a_kind_is_reported_without_the_other(
     call: Call, folder: Path, kind: str, not_run: int
 ) -> None:

@@ -147,6 +147,7 @@ def test_given_instances_have_the_numbers_of_the_study_that_trained_them(
     assert not re.search(r"[^<>]*\bseeds?\b[^<>]*", page)
 
 
+@pytest.mark.usefixtures("empty_figures")
 def test_without_the_init_there_is_no_criticality(files: dict[str, Path], tmp_path: Path) -> None:
     found = compare(
         model="fixup_resnet",
@@ -162,6 +163,7 @@ def test_without_the_init_there_is_no_criticality(files: dict[str, Path], tmp_pa
     assert "What they were started from was not given" in found.report.read_text()
 
 
+@pytest.mark.usefixtures("empty_figures")
 def test_the_command_line_compares_and_reruns_nothing(
     call: Call, files: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -276,6 +278,7 @@ def test_weights_of_a_study_that_do_not_fit_are_said_before_any_training(
     assert not any((tmp_path / "out" / "store").glob("objects/*/*"))
 
 
+@pytest.mark.usefixtures("empty_figures")
 def test_weights_that_two_layers_share_are_stored_and_counted_once(tmp_path: Path) -> None:
     given = {}
     for seed, name in enumerate("ab"):

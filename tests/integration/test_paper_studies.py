@@ -125,6 +125,7 @@ def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 
 
 @pytest.mark.parametrize(("template", "own"), [("paper-domainnet", DOMAINNET), ("paper-chexpert", CHEXPERT)])
+@pytest.mark.usefixtures("empty_figures")
 def test_a_paper_study_runs_on_a_few_images(
     template: str,
     own: dict[str, object],

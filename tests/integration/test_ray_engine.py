@@ -164,6 +164,7 @@ def within(seconds: float, holds: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.usefixtures("empty_figures")
 def test_two_nodes_of_which_one_dies_give_the_same_tables(
     undisturbed: TinyRun, cluster: Any, second: Any, tmp_path: Path
 ) -> None:
@@ -177,6 +178,7 @@ def test_two_nodes_of_which_one_dies_give_the_same_tables(
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the worker in /proc")
+@pytest.mark.usefixtures("empty_figures")
 def test_nodes_without_a_common_folder_and_a_killed_worker_give_the_same_tables(
     undisturbed: TinyRun, cluster: Any, second: Any, tmp_path: Path
 ) -> None:

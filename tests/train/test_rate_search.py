@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,8 @@ import pytest
 import tiny
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
 
 from transferscope.analyses.learning_rates import analysis as learning_rates
-from transferscope.api.run import RunOptions, run_study
 from transferscope.core.config import Recipe, Study
 from transferscope.core.errors import BadInput, TaskFailed
 from transferscope.core.runs import CONTROLS, KINDS, Run, SearchedRecipe, kind_of, search_runs, target_run
@@ -232,16 +229,9 @@ def test_the_report_shows_what_was_tried_and_what_was_chosen(found: tiny.TinyRun
     assert "Learning rates" in page
 
 
-def test_again_computes_nothing_and_two_workers_give_the_same(found: tiny.TinyRun, tmp_path: Path) -> None:
+def test_again_computes_nothing(found: tiny.TinyRun) -> None:
     again = tiny.run(found.study_file, found.out)
     assert "0 tasks succeeded" in again.printed
-    console = Console(file=io.StringIO(), width=200)
-    assert (
-        run_study(load_study(found.study_file), RunOptions(out=tmp_path, workers=2, device="cpu"), console)
-        == 0
-    )
-    for path in sorted((found.out / "tables").glob("*.parquet")):
-        assert pl.read_parquet(path).equals(pl.read_parquet(tmp_path / "tables" / path.name)), path.name
 
 
 def test_where_no_rate_is_usable_the_trainings_say_so_and_the_search_is_shown(tmp_path: Path) -> None:

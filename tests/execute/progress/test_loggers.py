@@ -48,6 +48,7 @@ def events(folder: Path) -> dict[str, dict[str, list[tuple[int, float]]]]:
     return found
 
 
+@pytest.mark.usefixtures("empty_figures")
 def test_tensorboard_gets_the_numbers_and_conclusions_of_a_run(tmp_path: Path) -> None:
     pytest.importorskip("tensorboardX", reason="tensorboardX is not installed")
     from rich.console import Console

@@ -81,7 +81,7 @@ def test_a_dead_processs_claims_are_swept_away_and_a_living_ones_kept(
 
 
 def test_two_runs_at_once_compute_each_task_once(tmp_path: Path) -> None:
-    document = tiny.document("feature_reuse", "mistakes", seeds=[0, 1])
+    document = tiny.document("parameter_distance", seeds=[0, 1])
     document["targets"] = {"digits": document["targets"]["digits"]}
     study = tiny.write(tmp_path / "tiny.yaml", document)
     command = [sys.executable, "-m", "transferscope", "run", str(study), "--out", str(tmp_path / "out")]

@@ -464,6 +464,7 @@ def test_a_folder_remembers_its_url(store: RemoteStore, url: str) -> None:
     assert not isinstance(open_store(store.root), RemoteStore)
 
 
+@pytest.mark.usefixtures("empty_figures")
 def test_a_study_through_a_url_has_the_same_tables_whoever_computed(url: str, tmp_path: Path) -> None:
     document = tiny.document("parameter_distance", seeds=[0, 1])
     document["targets"] = {"digits": document["targets"]["digits"]}

@@ -150,7 +150,7 @@ def examples(seed: int = 0) -> tuple[Tensor, Tensor]:
 
 
 def maps(model: nn.Module, init: nn.Module, final: nn.Module, **options: object) -> Criticality:
-    grids = {"alphas": [0, 0.4, 1], "sigmas": [0, 0.3], "relative_sigmas": [0.5], "draws": 2}
+    grids = {"alphas": [0, 0.4, 1], "sigmas": [0, 0.3], "relative_sigmas": [0.5], "draws": 1}
     return module_criticality(
         model, init, final, examples(), test=examples(1), batch_size=BATCH, **grids | options
     )
@@ -167,9 +167,9 @@ def worst(found: Criticality, expected: Criticality) -> float:
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-@pytest.mark.parametrize("seed", [0, 3])
-def test_folded_maps_are_the_unfolded_ones(network: type[nn.Module], seed: int) -> None:
-    model, init, final = (made(network, seed + i) for i in range(3))
+def test_folded_maps_are_the_unfolded_ones(network: type[nn.Module], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passes that begin in the middle give the same bits: what is held was computed with the same convolutions."""
+    model, init, final = (made(network, seed) for seed in range(3))
     inside = Folding(final.eval(), examples()[0], first_level(final)).num_folded
     assert inside == network.pairs
     plain, found = (maps(model, init, final, fold=fold) for fold in (False, True))
@@ -180,17 +180,8 @@ def test_folded_maps_are_the_unfolded_ones(network: type[nn.Module], seed: int) 
     else:
         assert found.cells.equals(plain.cells)
         assert found.final["train"].losses.equal(plain.final["train"].losses)
-
-
-@pytest.mark.parametrize("network", NETWORKS)
-def test_folded_passes_that_begin_in_the_middle_are_whole_ones(
-    network: type[nn.Module], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """To the bit: what is held was computed with the same folded convolutions."""
-    networks = [made(network, seed) for seed in range(3)]
-    short = maps(*networks, fold=True)
     monkeypatch.setattr(repeated_passes, "HELD_BYTES", 0)
-    assert maps(*networks, fold=True).cells.equals(short.cells)
+    assert maps(model, init, final, fold=True).cells.equals(found.cells)
 
 
 def test_only_what_has_changed_is_folded_anew(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,9 +201,18 @@ def test_only_what_has_changed_is_folded_anew(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize(
-    "entry", ["one.conv1.weight", "one.bn2.weight", "stem.1.running_var", "two.down.1.bias"]
+    ("entry", "value"),
+    [
+        ("one.conv1.weight", math.nan),
+        ("one.conv1.weight", math.inf),
+        ("one.bn2.weight", math.nan),
+        ("one.bn2.weight", 0.0),
+        ("stem.1.running_var", math.inf),
+        ("stem.1.running_var", -5.0),
+        ("stem.1.running_var", 0.0),
+        ("two.down.1.bias", math.nan),
+    ],
 )
-@pytest.mark.parametrize("value", [math.nan, math.inf, -5.0, 0.0])
 def test_numbers_that_are_none_stay_so(entry: str, value: float) -> None:
     """In the init, so that only some cells have them; a variance of -5 gives NaN."""
     init, final = made(Residual, 1), made(Residual, 2)
@@ -243,7 +243,7 @@ class Breaks(Residual):
         return super().forward(x)
 
 
-@pytest.mark.parametrize("after", [1, 2, 3, 5, 20, 10**9])
+@pytest.mark.parametrize("after", [1, 3, 20, 10**9])
 def test_the_network_is_put_back(after: int, monkeypatch: pytest.MonkeyPatch) -> None:
     model = made(Breaks, 0)
     model.one.train(False)

@@ -211,14 +211,14 @@ def everything(network, modules):
         alphas=[0, 0.5, 1],
         sigmas=[0, 0.1],
         relative_sigmas=[1],
-        draws=2,
+        draws=1,
         modules=modules,
         batch_size=BATCH,
     )
     train, tests = RepeatedPasses(model, data, BATCH), RepeatedPasses(model, test, BATCH)
     states = {"init": init, "other": made(network, 3)}
     tables = [found.cells, found.modules]
-    for passes in (train, tests, tests):  # twice on the same: what was tried is remembered
+    for passes in (train, tests):  # and `freezable` on both again: what was tried is remembered
         for cumulative in (False, True):
             tables.append(rewind_to(passes, states, final, modules=modules, cumulative=cumulative))
     tables.append(freezable(train, tests, init, final, acceptable_drop=0.5, modules=modules, draws=2))
