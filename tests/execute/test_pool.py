@@ -73,7 +73,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Both:
     """A graph run in a pool whose worker is killed once, and the same graph in this process."""
     folder = tmp_path_factory.mktemp("pool")
     targets = {"digits": tiny.document()["targets"]["digits"]}
-    study = tiny.study(folder, "criticality", training=TRAINING, targets=targets, seeds=[0])
+    study = tiny.study(folder, "feature_similarity", training=TRAINING, targets=targets, seeds=[0])
     graph = plan(study).graph
     pool, in_process = prepared(folder / "pool"), prepared(folder / "in_process")
     reporter = KillsOnce()

@@ -50,6 +50,7 @@ SMALLER = {
     "analyses.criticality.draws": 1,
     "analyses.criticality.seeds": [0],
     "analyses.criticality.num_images": 16,
+    "analyses.criticality.num_images_over_epochs": 16,
     "analyses.criticality.bootstrap_draws": 100,
     "analyses.barriers.bootstrap_draws": 100,
     "analyses.feature_reuse.bootstrap_draws": 100,
@@ -61,7 +62,7 @@ DOMAINNET = {
     f"targets.{domain}.data.{key}": value
     for domain in DOMAINS
     for key, value in {"image_size_px": 32, "max_train_size": 16}.items()
-}
+} | {"analyses.criticality.targets": "[real]"}
 CHEXPERT = {
     "training.ri_t_epochs": 2,
     "targets.chexpert.data.image_size_px": 32,

@@ -18,7 +18,8 @@ from transferscope.metrics.landscape.basin import _exit, _uniform, basin
 
 ONE = (torch.zeros(1, 1, dtype=torch.float64), torch.tensor([0]))
 SIZE = 10
-DRAWS = 2000
+DRAWS = 500
+"""The bounds below are four standard errors, whatever the number of draws."""
 
 
 class Bowl(nn.Module):

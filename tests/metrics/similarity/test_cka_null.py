@@ -123,10 +123,10 @@ def test_maximum_over_unrelated_layers_exceeds_its_null_one_time_in_twenty():
     models = {"x": Layers([0, 1], [2]), "y": Layers([3, 4], [5, 6, 7])}
     generator = torch.Generator().manual_seed(1)
     above_max = above = 0
-    for _ in range(200):
+    for _ in range(100):
         table = cka(models, torch.randn(40, 8, generator=generator), generator=generator)
         largest = table.sort("linear_cka").row(-1, named=True)
         above_max += largest["linear_cka"] > largest["null_max"]
         above += largest["linear_cka"] > largest["null"]
-    assert 2 <= above_max <= 22
+    assert 1 <= above_max <= 14  # more than 14 of 100 is one time in ten thousand
     assert above > above_max
