@@ -45,7 +45,7 @@ TOKEN = "not-to-be-seen-anywhere-0123456789abcdef"
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
     """A part of the tiny study, run by the local engine."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    document = tiny.document("feature_reuse", "mistakes")
+    document = tiny.document("feature_reuse", "mistakes", seeds=[0, 1])
     document["targets"] = {"digits": document["targets"]["digits"]}
     document["training"]["epochs"] = 6  # long enough to be killed
     return tiny.run(tiny.write(folder / "tiny.yaml", document), folder / "out")
@@ -222,7 +222,7 @@ def test_ctrl_c_once_finishes_what_is_under_way_and_twice_stops_now(cluster: Any
     document = tiny.document("parameter_distance", seeds=[0])
     document["source"]["pretraining"] |= {"epochs": 1, "keep_epochs": []}
     document["targets"] = {"digits": document["targets"]["digits"]}
-    document["training"] |= {"epochs": 300, "keep_epochs": []}
+    document["training"] |= {"epochs": 150, "keep_epochs": []}
     out, stamps = tmp_path / "out", lambda: {path: path.stat().st_mtime_ns for path in out.glob(RESULTS)}
     command = ["run", str(tiny.write(tmp_path / "tiny.yaml", document)), "--out", str(out), "--engine", "ray"]
 
