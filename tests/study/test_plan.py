@@ -78,9 +78,9 @@ def test_a_study_comes_down_to_the_tasks_that_it_needs(tmp_path: Path) -> None:
 
 def test_the_embedded_study() -> None:
     full = plan(load_study(embedded_study()))
-    assert kinds(full) == {"data": 5, "train": 184, "measure": 343}
+    assert kinds(full) == {"data": 5, "train": 169, "measure": 336}
     assert cells(full) == {
-        "feature_reuse": 4 * 6 + 3 * 3 * 5,
+        "feature_reuse": 4 * 6 + 3 * 2 * 6,
         "mistakes": 4,
         "feature_similarity": 4,
         "parameter_distance": 4,
@@ -89,7 +89,7 @@ def test_the_embedded_study() -> None:
         "criticality": 8,
         "checkpoints": 24,
         "spectra": 4,
-        "low_level_statistics": 10,
+        "low_level_statistics": 12,
     }
     quick = plan(load_study(embedded_study(), variant="quick"))
     assert kinds(quick) == {"data": 5, "train": 31, "measure": 72}

@@ -267,3 +267,24 @@ def test_a_gallery_says_whether_anything_is_shuffled() -> None:
     assert "none of which is shuffled" in plain.summary
     assert "shuffled as for the first seed" in cut.summary
     assert [row.title for row in cut.rows] == ["as is", "2 px"]
+
+
+def test_seeds_without_shuffled_images_are_left_out_of_the_claims() -> None:
+    rows = [
+        {"target": target, "likeness_rank": rank, "view": view, "block_size_px": size, "seed": seed}
+        | {"gain": gain + 0.01 * seed, "speed_gain": 0.1 + 0.02 * seed, "n_test": 100}
+        for target, rank in (("near", 1), ("far", 2))
+        for seed in range(6)
+        for view, size, gain in (("unshuffled", 32, 0.3), ("blocks", 8, 0.2), ("blocks", 1, 0.1))
+    ]
+    shuffled = [row for row in rows if row["seed"] < 4]
+    more = [row for row in rows if row["seed"] < 4 or row["view"] == "unshuffled"]
+    effects = [
+        {
+            one.claim.id: one.effect
+            for one in feature_reuse.findings({"feature_reuse": pl.DataFrame(part)}, None)
+        }
+        for part in (shuffled, more)
+    ]
+    assert effects[1] == pytest.approx(effects[0])
+    assert effects[0]["gain_falls_along_block_sizes"] > 0
