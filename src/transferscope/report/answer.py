@@ -90,8 +90,6 @@ def _tally(study: Study, findings: Sequence[Finding]) -> str:
 def _instances(study: Study) -> str:
     """How many networks there are of each kind."""
     if study.instances is None:
-        chosen = [config.seeds for config in (*study.analyses.values(), *study.targets.values())]
-        up_to = "" if all(seeds is None for seeds in chosen) else "up to "
-        return f"{up_to}{counted(len(study.seeds), 'seed')} a kind"
+        return f"{counted(len(study.seeds), 'seed')} a kind"
     counts = Counter(KIND_NAMES[given.kind] for given in study.instances.values())
     return listed([f"{count} {kind}" for kind, count in counts.items()])
