@@ -224,6 +224,8 @@ def test_without_a_gain_there_is_nothing_to_split() -> None:
     rows = low_level_statistics.summarize(made)["low_level_statistics_shares"]
     assert all(math.isnan(row["share"]) and row["share_note"] for row in rows)
     made["low_level_statistics_networks"] = pl.DataFrame({"n_test": [10]})
+    blocks = pl.lit(None, pl.Int64).alias("block_size_px")
+    made["low_level_statistics"] = made["low_level_statistics"].with_columns(blocks)
     found = low_level_statistics.findings(made, None)  # pyright: ignore[reportArgumentType]
     claims = {finding.claim.id: finding for finding in found}
     assert "see shuffled_controls" in claims["features_survive_shuffling"].note
