@@ -228,6 +228,6 @@ def test_without_a_gain_there_is_nothing_to_split() -> None:
     made["low_level_statistics"] = made["low_level_statistics"].with_columns(blocks)
     found = low_level_statistics.findings(made, None)  # pyright: ignore[reportArgumentType]
     claims = {finding.claim.id: finding for finding in found}
-    assert "see shuffled_controls" in claims["features_survive_shuffling"].note
+    assert "shuffled_controls" in claims["features_survive_shuffling"].note
     assert claims["features_give_more_than_statistics"].verdict == "undecided"
     assert "no gain to split" in claims["features_give_more_than_statistics"].note
