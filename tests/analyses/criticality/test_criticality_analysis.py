@@ -177,3 +177,26 @@ def test_the_same_generator_gives_the_same_rows(tables, data):
     rows = criticality.measure(SUBJECTS, data, SETTINGS, torch.Generator().manual_seed(0))
     for name, table in tables.items():
         assert table.equals(pl.DataFrame(list(rows[name]), infer_schema_length=None)), name
+
+
+def test_drops_without_a_group_of_images_are_those_of_the_others(tables, data):
+    whole, some = data.test, data.test.first(30)
+    for row in tables["criticality_images"].iter_rows(named=True):
+        fewer = others(whole, row["without_group"])
+        expected = accuracy((), 0, fewer) - accuracy((row["module"],), 0, fewer)
+        assert row["test_drop"] == pytest.approx(expected, abs=1e-12)
+    assert len(tables["criticality_images"]) == 20 * len(MODULES)
+    course = tables["criticality_training_images"]
+    assert course["epoch"].unique(maintain_order=True).to_list() == [3, 5]
+    for row in course.filter(pl.col("without_group").is_in([0, 13])).iter_rows(named=True):
+        fewer, final = others(some, row["without_group"]), row["epoch"]
+        drops = [
+            accuracy((), 0, fewer, final) - accuracy((name,), 0, fewer, final) for name in list(MODULES)[:-1]
+        ]
+        assert row["test_drop"] == pytest.approx(sum(drops) / len(drops), abs=1e-12)
+
+
+def others(split, group):
+    """The images of the other groups."""
+    kept = torch.arange(len(split.labels)) % 20 != group
+    return Split(inputs=split.inputs[kept], labels=split.labels[kept], ids=())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -85,30 +84,6 @@ def test_the_interval_of_a_gain_is_that_of_paired_differences() -> None:
     error = float((right["p_t"] - right["ri_t"]).std()) / math.sqrt(400)
     row = tables["feature_reuse"][0]
     assert row["gain_high"] - row["gain_low"] == pytest.approx(2 * 1.96 * error, rel=0.15)
-
-
-@pytest.mark.parametrize(
-    "data", [single_label(70, 3, seed=0), findings_data(70, 2, seed=0)], ids=["single", "multi"]
-)
-def test_the_numbers_without_a_group_of_images_are_those_of_the_others(data: FakeData) -> None:
-    made, tables = measured(data)
-    rows = tables["feature_reuse_images"]
-    assert [row["without_group"] for row in rows] == list(range(20))
-    for row in rows:
-        kept = torch.arange(70) % 20 != row["without_group"]
-        fewer = replace(
-            data.test,
-            inputs=data.test.inputs[kept],
-            labels=data.test.labels[kept],
-            ids=tuple(np.array(data.test.ids)[kept.numpy()]),
-        )
-        others = {
-            role: replace(subject, test_logits=subject.test_logits[kept]) for role, subject in made.items()
-        }
-        settings = Settings(bootstrap_draws=100, num_examples=0)
-        again = measure(others, FakeData(fewer, data.description), settings, torch.Generator())  # pyright: ignore[reportArgumentType]
-        expected = {name: again["feature_reuse"][0][name] for name in row if name != "without_group"}
-        assert {name: row[name] for name in expected} == pytest.approx(expected, abs=1e-12)
 
 
 def test_a_metric_of_0_has_no_relative_number() -> None:

@@ -12,6 +12,7 @@ from transferscope.analyses.checkpoints.claims import findings as findings
 from transferscope.analyses.checkpoints.first_page import advice as advice
 from transferscope.analyses.checkpoints.summary import SUMMARIES as SUMMARIES
 from transferscope.analyses.contract import Cell, CellData, ConfigProblem, Panel, Row, Subject
+from transferscope.analyses.shared.image_groups import WITHOUT_GROUP, groups_of, rows_without
 from transferscope.core.config import AnalysisConfig, NaturalInt, Study
 from transferscope.core.options import Frozen
 from transferscope.core.runs import Point, chosen_seeds, chosen_targets, pretraining_run, target_run
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 ORDER = 7
 FIRST_PAGE_ORDER = 3
-VERSION = 4
+VERSION = 5
 TRAINS = True
 """It asks for trainings of its own, so networks that were trained elsewhere can't have it."""
 TITLE = "Choice of the checkpoint"
@@ -69,7 +70,20 @@ TABLES = {
             "after_rate_drop", "bool", "Whether the pre-training rate dropped since the checkpoint before"
         ),
         Column("n_test", "int", "Test images of the target"),
-    )
+    ),
+    "checkpoints_images": (
+        WITHOUT_GROUP,
+        Column(
+            "source_metric",
+            "float",
+            "Test metric of the checkpoint on all test images of the source",
+            "0 to 1",
+        ),
+        Column("target_metric", "float", "Final test metric of the P-T on the target", "0 to 1"),
+        Column(
+            "after_rate_drop", "bool", "Whether the pre-training rate dropped since the checkpoint before"
+        ),
+    ),
 }
 
 
@@ -133,6 +147,7 @@ def measure(
     """Source and target metric of one checkpoint."""
     import polars as pl
 
+    from transferscope.metrics.evaluation.image_groups import scores_without
     from transferscope.metrics.evaluation.score_interval import percentile_interval, resampled_scores
     from transferscope.metrics.evaluation.scores import score
     from transferscope.metrics.landscape.distance import l2_distance
@@ -160,7 +175,12 @@ def measure(
         "after_rate_drop": before is not None and _rate_dropped(source.history, before.epoch, source.epoch),
         "n_test": len(labels),
     }
-    return {"checkpoints": [row]}
+    without = {
+        "source_metric": row["source_metric"],
+        "target_metric": scores_without(p_t.test_logits, labels, groups_of(data.test)),
+        "after_rate_drop": row["after_rate_drop"],
+    }
+    return {"checkpoints": [row], "checkpoints_images": rows_without(without)}
 
 
 def _rate_dropped(history: pl.DataFrame, before: int, epoch: int) -> bool:

@@ -30,7 +30,7 @@ USUAL_SIZE, USUAL_DEPTHS = 1000, (3, 4, 6, 3)
 
 ORDER = 6
 FIRST_PAGE_ORDER = 4
-VERSION = 4
+VERSION = 5
 NEEDS_INIT = True
 COARSER = {
     "alphas": [0, 0.5, 1],
@@ -171,12 +171,14 @@ def measure(
     rewinding = list(instance.rewinding())
     return {
         "criticality": list(instance.modules(maps, rewinding)),
+        "criticality_images": list(instance.images()),
         "criticality_network": [instance.network(maps)],
         "criticality_map": list(instance.cells(maps)),
         "criticality_rewinding": rewinding,
         "criticality_freezing": list(instance.sets()),
         "criticality_path": list(instance.path()),
         "criticality_training": list(instance.training()),
+        "criticality_training_images": list(instance.training_images()),
     }
 
 

@@ -8,11 +8,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from transferscope.analyses.contract import CellData, Row, Split, Subject
+from transferscope.analyses.shared.image_groups import groups_of
 
 if TYPE_CHECKING:
     import polars as pl
     import torch
-    from torch import nn
+    from torch import Tensor, nn
 
     from transferscope.analyses.criticality.analysis import Settings
     from transferscope.metrics.criticality.criticality import Criticality
@@ -138,12 +139,7 @@ class Instance:
 
     def rewinding(self) -> Iterator[Row]:
         """One module, and all up to it, put back to the init and to a fresh draw."""
-        states = {INIT: self.by_epoch[0].state}
-        if self.fresh is not None:
-            states[FRESH] = self.fresh.state
-        for together in (False, True):
-            on_train = self._rewound(self.train, states, cumulative=together, draws=0)
-            on_test = self._rewound(self.test, states, cumulative=together)
+        for together, (on_train, on_test) in self.rewound.items():
             for train, test in zip(_rows(on_train), _rows(on_test), strict=True):
                 yield {
                     **self.module_columns[test["module"]],
@@ -156,6 +152,26 @@ class Instance:
                     **_test_drop(test),
                     "final_test_metric": test["final_metric"],
                 }
+
+    @cached_property
+    def rewound(self) -> dict[bool, tuple[pl.DataFrame, pl.DataFrame]]:
+        """What rewinding costs on training and on test images: one module alone, and all up to it together."""
+        states = {INIT: self.by_epoch[0].state}
+        if self.fresh is not None:
+            states[FRESH] = self.fresh.state
+        return {
+            together: (
+                self._rewound(self.train, states, cumulative=together, draws=0),
+                self._rewound(self.test, states, cumulative=together, groups=groups_of(self.data.test)),
+            )
+            for together in (False, True)
+        }
+
+    def images(self) -> Iterator[Row]:
+        """The drop of each module that alone is put back to the init, without each group of test images."""
+        for row in _rows(self.rewound[False][1].filter(to=INIT)):
+            for group, drop in enumerate(row["drop_without"]):
+                yield {**self.module_columns[row["module"]], "without_group": group, "test_drop": drop}
 
     def sets(self) -> Iterator[Row]:
         """Which modules below the head can be left at their initial values together."""
@@ -186,14 +202,36 @@ class Instance:
         for row in _rows(self._rewound(self.over_epochs, earlier)):
             yield {**self.module_columns[row["module"]], "epoch": int(row["to"]), **_test_drop(row)}
 
+    @cached_property
+    def course(self) -> dict[int, pl.DataFrame]:
+        """What rewinding one module of the network of each epoch to the init costs."""
+        init, split = {INIT: self.by_epoch[0].state}, self.data.test
+        count = self.settings.num_images_over_epochs
+        groups = groups_of(split if count is None else split.first(count))
+        return {
+            epoch: self._rewound(self.over_epochs, init, epoch=epoch, groups=groups)
+            for epoch in self.by_epoch
+            if epoch > 0
+        }
+
     def training(self) -> Iterator[Row]:
         """One module of the network of each epoch put back to the init."""
-        for epoch in self.by_epoch:
-            if epoch > 0:
-                init = {INIT: self.by_epoch[0].state}
-                for row in _rows(self._rewound(self.over_epochs, init, epoch=epoch)):
-                    columns = self.module_columns[row["module"]]
-                    yield {**columns, "epoch": epoch, "epochs": self.last, **_test_drop(row)}
+        for epoch, table in self.course.items():
+            for row in _rows(table):
+                columns = self.module_columns[row["module"]]
+                yield {**columns, "epoch": epoch, "epochs": self.last, **_test_drop(row)}
+
+    def training_images(self) -> Iterator[Row]:
+        """The mean of these drops over the modules below the head, without each group of test images."""
+        for epoch, table in self.course.items():
+            body = [
+                row["drop_without"]
+                for row in _rows(table)
+                if not self.module_columns[row["module"]]["is_head"]
+            ]
+            for group, drops in enumerate(zip(*body, strict=True)):
+                columns = {"is_head": False, "epoch": epoch, "epochs": self.last, "without_group": group}
+                yield {**columns, "test_drop": sum(drops) / len(drops)}
 
     def _passes(self, split: Split) -> RepeatedPasses:
         from transferscope.metrics.evaluation.repeated_passes import RepeatedPasses
@@ -208,6 +246,7 @@ class Instance:
         epoch: int | None = None,
         cumulative: bool = False,
         draws: int | None = None,
+        groups: Tensor | None = None,
     ) -> pl.DataFrame:
         """The network of an epoch, the final one by default, with modules put back."""
         from transferscope.metrics.criticality.rewinding import rewind_to
@@ -220,6 +259,7 @@ class Instance:
             modules=self.prefixes,
             draws=self.settings.bootstrap_draws if draws is None else draws,
             generator=self.generator,
+            groups=groups,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from transferscope.analyses.shared.image_groups import WITHOUT_GROUP
 from transferscope.core.tables import Column
 
 _MODULE = (
@@ -41,6 +42,11 @@ TABLES = {
         Column("test_drop_cumulative", "float", "Drop of the test metric when it and all below are put back"),
         Column("test_metric", "float", "Test metric of the final network", "0 to 1"),
         Column("n_test", "int", "Test images"),
+    ),
+    "criticality_images": (
+        *_MODULE,
+        WITHOUT_GROUP,
+        Column("test_drop", "float", "Drop of the test metric when it alone is put back to the init"),
     ),
     "criticality_network": (
         Column("mu", "float", "Sum of the modules' mu, the head included; infinite where one is"),
@@ -108,5 +114,12 @@ TABLES = {
         Column("epoch", "int", "Epoch of the network; its module alone is put back to the init"),
         Column("epochs", "int", "Epochs of the whole training"),
         *_TEST_DROP,
+    ),
+    "criticality_training_images": (
+        Column("is_head", "bool", "False: the drop is a mean over the modules below the head"),
+        Column("epoch", "int", "Epoch of the network; one module at a time is put back to the init"),
+        Column("epochs", "int", "Epochs of the whole training"),
+        WITHOUT_GROUP,
+        Column("test_drop", "float", "Drop of the test metric, mean over these modules"),
     ),
 }

@@ -16,6 +16,7 @@ from transferscope.analyses.low_level_statistics.tables import FINAL, PERMUTED, 
 from transferscope.analyses.low_level_statistics.tables import KEYS as KEYS
 from transferscope.analyses.low_level_statistics.tables import SUMMARIES as SUMMARIES
 from transferscope.analyses.low_level_statistics.tables import TABLES as TABLES
+from transferscope.analyses.shared.image_groups import groups_of, rows_without
 from transferscope.core.config import AnalysisConfig, Study
 from transferscope.core.datasets import describe
 from transferscope.core.errors import did_you_mean
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 ORDER = 9
 FIRST_PAGE_ORDER = 2
-VERSION = 2
+VERSION = 3
 TRAINS = True
 """It asks for trainings of its own, so networks that were trained elsewhere can't have it."""
 TITLE = "Weight statistics and features"
@@ -175,6 +176,7 @@ def measure(
     subjects: Mapping[str, Subject], data: CellData, settings: Settings, generator: torch.Generator
 ) -> dict[str, list[Row]]:
     """The parts of one P-T's gain over one RI-T, in the final metric and in optimization speed."""
+    from transferscope.metrics.evaluation.image_groups import scores_without
     from transferscope.metrics.evaluation.score_interval import percentile_interval, resampled_scores
     from transferscope.metrics.evaluation.scores import score
 
@@ -202,7 +204,17 @@ def measure(
         }
         for role in subjects
     ]
-    return {"low_level_statistics": rows, "low_level_statistics_networks": networks}
+    groups = groups_of(data.test)
+    without = parts_of({role: scores_without(own, labels, groups) for role, own in logits.items()})
+    return {
+        "low_level_statistics": rows,
+        "low_level_statistics_images": [
+            {"quantity": FINAL, "part": part, **row}
+            for part, value in without.items()
+            for row in rows_without({"value": value})
+        ],
+        "low_level_statistics_networks": networks,
+    }
 
 
 def parts_of(number: Mapping[str, Any]) -> dict[str, Any]:

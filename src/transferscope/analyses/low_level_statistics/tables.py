@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from transferscope.analyses.shared.image_groups import WITHOUT_GROUP
 from transferscope.analyses.shared.over_seeds import OVER_SEEDS
 from transferscope.core.tables import Column
 
@@ -52,6 +53,12 @@ TABLES = {
             "Lower end of its 95 % paired bootstrap interval over test images; null where they play no part",
         ),
         Column("high", "float", "Upper end"),
+    ),
+    "low_level_statistics_images": (
+        Column("quantity", "str", f"{FINAL}: no test image is behind the other quantity"),
+        _PART,
+        WITHOUT_GROUP,
+        Column("value", "float", "The part"),
     ),
     "low_level_statistics_networks": (
         Column("kind", "str", "P-T, RI-T, layer statistics or permuted weights"),

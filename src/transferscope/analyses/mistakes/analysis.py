@@ -12,6 +12,7 @@ from transferscope.analyses.mistakes.claims import CLAIMED, COMPARED
 from transferscope.analyses.mistakes.claims import CLAIMS as CLAIMS
 from transferscope.analyses.mistakes.claims import findings as findings
 from transferscope.analyses.mistakes.tables import TABLES as TABLES
+from transferscope.analyses.shared.image_groups import groups_of, rows_without
 from transferscope.core.config import AnalysisConfig, Study
 from transferscope.core.errors import TaskFailed
 from transferscope.core.instances import Pair, instances, pairs, parse
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from transferscope.core.datasets import Description
 
 ORDER = 2
-VERSION = 3
+VERSION = 4
 TITLE = "Mistakes"
 SHOWS = (
     "For every pair of instances, the test images that both get wrong (common mistakes) and those that only one "
@@ -87,6 +88,7 @@ def measure(
 ) -> dict[str, list[Row]]:
     """Shared and unshared mistakes of all pairs, how hard they are for the others, and the images."""
     from transferscope.metrics.agreement.mistakes import mistakes, mistakes_by_difficulty
+    from transferscope.metrics.evaluation.image_groups import means_without
 
     logits = {name: _logits(name, subject, data) for name, subject in subjects.items()}
     truth = data.test.labels.cpu().long()
@@ -116,6 +118,13 @@ def measure(
         row | {"uncommon_share": (row["only_a"] + row["only_b"]) / row["n"]}
         for row in mistakes(predictions, truth, bootstrap=0).filter(scope="all").iter_rows(named=True)
     ]
+    groups = groups_of(data.test)
+    for pair in by_pair.values():
+        uncommon = by_image(wrong[pair.a] ^ wrong[pair.b]).mean(-1)
+        without = rows_without({"uncommon_share": means_without(uncommon, groups)})
+        rows["mistakes_images"] += [{**pair.columns, "scope": "all", **row} for row in without]
+        if pair.kind == COMPARED[0]:
+            rows["mistakes_difficulty_images"] += _judged_without(pair, wrong, groups)
     rows["mistakes_tests"] = _tests(by_pair, wrong, every, settings, generator)
     rows["mistakes_matrix"] = [
         {name: row[name] for name in ("a", "b", "kappa", "churn", "uncommon_share")} for row in every
@@ -151,6 +160,27 @@ def _judged(pair: Pair, wrong: Mapping[str, Tensor]) -> Iterator[Row]:
         for name, share in found.judged_wrong.items():
             judge = {"judge": name, "judge_kind": parse(name).kind, "seed_judge": parse(name).seed}
             yield {**pair.columns, "wrong": found.wrong, "n": found.n, **judge, "judged_wrong": share}
+
+
+def _judged_without(pair: Pair, wrong: Mapping[str, Tensor], groups: Tensor) -> Iterator[Row]:
+    """`_judged` where only one of the pair errs, without each group of images."""
+    from transferscope.metrics.evaluation.image_groups import sums_without
+
+    a, b = wrong[pair.a], wrong[pair.b]
+    for who, where in (("only a", a & ~b), ("only b", b & ~a)):
+        n = sums_without(by_image(where).sum(-1), groups)
+        for name, errs in wrong.items():
+            if name not in (pair.a, pair.b):
+                judge = {"judge": name, "judge_kind": parse(name).kind, "seed_judge": parse(name).seed}
+                # 0 / 0 is NaN: nothing to judge
+                share = sums_without(by_image(errs & where).sum(-1), groups) / n
+                for row in rows_without({"n": n.long(), "judged_wrong": share}):
+                    yield {**pair.columns, "wrong": who, **judge, **row}
+
+
+def by_image(decisions: Tensor) -> Tensor:
+    """(n, decisions of an image) float64 of (n,) or (n, k) bool."""
+    return decisions.double().reshape(len(decisions), -1)
 
 
 def _tests(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from transferscope.analyses.shared.image_groups import WITHOUT_GROUP
 from transferscope.core.instances import PAIR_COLUMNS
 from transferscope.core.tables import Column
 
@@ -57,6 +58,24 @@ TABLES = {
         Column("judge_kind", "str", "P-T or RI-T"),
         Column("seed_judge", "int", "Seed of the judge"),
         Column("judged_wrong", "float", "Share of these decisions that it gets wrong; NaN without any"),
+    ),
+    "mistakes_images": (
+        *PAIR_COLUMNS,
+        Column("scope", "str", "all"),
+        WITHOUT_GROUP,
+        Column("uncommon_share", "float", "Uncommon mistakes of both over the decisions"),
+    ),
+    "mistakes_difficulty_images": (
+        *PAIR_COLUMNS,
+        Column("wrong", "str", "Who is wrong: only a or only b; only of pairs of a P-T and an RI-T"),
+        Column("judge", "str", "Another instance: kind and seed"),
+        Column("judge_kind", "str", "P-T or RI-T"),
+        Column("seed_judge", "int", "Seed of the judge"),
+        WITHOUT_GROUP,
+        Column("n", "int", "Decisions where that is so"),
+        Column(
+            "judged_wrong", "float", "Share of these decisions that the judge gets wrong; NaN without any"
+        ),
     ),
     "mistakes_tests": (
         Column("pair", "str", "Kind of pair that is claimed to overlap more"),

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from transferscope.metrics.criticality.module_path import module_paths
 from transferscope.metrics.evaluation.evaluate import Data, Evaluation
 from transferscope.metrics.evaluation.forward_checks import check_forward
+from transferscope.metrics.evaluation.image_groups import metric_without
 from transferscope.metrics.evaluation.repeated_passes import RepeatedPasses
 from transferscope.metrics.evaluation.resampled_auc import resampled_auc
 from transferscope.metrics.evaluation.states import Modules
@@ -96,6 +97,7 @@ def rewind_to(
     draws: int = 0,
     level: float = 0.95,
     generator: torch.Generator | None = None,
+    groups: Tensor | None = None,
 ) -> pl.DataFrame:
     """`rewind` to several states at once; the layers before a module are computed only once for all of them.
 
@@ -103,9 +105,11 @@ def rewind_to(
         passes: the network and the examples; stored activations are reused from call to call.
         states: name -> network or state dict to which the modules are reset.
         final, modules, cumulative, draws, level, generator: as for `rewind`.
+        groups: (n,) groups of the examples, from `image_groups`.
 
     Returns:
-        The rows of `rewind`, state by state, behind a column `to` with the state's name.
+        The rows of `rewind`, state by state, behind a column `to` with the state's name; with groups also
+        `drop_without`, the drops without each of them.
 
     Raises:
         BadInput: states or modules that don't fit.
@@ -148,7 +152,12 @@ def rewind_to(
         }
         for (to, name), outcome, drop in zip(keys, outcomes, intervals, strict=True)
     ]
-    return pl.DataFrame(rows, schema=REWIND_COLUMNS)
+    table = pl.DataFrame(rows, schema=REWIND_COLUMNS)
+    if groups is None:
+        return table
+    final_without = metric_without(reference, groups)
+    without = [(final_without - metric_without(outcome, groups)).tolist() for outcome in outcomes]
+    return table.with_columns(pl.Series("drop_without", without, dtype=pl.List(pl.Float64)))
 
 
 @guarded

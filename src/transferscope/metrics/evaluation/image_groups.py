@@ -68,10 +68,14 @@ def means_without(values: Tensor, groups: Tensor) -> Tensor:
     >>> means_without(torch.tensor([1.0, 0.0, 0.0]), image_groups(3))[:4].tolist()
     [0.0, 0.5, 0.5, 0.3333333333333333]
     """
-    values, kept = values.double().cpu(), 1 - _members(groups)
+    return sums_without(values, groups) / (1 - _members(groups)).sum(0)
+
+
+def sums_without(values: Tensor, groups: Tensor) -> Tensor:
+    """(..., 20) float64: the sum of (..., n) values over the images without each group."""
     # sums of the groups first: whether images are right are whole numbers, whose sums are exact in any order
-    sums = values @ _members(groups)
-    return (sums.sum(-1, keepdim=True) - sums) / kept.sum(0)
+    sums = values.double().cpu() @ _members(groups)
+    return sums.sum(-1, keepdim=True) - sums
 
 
 def scores_without(logits: Tensor, labels: Tensor, groups: Tensor) -> Tensor:
