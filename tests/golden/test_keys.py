@@ -46,7 +46,7 @@ KEYS = {
     "train RI-T digits pixels and channels shuffled seed 0": (
         "4f9feb3e0e90854b5fc28b97359ffba1f49c0a827bcdedf6ae4d4d5cfb517cab"
     ),
-    "mistakes digits": "50964506a61950d60d10bc1a2a9d5666dab25551444e8011c60218f5a7c3af4f",
+    "mistakes digits": "208c318d19a0ac29acf0f399ff1e9a0d02a3c4c7c7880cd15555dc3ef1d450eb",
 }
 
 
