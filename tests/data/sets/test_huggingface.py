@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -265,3 +266,24 @@ def test_a_label_of_no_test_image_can_be_left_out(tmp_path: Path) -> None:
         expected = [[1, 0], [1, 1], [0, 1]]
         assert data.test.labels.tolist() == [expected[int(one[-1])] for one in data.test.ids]
     assert data.left_out == {"constant_label": 1}
+
+
+@pytest.mark.parametrize("kind", ["bytes", "dict"])
+def test_columns_of_the_bytes_of_image_files_are_images(tmp_path: Path, kind: str) -> None:
+    """As pandas writes them: alone, or with a path."""
+
+    def cell(picture: Image.Image) -> Any:
+        content = io.BytesIO()
+        picture.save(content, "PNG")
+        return content.getvalue() if kind == "bytes" else {"bytes": content.getvalue(), "path": "0.png"}
+
+    binary = datasets.Value("binary")
+    types = {"image": binary if kind == "bytes" else {"bytes": binary, "path": datasets.Value("string")}}
+    rows = {
+        "train": {"image": [cell(one) for one in pictures(6, 0)], "label": [0, 1, 0, 1, 0, 1]},
+        "test": {"image": [cell(one) for one in pictures(4, 1)], "label": [0, 1, 1, 0]},
+    }
+    found = load(save(tmp_path / "bytes", rows, {**types, "label": CLASSES}))
+    expected = load(simple(tmp_path / "images"))
+    assert torch.equal(found.train.images, expected.train.images)
+    assert torch.equal(found.test.labels, expected.test.labels)

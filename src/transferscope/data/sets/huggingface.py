@@ -198,7 +198,9 @@ def _notes(options: Options, numbered: Numbered) -> list[str]:
 
 def _undecoded(split: Any, image: str) -> Any:
     """The library's data set with one column `image` of bytes."""
-    undecoded = split.select_columns([image]).cast_column(image, type(split.features[image])(decode=False))
+    import datasets
+
+    undecoded = split.select_columns([image]).cast_column(image, datasets.Image(decode=False))
     return undecoded.rename_column(image, "image") if image != "image" else undecoded
 
 
@@ -258,9 +260,18 @@ def _test_split(found: Any) -> str:
 def _image_column(options: Options, features: Any) -> str:
     import datasets
 
+    of_bytes = [name for name, feature in features.items() if _holds_files(feature)]
+    if not any(isinstance(feature, datasets.Image) for feature in features.values()) and of_bytes:
+        return _column("image_column", options.image_column, features, _holds_files, "image")
     return _column(
         "image_column", options.image_column, features, lambda one: isinstance(one, datasets.Image), "image"
     )
+
+
+def _holds_files(feature: Any) -> bool:
+    """True for a column of the bytes of image files, as pandas writes them: alone, or with a path."""
+    content = feature.get("bytes") if isinstance(feature, dict) else feature
+    return getattr(content, "dtype", None) in ("binary", "large_binary")
 
 
 def _label_column(options: Options, features: Any) -> str:
@@ -290,12 +301,7 @@ def _column(
     if len(fitting) == 1 or usual in fitting:
         return usual if usual in fitting else fitting[0]
     columns = ", ".join(f"{name} ({type(feature).__name__})" for name, feature in features.items())
-    of_bytes = (
-        " Columns of bytes become images by the library's cast_column(NAME, datasets.Image()); then save_to_disk."
-        if option == "image_column"
-        else ""
-    )
-    raise BadInput(f"{len(fitting)} columns fit {option}: give its name. There are: {columns}.{of_bytes}")
+    raise BadInput(f"{len(fitting)} columns fit {option}: give its name. There are: {columns}.")
 
 
 def _content(key: str, splits: dict[str, Any], inside: tuple[str, ...]) -> IO[bytes]:
