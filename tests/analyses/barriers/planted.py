@@ -49,8 +49,7 @@ def barriers(heights: Sequence[float], room: float, gain: float) -> Callable[[Dr
             for name in ("final", "best")
         ]
         basin = [
-            {**row, "n": 100, "deviation": 0.1, "largest_epsilon": 0.1 + room + row["noise"]}
-            for row in pair_noise(draw, ["P-T & P-T"], 0.001)
+            {**row, "n": 100, "margin": room + row["noise"]} for row in pair_noise(draw, ["P-T & P-T"], 0.001)
         ]
         averaged = [
             {**row, "n": 100, "what": "averaged weights", "metric_gain": gain + row["noise"]}
@@ -80,9 +79,7 @@ STATISTICS: Statistics = {
     "barrier_ri_t_same_init": ("barriers", barrier("RI-T & RI-T, same init")),
     "p_t_share_a_basin": (
         "barriers_basin",
-        lambda rows: over_targets(
-            of(rows, pair="P-T & P-T"), lambda row: row["largest_epsilon"] - row["deviation"]
-        ),
+        lambda rows: over_targets(of(rows, pair="P-T & P-T"), "margin"),
     ),
     "p_t_can_be_averaged": (
         "barriers_averaging",

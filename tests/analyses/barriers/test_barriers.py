@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from transferscope.analyses.barriers import analysis as barriers
+from transferscope.analyses.barriers.path import interior_drop
 from transferscope.analyses.contract import Split
 from transferscope.core.config import Study
 from transferscope.core.errors import TaskFailed
@@ -186,18 +187,21 @@ def test_averages_are_compared_with_the_mean_instance(multi_label: bool) -> None
     assert table["num_instances"].unique().to_list() == [3]
 
 
-def test_delta_is_in_lengths_of_the_set_unless_it_is_given() -> None:
+def test_delta_is_in_norms_of_the_networks_and_epsilon_in_points_unless_given() -> None:
     data = FakeData()
     subjects = {"P-T 0": subject(0, data), "P-T 1": subject(1, data)}
     distance = l2_distance(subjects["P-T 0"].net, subjects["P-T 1"].net)
     row = measure(subjects, data)["barriers_basin"].row(0, named=True)
-    assert row["delta"] == row["mean_distance"] == distance
-    assert row["delta_chosen"] == "1 x mean distance"
-    assert row["epsilon"] == row["deviation"]
-    assert row["epsilon_chosen"] == "smallest for (i)"
-    assert row["condition_i"]
-    assert row["is_basin"] == (row["deviation"] <= row["largest_epsilon"])
-    given = SETTINGS.model_copy(update={"delta": 0.25, "epsilon": 0.0})
+    nets = [each.net for each in subjects.values()]
+    norm = sum(torch.cat([w.flatten() for w in net.parameters()]).double().norm().item() for net in nets) / 2
+    assert row["delta"] == row["mean_norm"] == pytest.approx(norm, rel=1e-6)
+    assert row["mean_distance"] == distance
+    assert row["delta_chosen"] == "1 x mean norm"
+    assert row["epsilon_chosen"] == "two points of the metric"
+    assert row["wall"] == min(row["noise_loss"], row["ray_loss"]) - row["mu"]
+    assert row["margin"] == min(row["epsilon"] - row["deviation"], row["wall"] - 2 * row["epsilon"])
+    assert row["is_basin"] == (row["margin"] >= 0)
+    given = SETTINGS.model_copy(update={"delta": 0.25, "basin_epsilon": 0.0})
     row = measure(subjects, data, given)["barriers_basin"].row(0, named=True)
     assert (row["delta"], row["delta_chosen"]) == (0.25, "given")
     assert (row["epsilon"], row["epsilon_chosen"], row["condition_i"]) == (0.0, "given", False)
@@ -373,3 +377,12 @@ def test_exploding_losses_are_drawn(tiny_run: tiny.TinyRun) -> None:
     nan = pl.when(pl.col("alpha") == 0.5).then(math.nan).otherwise("loss").alias("loss")
     tables["barriers_curves"] = tables["barriers_curves"].with_columns(nan)
     assert all(panel.chart.to_dict() for panel in barriers.panels(tables))
+
+
+def test_a_drop_between_the_ends_is_not_cut_at_zero() -> None:
+    metrics = {-0.5: 0.1, 0.0: 0.8, 0.25: 0.85, 0.75: 0.7, 1.0: 0.6, 1.5: 0.2}
+    # below the line: .75 - .85 = -.1 and .65 - .7 = -.05; below the mean: .7 - .85 and .7 - .7
+    assert interior_drop(metrics, "line") == pytest.approx(-0.05)
+    assert interior_drop(metrics, "mean") == pytest.approx(0.0, abs=1e-12)
+    assert interior_drop({**metrics, 0.25: 0.4}, "line") == pytest.approx(0.35)
+    assert math.isnan(interior_drop({**metrics, 0.25: math.nan}, "line"))

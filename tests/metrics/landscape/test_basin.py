@@ -10,16 +10,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from scipy.optimize import linprog
 from torch import nn
 
 from transferscope.core.errors import BadInput
-from transferscope.metrics.landscape.basin import _exit, _uniform, basin
+from transferscope.metrics.landscape.basin import basin
+from transferscope.metrics.landscape.simplex import exit_of, one_in_each_part, spread, uniform
 
 ONE = (torch.zeros(1, 1, dtype=torch.float64), torch.tensor([0]))
 SIZE = 10
-DRAWS = 500
-"""The bounds below are four standard errors, whatever the number of draws."""
+DRAWS = 200
 
 
 class Bowl(nn.Module):
@@ -57,8 +58,11 @@ def test_segment_of_a_bowl(along, across, delta):
     ray = 0.5 + along * (1 + 2 * delta * math.sqrt(2 / math.pi) + delta**2)
     assert within(test.ray_loss, ray, test.ray_loss_se)
     assert (test.num_states, test.num_parameters, test.n) == (2, SIZE, 1)
-    assert test.epsilon == test.deviation
+    # no image is misclassified: the price of a mistake can't be had
+    assert (test.epsilon, test.epsilon_source) == (0.1, "usual value")
     assert test.threshold == test.mu + 2 * test.epsilon
+    assert test.wall == min(test.noise_loss, test.ray_loss) - test.mu
+    assert test.margin == min(0.1 - test.deviation, test.wall - 0.2)
 
 
 @pytest.mark.parametrize(
@@ -78,17 +82,17 @@ def test_conditions(along, across, epsilon, conditions):
         ONE,
         delta=0.7,
         epsilon=epsilon,
-        draws=500,
-        points=500,
+        draws=80,
+        points=80,
     )
     assert (test.condition_i, test.condition_ii, test.condition_iii) == conditions
-    assert test.is_basin == all(conditions)
+    assert test.is_basin == all(conditions) == (test.margin >= 0)
 
 
 @pytest.mark.parametrize(("along", "across"), [(1.0, 1.0), (1.0, 9.0), (-0.05, 1.0)])
 def test_largest_epsilon(along, across):
     """S is a basin from the deviation to the largest epsilon, and for no other epsilon."""
-    options = {"delta": 0.7, "draws": 100, "points": 100}
+    options = {"delta": 0.7, "draws": 30, "points": 30}
     found = basin(Bowl([0.0] * SIZE, along, across), ends(-1.0, 1.0), ONE, **options)
     for epsilon in (
         found.deviation,
@@ -129,8 +133,8 @@ def test_triangle_of_a_bowl():
 @settings(deadline=None, max_examples=20)
 @given(seed=st.integers(0, 2**31), k=st.integers(2, 5))
 def test_exit_is_the_farthest_place_on_the_simplex(seed, k):
-    start, through = _uniform(2, k, torch.Generator().manual_seed(seed))
-    found = _exit(start, through)
+    start, through = uniform(2, k, torch.Generator().manual_seed(seed))
+    found = exit_of(start, through)
     direction = (through - start).numpy()
     # max t so that start + t direction >= 0
     best = linprog([-1], A_ub=-direction[:, None], b_ub=start.numpy(), bounds=[(0, None)], method="highs").x[
@@ -142,7 +146,7 @@ def test_exit_is_the_farthest_place_on_the_simplex(seed, k):
 
 
 def test_points_are_uniform_on_the_simplex():
-    points = _uniform(20_000, 4, torch.Generator().manual_seed(0)).numpy()
+    points = uniform(20_000, 4, torch.Generator().manual_seed(0)).numpy()
     np.testing.assert_allclose(points.sum(1), 1, atol=1e-12)
     np.testing.assert_allclose(points.mean(0), 0.25, atol=0.01)
     expected = np.full((4, 4), 1 / 20) + np.eye(4) / 20  # E x_i x_j of Dirichlet(1, 1, 1, 1)
@@ -219,6 +223,7 @@ def test_nan_fails_the_conditions():
     test = basin(Bowl([0.0] * SIZE), states, ONE, delta=1, draws=3, points=3)
     assert math.isnan(test.mu)
     assert math.isnan(test.largest_epsilon)
+    assert math.isnan(test.margin)
     assert not any((test.condition_i, test.condition_ii, test.condition_iii, test.is_basin))
 
 
@@ -243,7 +248,7 @@ def test_every_mean_is_that_of_the_definition(num_states):
         for _ in range(num_states)
     ]
     data = (torch.randn(20, 3, generator=generator).double(), torch.arange(20) % 2)
-    delta, points, draws = 1.5, 7, 5
+    delta, points, draws = 1.5, 7, 6
     found = basin(
         model, states, data, delta=delta, points=points, draws=draws, generator=generator.manual_seed(9)
     )
@@ -261,9 +266,19 @@ def test_every_mean_is_that_of_the_definition(num_states):
     generator.manual_seed(9)
     corners = torch.stack([torch.cat([tensor.flatten() for tensor in state.values()]) for state in states])
     size = corners.shape[1]
-    inside = np.array([loss_at(factors @ corners) for factors in on_the_simplex(points)])
-    starts, throughs = on_the_simplex(draws), on_the_simplex(draws)
-    lengths = delta * torch.randn(draws, generator=generator).abs().double()
+    if num_states == 2:  # one place in each part of the segment
+        second = (
+            np.arange(points) + torch.rand(points, generator=generator, dtype=torch.float64).numpy()
+        ) / points
+        places = torch.tensor(np.stack([1 - second, second], 1))
+    else:
+        places = on_the_simplex(points)
+    inside = np.array([loss_at(factors @ corners) for factors in places])
+    there, back = on_the_simplex(draws // 2), on_the_simplex(draws // 2)
+    starts, throughs = [*there, *back], [*back, *there]
+    parts = torch.rand(draws, generator=generator, dtype=torch.float64)
+    shares = [(part + float(drawn)) / draws for part, drawn in enumerate(parts)]
+    lengths = [delta * stats.halfnorm.ppf(shares[i]) for i in torch.randperm(draws, generator=generator)]
     noisy, farther = [], []
     for start, through, length in zip(starts, throughs, lengths, strict=True):
         near, far = 0.0, 1e6
@@ -285,3 +300,67 @@ def test_every_mean_is_that_of_the_definition(num_states):
     assert found.noise_loss_se == pytest.approx(np.std(noisy, ddof=1) / math.sqrt(draws), rel=1e-9)
     assert found.ray_loss == pytest.approx(np.mean(farther), rel=1e-9)
     assert found.largest_epsilon == pytest.approx((min(np.mean(noisy), np.mean(farther)) - mu) / 2, rel=1e-9)
+
+
+class Landscape(nn.Module):
+    """Cross entropy with label 0: a bump between -1 and 1 on the axis w_0, and a round valley around the axis."""
+
+    def __init__(self, height, across):
+        super().__init__()
+        self.w = nn.Parameter(torch.zeros(SIZE, dtype=torch.float64))
+        self.register_buffer("steps", torch.tensor(0))
+        self.height, self.across = height, across
+
+    def forward(self, x):
+        along = self.w[0]
+        bump = self.height * torch.clamp(1 - along**2, min=0)
+        beyond = torch.clamp(along.abs() - 1, min=0) ** 2
+        loss = 0.2 + bump + self.across * (beyond + self.w[1:].square().sum())
+        return torch.stack([0 * x[:, 0], torch.log(torch.expm1(loss)).expand(len(x))], 1)
+
+
+@pytest.mark.parametrize(
+    ("height", "across", "is_basin"),
+    [
+        (0.0, 3.0, True),  # a valley
+        (0.3, 3.0, True),  # a bump of .3 nats: E|loss - mu| = .3 * 4 / (9 sqrt 3) = .08
+        (0.6, 3.0, False),  # .15
+        (3.0, 3.0, False),  # two valleys
+        (3.0, 30.0, False),  # with walls far above the bump
+        (0.0, 0.0, False),  # a plain
+        (0.0, 0.1, False),  # walls of less than .2 nats
+    ],
+)
+def test_only_a_flat_floor_between_walls_is_a_basin(height, across, is_basin):
+    test = basin(Landscape(height, across), ends(-1.0, 1.0), ONE, delta=1.0, draws=12, points=40)
+    assert test.is_basin == is_basin
+    assert test.deviation == pytest.approx(height * 4 / (9 * math.sqrt(3)), rel=0.1, abs=1e-9)
+    if (height, across) == (3.0, 30.0):
+        assert test.deviation < test.largest_epsilon  # for some epsilon it is one: epsilon must be fixed
+
+
+def test_spread_places_need_fewer_draws():
+    """The spread of mu over 20 repetitions is below a third of that of independent places."""
+    errors = []
+    for seed in range(20):
+        found = basin(
+            Bowl([0.0] * SIZE),
+            ends(-1.0, 1.0),
+            ONE,
+            delta=0.5,
+            draws=2,
+            points=12,
+            generator=torch.Generator().manual_seed(seed),
+        )
+        errors.append((found.mu - 0.5 - 1 / 3, found.mu_se))
+    off, expected = np.array(errors).T
+    assert np.sqrt((off**2).mean()) < expected.mean() / 3
+
+
+def test_numbers_are_spread_over_their_parts():
+    generator = torch.Generator().manual_seed(0)
+    numbers = one_in_each_part(50, generator)
+    assert (numbers * 50).floor().tolist() == list(range(50))
+    places = spread(50, 2, generator)
+    assert ((places[:, 1] * 50).floor().tolist(), places.sum(1).tolist()) == (list(range(50)), [1.0] * 50)
+    assert spread(5, 3, generator).shape == (5, 3)

@@ -30,7 +30,7 @@ MAY_BE_EMPTY = ("barriers_basin", "barriers_averaging", "barriers_plane")
 """A study with one seed has pairs across targets alone; planes may be switched off."""
 
 ORDER = 5
-VERSION = 4
+VERSION = 5
 TITLE = "Barriers and basins"
 SHOWS = (
     "Test loss and metric of networks on the straight line between two instances, (1 - alpha) a + alpha b, and "
@@ -41,9 +41,10 @@ SHOWS = (
 HOW_TO_READ = (
     "A flat curve between 0 and 1 says that no barrier lies between two instances and that their weights can be "
     "averaged; a hill of the loss, or a valley of the metric, says that one does and they can't. A set is an "
-    "(epsilon, delta)-basin when its loss differs from the mean by epsilon or less, and a step of length delta out "
-    "of it, by noise or straight on, costs twice epsilon or more; without an epsilon of one's own it is called a "
-    "basin when that is true of some epsilon. Averaging is safe where the averaged weights are no worse than the "
+    "(epsilon, delta)-basin when its loss differs from the mean by epsilon or less on average, and a step of length "
+    "delta out of it, by noise or straight on, costs twice epsilon or more. Epsilon is the loss that two points of "
+    "the metric are worth to the networks of the set; the margin is by how many nats the set meets both conditions, "
+    "negative where it doesn't. Averaging is safe where the averaged weights are no worse than the "
     "mean instance. Final networks are those at the end of their training, 'T' in the paper's legends; best ones, "
     "'*' there, are those at the epoch with the highest metric on the images that the column best_by names. Findings, "
     "basins, planes and averages are of the final ones."
@@ -52,13 +53,13 @@ CAVEATS = (
     "The highest point of a path is found on a grid and is biased upward where test images are few; the bias "
     "stands in the table. A network and its copy with permuted channels compute the same with a barrier between "
     "them. Losses beyond the ends can explode; the loss axis is logarithmic. The basin's delta is a choice: by "
-    "default the mean distance between the instances, so that the walls must show within one more length of the set. "
-    "A rough floor between high walls counts as a basin too: look at its epsilon. Floor and walls are means over a few "
-    "points and draws: where they differ by no more than their standard errors (in the table), others can turn the "
-    "answer for a single set. In a plane, what is marked with a hollow point lies off it, and is shown at its nearest "
-    "place. Where best_by is test, as in the paper, the ends of "
-    "a path were chosen for the images that it is then measured on: they look better there than they are, and the "
-    "barrier between them larger."
+    "default the mean L2 norm of the networks, so that walls count if they show before the noise is as large as the "
+    "weights. Two ends with different losses make a floor uneven too, without any bump between them. Floor and walls "
+    "are means over a few points and draws: where the margin is no larger than their standard errors (in the table), "
+    "other draws can change the answer for a single set. In a plane, what is marked with a hollow point lies "
+    "off it, and is shown at its nearest place. "
+    "Where best_by is test, as in the paper, the ends of a path were chosen for the images that it is then measured "
+    "on: they look better there than they are, and the barrier between them larger."
 )
 SOURCE = (
     "Neyshabur, Sedghi, Zhang (2020), section 4.1 and definition of a basin; barrier over the line as in Entezari "
@@ -94,15 +95,15 @@ class Settings(Frozen):
     """Places on a set behind its mean loss and the deviation from it."""
     basin_draws: Annotated[int, Field(ge=2)] = 24
     """Ways out of a set, each taken by noise and straight on."""
-    epsilon: Annotated[float, Field(ge=0)] | None = None
-    """Of the (epsilon, delta)-basin, in nats; where none is given the smallest with which the loss on the set is
-    flat: the set is a basin for some epsilon exactly where it is one for this."""
+    basin_epsilon: Annotated[float, Field(ge=0)] | None = None
+    """Epsilon of the (epsilon, delta)-basin, in nats; by default the loss that two points of the metric are worth to
+    the networks of the set (see `ts.basin`), or .1 where they make no mistakes."""
     delta: Annotated[float, Field(gt=0)] | None = None
     """How far outside a set its walls must stand, in L2 norm of the weights; delta_relative decides where none
     is given."""
     delta_relative: Annotated[float, Field(gt=0)] = 1.0
-    """delta over the mean distance between the instances: at 1 the walls must show within one more length of the
-    set. An absolute delta would ask other things of P-T, which lie close, than of RI-T, which lie far apart."""
+    """delta over the mean L2 norm of the networks of the set: at 1 the walls must show before the noise is as large as
+    the weights. An absolute delta, or one in distances, would ask different things of P-T and RI-T."""
     plane_size: Annotated[int, Field(ge=2)] = 13
     """Places along each side of a plane."""
     plane_margin: Annotated[float, Field(ge=0)] = 0.25

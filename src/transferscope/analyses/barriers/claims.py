@@ -60,9 +60,8 @@ P_T_SHARE_A_BASIN = Claim(
     analysis="barriers",
     statement="Two P-T lie in one basin of the loss.",
     table="barriers_basin",
-    statistic="largest epsilon with walls around the segment between the two minus the smallest with a flat floor "
-    "on it, mean over P-T & P-T",
-    reason="zero: above it there is an epsilon with which the segment is an (epsilon, delta)-basin",
+    statistic="margin with which the segment between the two is a basin, mean over P-T & P-T",
+    reason="zero: above it the segment is an (epsilon, delta)-basin",
     unit="nats",
 )
 P_T_CAN_BE_AVERAGED = Claim(
@@ -91,7 +90,6 @@ def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Findi
     import polars as pl
 
     line = (pl.col("definition") == "line") & (pl.col("checkpoint") == "final")
-    room = pl.col("largest_epsilon") - pl.col("deviation")
     averaged = pl.col("what") == AVERAGED
     return [
         _finding(claim, tables, value, pair, where)
@@ -100,7 +98,7 @@ def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Findi
             (BARRIER_P_T_RI_T, "P-T & RI-T", line, "barrier_metric"),
             (BARRIER_RI_T_RI_T, "RI-T & RI-T", line, "barrier_metric"),
             (BARRIER_RI_T_SAME_INIT, SAME_INIT, line, "barrier_metric"),
-            (P_T_SHARE_A_BASIN, "P-T & P-T", pl.lit(True), room),
+            (P_T_SHARE_A_BASIN, "P-T & P-T", pl.lit(True), "margin"),
             (P_T_CAN_BE_AVERAGED, "P-T & P-T", averaged, "metric_gain"),
         )
     ]

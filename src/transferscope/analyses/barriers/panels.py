@@ -120,24 +120,20 @@ def _averaging(averaging: pl.DataFrame) -> list[Panel]:
 
 
 def _basins(basins: pl.DataFrame) -> list[Panel]:
-    """Every set by the epsilons for which it is flat, and those for which it has walls."""
-    rows = basins.filter(pl.col("deviation").is_finite() & pl.col("largest_epsilon").is_finite())
+    """Every set by how flat its floor is and how high its walls are, in units of what a basin needs."""
+    rows = basins.filter(pl.col("margin").is_finite() & (pl.col("epsilon") > 0))
     if rows.is_empty():
         return []
-    rows = rows.with_columns(kind=pl.col("pair").str.split(" & ").list.first())
-    top = 1.2 * max(*rows["deviation"], *rows["largest_epsilon"])
-    bottom = min(0.0, 1.2 * min(rows["largest_epsilon"]))
-    x_scale, y_scale = (
-        alt.Scale(type="symlog", constant=0.02, domain=[low, top], nice=False) for low in (0.0, bottom)
+    rows = rows.select(
+        "target",
+        kind=pl.col("pair").str.split(" & ").list.first(),
+        floor=pl.col("deviation") / pl.col("epsilon"),
+        wall=pl.col("wall") / (2 * pl.col("epsilon")),
     )
-    x = alt.X("deviation:Q", scale=x_scale, title="smallest epsilon of a flat floor (nats)")
-    y = alt.Y("largest_epsilon:Q", scale=y_scale, title="largest epsilon of walls (nats)")
-    equal = [top * (step / 50) ** 3 for step in range(51)]
-    diagonal = (
-        alt.Chart(pl.DataFrame({"deviation": equal, "largest_epsilon": equal}))
-        .mark_line(color=AXIS, strokeWidth=1)
-        .encode(x=x, y=y)
-    )
+    x_scale, y_scale = (alt.Scale(type="symlog", nice=False, padding=8) for _ in range(2))
+    x = alt.X("floor:Q", scale=x_scale, title="deviation on the set over epsilon")
+    y = alt.Y("wall:Q", scale=y_scale, title="rise outside over 2 epsilon")
+    needed = alt.Chart(pl.DataFrame({"floor": [1.0], "wall": [1.0]}))
     points = (
         alt.Chart(rows)
         .mark_point(opacity=0.8)
@@ -151,11 +147,13 @@ def _basins(basins: pl.DataFrame) -> list[Panel]:
     return [
         Panel(
             name="basin",
-            title="Basins: above the line, a set is a basin for some epsilon",
-            chart=alt.layer(diagonal, points),
-            summary="For every two and for all P-T and RI-T of each target, the smallest epsilon with which the loss "
-            "on the set is flat, and the largest with which there are walls around it; a set is a basin where the "
-            "second is larger.",
+            title="Basins: left of and above the lines",
+            chart=alt.layer(
+                needed.mark_rule(color=AXIS).encode(x=x), needed.mark_rule(color=AXIS).encode(y=y), points
+            ),
+            summary="For every two and for all P-T and RI-T of each target, how far the loss on the set deviates from "
+            "its mean, over epsilon, and how much it rises outside, over 2 epsilon; a set is a basin where the first "
+            "is at most 1 and the second at least 1.",
         )
     ]
 

@@ -81,6 +81,9 @@ def measure_path(
             "barrier_metric_low": height.metric.low,
             "barrier_metric_high": height.metric.high,
             "barrier_metric_bias": height.metric_bias,
+            "interior_drop_metric": interior_drop(
+                {alpha: row["metric"] for alpha, row in on_path.items()}, definition
+            ),
             "alpha_at_loss": height.alpha_at_loss,
             "alpha_at_metric": height.alpha_at_metric,
             **shared,
@@ -88,6 +91,26 @@ def measure_path(
         for definition, height in found.items()
     ]
     return {"barriers": rows, "barriers_curves": curve.select("alpha", "loss", "metric").to_dicts()}
+
+
+def interior_drop(metrics: Mapping[float, float], definition: str) -> float:
+    """Largest drop of the metric strictly between the ends; negative where it stays above them.
+
+    Unlike the barrier it is not at least 0, so that pairs without a barrier differ.
+
+    Args:
+        metrics: by place on the path; 0, 1 and a place between them must be there.
+        definition: line: below the line between the ends; mean: below their mean.
+
+    Returns:
+        NaN where a metric is.
+    """
+    drops = []
+    for alpha, metric in metrics.items():
+        if 0 < alpha < 1:
+            share = alpha if definition == "line" else 0.5
+            drops.append((1 - share) * metrics[0] + share * metrics[1] - metric)
+    return math.nan if any(map(math.isnan, drops)) else max(drops)
 
 
 def chosen_images(split: Split, count: int | None) -> Split:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -55,13 +56,13 @@ def _basin_row(
     networks: Sequence[Subject], data: CellData, settings: Settings, generator: torch.Generator
 ) -> Row:
     model, test = networks[0].model(), data.test.first(settings.basin_images)
-    distance = mean_distance([network.state for network in networks])
+    norm = _mean_norm(model, networks)
     found = basin(
         model,
         [network.state for network in networks],
         (test.inputs, test.labels),
-        delta=settings.delta_relative * distance if settings.delta is None else settings.delta,
-        epsilon=settings.epsilon,
+        delta=settings.delta_relative * norm if settings.delta is None else settings.delta,
+        epsilon=settings.basin_epsilon,
         draws=settings.basin_draws,
         points=settings.basin_points,
         batch_norm=_policy(model, settings),
@@ -71,10 +72,11 @@ def _basin_row(
     return {
         "num_instances": found.num_states,
         "epsilon": found.epsilon,
-        "epsilon_chosen": "smallest for (i)" if settings.epsilon is None else "given",
+        "epsilon_chosen": found.epsilon_source,
         "delta": found.delta,
-        "delta_chosen": f"{settings.delta_relative:g} x mean distance" if settings.delta is None else "given",
-        "mean_distance": distance,
+        "delta_chosen": f"{settings.delta_relative:g} x mean norm" if settings.delta is None else "given",
+        "mean_norm": norm,
+        "mean_distance": mean_distance([network.state for network in networks]),
         "mu": found.mu,
         "mu_se": found.mu_se,
         "deviation": found.deviation,
@@ -83,7 +85,8 @@ def _basin_row(
         "noise_loss_se": found.noise_loss_se,
         "ray_loss": found.ray_loss,
         "ray_loss_se": found.ray_loss_se,
-        "largest_epsilon": found.largest_epsilon,
+        "wall": found.wall,
+        "margin": found.margin,
         "condition_i": found.condition_i,
         "condition_ii": found.condition_ii,
         "condition_iii": found.condition_iii,
@@ -93,6 +96,16 @@ def _basin_row(
         "batch_norm": _said_policy(model, settings),
         "n": found.n,
     }
+
+
+def _mean_norm(model: nn.Module, networks: Sequence[Subject]) -> float:
+    """Mean L2 norm of the networks' parameters, the head included."""
+    names = [name for name, _ in model.named_parameters()]
+    norms = [
+        math.hypot(*(float(torch.linalg.vector_norm(state[name].double())) for name in names))
+        for state in (network.state for network in networks)
+    ]
+    return math.fsum(norms) / len(norms)
 
 
 def _averaging_rows(

@@ -10,11 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from transferscope.core.errors import BadInput
-from transferscope.metrics.evaluation.evaluate import Data, check_data, evaluate
+from transferscope.metrics.evaluation.evaluate import Data, Evaluation, check_data, evaluate
 from transferscope.metrics.evaluation.forward_checks import check_forward
 from transferscope.metrics.inputs.arguments import generator_of, network, real_number, states_of, whole_number
 from transferscope.metrics.inputs.guard import guarded, lent
 from transferscope.metrics.inputs.state_dicts import State
+from transferscope.metrics.landscape.basin_epsilon import EpsilonSource, epsilon_of
+from transferscope.metrics.landscape.simplex import exit_of, one_in_each_part, spread, uniform
 from transferscope.metrics.landscape.span import SpanBatchNorm, differences_gram, policy_problems, span_of
 
 
@@ -22,10 +24,14 @@ from transferscope.metrics.landscape.span import SpanBatchNorm, differences_gram
 class BasinTest:
     """The result of `basin`: the estimates, and whether the convex hull S of the networks is an (epsilon, delta)-basin.
 
-    Losses are in nats; errors are standard errors over the points or draws, not over images.
+    Losses are in nats; errors are standard errors over the points or draws, not over images, and upper bounds
+    (`basin` spreads its draws evenly).
     """
 
     epsilon: float
+    """The largest deviation of a flat loss, and half of the rise that makes a wall."""
+    epsilon_source: EpsilonSource
+    """What epsilon rests on; see `basin`."""
     delta: float
     mu: float
     """Mean loss on S."""
@@ -54,13 +60,28 @@ class BasinTest:
         return self.mu + 2 * self.epsilon
 
     @property
+    def wall(self) -> float:
+        """Rise of the loss from S to the lower of the two means outside, in nats; NaN where a loss is."""
+        outside = (self.noise_loss, self.ray_loss)
+        return math.nan if any(map(math.isnan, outside)) else min(outside) - self.mu
+
+    @property
+    def margin(self) -> float:
+        """By how many nats S meets the three conditions: the least of epsilon - deviation and wall - 2 epsilon.
+
+        S is a basin where this is 0 or more. Below 0 it is the distance to the condition that S misses most. NaN
+        where a loss is.
+        """
+        room = (self.epsilon - self.deviation, self.wall - 2 * self.epsilon)
+        return math.nan if any(map(math.isnan, room)) else min(room)
+
+    @property
     def largest_epsilon(self) -> float:
-        """(the smaller loss outside - mu) / 2: the largest epsilon with which (ii) and (iii) hold, in nats.
+        """wall / 2: the largest epsilon with which (ii) and (iii) hold, in nats.
 
         S is a basin for the epsilons from the deviation to this one; for none where this one is smaller.
         """
-        outside = (self.noise_loss, self.ray_loss)
-        return math.nan if any(map(math.isnan, outside)) else (min(outside) - self.mu) / 2
+        return self.wall / 2
 
     @property
     def condition_i(self) -> bool:
@@ -110,17 +131,23 @@ def basin(
     How the definition was read: "uniform" is uniform in the barycentric coordinates, the same as uniform on
     S unless the states depend on each other affinely. delta is a length in the space of all parameters, with
     the head and without buffers. mu in (i) is its estimate. One pair (w1, w2) gives both a draw of (ii) and
-    one of (iii). The conditions compare the estimates; the standard errors say how far to trust them. Without
-    `epsilon` the deviation itself is taken: the smallest with which (i) holds, which makes (ii) and (iii) as
-    easy as they can be. Where the loss is the same on all of S that is 0, and (ii) and (iii) ask no more than
-    that it doesn't fall outside.
+    one of (iii). The conditions compare the estimates; the standard errors say how far to trust them.
+
+    The default `epsilon` is the loss that two points of the metric are worth to these networks: .02 times the mean
+    loss of their wrong decisions minus that of their right ones, mean over the networks (`epsilon_of`); .1 nats
+    where no network has both. It doesn't depend on the loss between the networks, so a bump between them can't make
+    it larger.
+
+    Draws are spread evenly, so that fewer are needed: places on a segment are one in each of `points` equal parts,
+    the |v| of (iii) one in each of `draws` equal parts of their distribution, and each pair (w1, w2) is also used
+    as (w2, w1). The standard errors are those of independent draws, so they are upper bounds.
 
     Args:
         model: the architecture; it is the same afterwards, also after an exception.
         states: two (a segment) or more (a simplex) networks or state dicts.
         data: inputs (n, ...) and labels (n,) int64 or (n, k) float.
         delta: how far outside S, above 0, in the units of the weights' L2 norm.
-        epsilon: in nats, at least 0; see above.
+        epsilon: in nats, at least 0; default: see above.
         draws: ways out of S, at least 2.
         points: places on S, at least 2.
         batch_norm: running statistics are mixed like the weights, or re-estimated on `calibration` at every
@@ -165,21 +192,29 @@ def basin(
         if not squares.any():
             raise BadInput("All states hold the same parameters: they span a point. Give different networks.")
 
-        def loss_at(weights: Tensor, noise_scale: float = 0.0) -> float:
+        def evaluated_at(weights: Tensor, noise_scale: float = 0.0) -> Evaluation:
             span.place(weights, noise_scale, source)
-            return evaluate(model, data, batch_size).loss
+            return evaluate(model, data, batch_size)
 
-        span.place(torch.eye(len(states), dtype=torch.float64)[0])
+        def loss_at(weights: Tensor, noise_scale: float = 0.0) -> float:
+            return evaluated_at(weights, noise_scale).loss
+
+        corners = torch.eye(len(states), dtype=torch.float64)
+        span.place(corners[0])
         check_forward(model, data[0])
+        chosen: tuple[float, EpsilonSource] = (epsilon or 0.0, "given")
+        if epsilon is None:
+            chosen = epsilon_of([evaluated_at(corner) for corner in corners])
         inside = torch.tensor(
-            [loss_at(at) for at in _uniform(points, len(states), source)], dtype=torch.float64
+            [loss_at(at) for at in spread(points, len(states), source)], dtype=torch.float64
         )
         outside = _outside(loss_at, squares, delta, span.num_parameters, draws, source)
     mu = inside.mean()
     deviations = (inside - mu).abs()
     deviation = float(deviations.mean())
     return BasinTest(
-        epsilon=deviation if epsilon is None else float(epsilon),
+        epsilon=chosen[0],
+        epsilon_source=chosen[1],
         delta=float(delta),
         mu=float(mu),
         mu_se=_error(inside),
@@ -206,36 +241,19 @@ def _outside(
     generator: torch.Generator,
 ) -> Tensor:
     """(draws, 2) losses after leaving S by noise and along the ray."""
-    starts, throughs = (_uniform(draws, len(squares), generator) for _ in range(2))
-    lengths = (
-        delta
-        * torch.randn(draws, generator=generator, device=generator.device, dtype=torch.float32)
-        .double()
-        .abs()
-        .cpu()
-    )
+    pairs = -(-draws // 2)
+    there, back = (uniform(pairs, len(squares), generator) for _ in range(2))
+    lengths = delta * torch.special.ndtri((1 + one_in_each_part(draws, generator)) / 2)
+    lengths = lengths[torch.randperm(draws, generator=generator, device=generator.device).cpu()]
+    starts, throughs = torch.cat([there, back])[:draws], torch.cat([back, there])[:draws]
     losses = []
     for start, through, length in zip(starts, throughs, lengths, strict=True):
-        border = _exit(start, through)
+        border = exit_of(start, through)
         direction = border - start
         norm = (direction @ squares @ direction).clamp_min(0).sqrt()
         by_noise = loss_at(border, delta / math.sqrt(num_parameters))
         losses.append([by_noise, loss_at(border + length / norm * direction)])
     return torch.tensor(losses, dtype=torch.float64)
-
-
-def _uniform(count: int, num_states: int, generator: torch.Generator) -> Tensor:
-    """(count, num_states) float64, uniform on the simplex: exponentials over their sum."""
-    drawn = torch.rand(count, num_states, generator=generator, device=generator.device, dtype=torch.float64)
-    exponentials = -torch.log1p(-drawn.cpu())
-    return exponentials / exponentials.sum(1, keepdim=True)
-
-
-def _exit(start: Tensor, through: Tensor) -> Tensor:
-    """Where the ray leaves the simplex: the farthest place without a negative coordinate."""
-    direction = through - start
-    steps = torch.where(direction < 0, -start / direction, math.inf)
-    return (start + steps.min() * direction).clamp_min(0)
 
 
 def _error(values: Tensor) -> float:
