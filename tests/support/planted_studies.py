@@ -144,13 +144,17 @@ def frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
 
 def pair_noise(draw: Draw, kinds: Sequence[str], size: float) -> list[dict[str, Any]]:
     """A row a pair, with the noise that it shares with all others of its instances."""
-    own = {name: {seed: draw.noise(size) for seed in draw.seeds} for name in ("P-T", "RI-T", "RI", "same")}
+    own = {
+        name: {seed: draw.noise(size) for seed in draw.seeds}
+        for name in ("P-T", "RI-T", "RI", "same", "other")
+    }
     sides = {
         "P-T & P-T": ("P-T", "P-T"),
         "P-T & RI-T": ("P-T", "RI-T"),
         "RI-T & RI-T": ("RI-T", "RI-T"),
         "RI-T & RI-T, same init": ("same", "same"),
         "RI & RI": ("RI", "RI"),
+        "P-T & P-T, other P": ("other", "other"),
     }
     rows = []
     for kind in kinds:

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     import polars as pl
 
 _TWO_POINTS = "two points, as in Frankle et al. (2020)"
-_DROP = "largest drop of the metric below the line between the ends"
+_DROP = "largest drop of the metric below the line, strictly between the ends"
+OTHER_P = "P-T & P-T, other P"
+"""The kind of pair of two P-T whose pre-trainings differ; a study with one P has none."""
 
 NO_BARRIER_BETWEEN_P_T = Claim(
     id="no_barrier_between_p_t",
@@ -55,13 +57,35 @@ BARRIER_RI_T_SAME_INIT = Claim(
     threshold=SMALL_METRIC,
     reason=_TWO_POINTS,
 )
+BARRIER_BETWEEN_SEVERAL_P = Claim(
+    id="barrier_between_several_p",
+    analysis="barriers",
+    origin="transferscope",
+    statement="There is a barrier between two P-T that start from different pre-trainings.",
+    table="barriers",
+    statistic=f"{_DROP}, mean over P-T & P-T, other P",
+    threshold=SMALL_METRIC,
+    reason=_TWO_POINTS,
+)
 P_T_SHARE_A_BASIN = Claim(
     id="p_t_share_a_basin",
     analysis="barriers",
     statement="Two P-T lie in one basin of the loss.",
     table="barriers_basin",
     statistic="margin with which the segment between the two is a basin, mean over P-T & P-T",
+    across="each",
     reason="zero: above it the segment is an (epsilon, delta)-basin",
+    unit="nats",
+)
+RI_T_DO_NOT_SHARE_A_BASIN = Claim(
+    id="ri_t_do_not_share_a_basin",
+    analysis="barriers",
+    statement="Two RI-T do not lie in one basin of the loss.",
+    table="barriers_basin",
+    statistic="margin with which the segment between the two is a basin, mean over RI-T & RI-T",
+    across="each",
+    side="below",
+    reason="zero: below it the segment is not an (epsilon, delta)-basin",
     unit="nats",
 )
 P_T_CAN_BE_AVERAGED = Claim(
@@ -80,7 +104,9 @@ CLAIMS = (
     BARRIER_P_T_RI_T,
     BARRIER_RI_T_RI_T,
     BARRIER_RI_T_SAME_INIT,
+    BARRIER_BETWEEN_SEVERAL_P,
     P_T_SHARE_A_BASIN,
+    RI_T_DO_NOT_SHARE_A_BASIN,
     P_T_CAN_BE_AVERAGED,
 )
 
@@ -91,26 +117,38 @@ def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Findi
 
     line = (pl.col("definition") == "line") & (pl.col("checkpoint") == "final")
     averaged = pl.col("what") == AVERAGED
+    drop = "interior_drop_metric"
+    one_p = (
+        "All P-T of this study start from one P. Run it again with another source.pretraining.seed, and compare "
+        "the two studies with transferscope report --compare."
+    )
     return [
-        _finding(claim, tables, value, pair, where)
-        for claim, pair, where, value in (
-            (NO_BARRIER_BETWEEN_P_T, "P-T & P-T", line, "barrier_metric"),
-            (BARRIER_P_T_RI_T, "P-T & RI-T", line, "barrier_metric"),
-            (BARRIER_RI_T_RI_T, "RI-T & RI-T", line, "barrier_metric"),
-            (BARRIER_RI_T_SAME_INIT, SAME_INIT, line, "barrier_metric"),
-            (P_T_SHARE_A_BASIN, "P-T & P-T", pl.lit(True), "margin"),
-            (P_T_CAN_BE_AVERAGED, "P-T & P-T", averaged, "metric_gain"),
+        _finding(claim, tables, value, pair, where, missing)
+        for claim, pair, where, value, missing in (
+            (NO_BARRIER_BETWEEN_P_T, "P-T & P-T", line, drop, ""),
+            (BARRIER_P_T_RI_T, "P-T & RI-T", line, drop, ""),
+            (BARRIER_RI_T_RI_T, "RI-T & RI-T", line, drop, ""),
+            (BARRIER_RI_T_SAME_INIT, SAME_INIT, line, drop, ""),
+            (BARRIER_BETWEEN_SEVERAL_P, OTHER_P, line, drop, one_p),
+            (P_T_SHARE_A_BASIN, "P-T & P-T", pl.lit(True), "margin", ""),
+            (RI_T_DO_NOT_SHARE_A_BASIN, "RI-T & RI-T", pl.lit(True), "margin", ""),
+            (P_T_CAN_BE_AVERAGED, "P-T & P-T", averaged, "metric_gain", ""),
         )
     ]
 
 
 def _finding(
-    claim: Claim, tables: Mapping[str, pl.DataFrame], value: pl.Expr | str, pair: str, where: pl.Expr
+    claim: Claim,
+    tables: Mapping[str, pl.DataFrame],
+    value: str,
+    pair: str,
+    where: pl.Expr,
+    missing: str,
 ) -> Finding:
     """The mean of a number of every pair of a kind."""
     import polars as pl
 
     rows: Rows = lambda table: table.filter((pl.col("pair") == pair) & where)  # noqa: E731
     n = largest(rows(tables[claim.table]), "n")
-    missing = f"The study has no pair {pair}."
-    return judge(claim, tables, mean_of(value), rows=rows, num_images=n, missing=missing)
+    why = missing or f"The study has no pair {pair}."
+    return judge(claim, tables, mean_of(value), rows=rows, num_images=n, missing=why)

@@ -20,6 +20,7 @@ WINDOW = 0.1
 NO_RISE = 1e-3
 """Nats: a smaller rise of the training loss counts as this one, so that it has a logarithm."""
 _TWO_POINTS = "two points, the same as for barriers"
+_NO_COURSE = "The study has no RI-T over the epochs of its training; training.keep_epochs: all keeps them."
 
 P_T_LOW_MODULES_NOT_CRITICAL = Claim(
     id="p_t_low_modules_not_critical",
@@ -62,16 +63,26 @@ RI_T_BECOMES_CRITICAL_SUDDENLY = Claim(
     threshold=0.5,
     reason="half of the rise in a tenth of the time",
 )
+RI_T_BECOMES_CRITICAL_IN_TRAINING = Claim(
+    id="ri_t_becomes_critical_in_training",
+    analysis="criticality",
+    statement="There is a point in training at which RI-T becomes critical.",
+    table="criticality_training",
+    statistic="smaller of two numbers: two points minus the modules' mean rewinding drop after the first epoch, and "
+    "that drop at the end minus two points, without the head",
+    reason="zero: not critical after the first epoch, critical at the end; two points as for barriers",
+)
 CLAIMS = (
     P_T_LOW_MODULES_NOT_CRITICAL,
     P_T_CRITICALITY_GROWS_TOWARD_HEAD,
     RI_T_LOW_MODULES_CRITICAL,
+    RI_T_BECOMES_CRITICAL_IN_TRAINING,
     RI_T_BECOMES_CRITICAL_SUDDENLY,
 )
 
 
 def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Finding]:
-    """The four claims about criticality."""
+    """The claims about criticality."""
     import polars as pl
 
     modules = tables["criticality"]
@@ -97,8 +108,50 @@ def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Findi
             rows=of("P-T", is_body),  # by the training loss: no test image is behind it
         ),
         judge(RI_T_LOW_MODULES_CRITICAL, tables, mean_of("test_drop"), rows=of("RI-T", is_low), **lower),
+        _in_training(tables, of("RI-T", is_body)),
         _sudden(tables, of("RI-T", is_body)),
     ]
+
+
+def _in_training(tables: Mapping[str, pl.DataFrame], rows: Rows) -> Finding:
+    """Whether the modules become critical between the first epoch and the last, and when."""
+    claim = RI_T_BECOMES_CRITICAL_IN_TRAINING
+    course = rows(tables[claim.table])
+    if course.is_empty():
+        return not_measured(claim, _NO_COURSE)
+    epochs = sorted(set(course["epoch"].to_list()))
+    if epochs != list(range(1, epochs[-1] + 1)):
+        return not_measured(claim, "Some epochs were not kept; training.keep_epochs: all measures it.")
+    points = [_point(part) for _, part in course.group_by(["target"], maintain_order=True)]
+    named = sorted({point for point in points if point is not None})
+    note = f"Epoch from which on the mean drop stays above two points, of {epochs[-1]}: "
+    note += "none" if not named else f"{named[0]}" if len(named) == 1 else f"{named[0]} to {named[-1]}"
+    return judge(
+        claim, tables, _passes_two_points, rows=rows, num_images=largest(course, "n_test"), note=f"{note}."
+    )
+
+
+def _mean_drops(rows: pl.DataFrame) -> dict[int, float]:
+    """Epoch -> mean drop of all modules and seeds of one target, in order."""
+    import polars as pl
+
+    means = rows.group_by("epoch").agg(pl.col("test_drop").mean()).sort("epoch")
+    return dict(means.iter_rows())
+
+
+def _passes_two_points(rows: pl.DataFrame) -> float:
+    drops = _mean_drops(rows)
+    if not drops or any(map(math.isnan, drops.values())):
+        return math.nan
+    return min(SMALL_METRIC - drops[min(drops)], drops[max(drops)] - SMALL_METRIC)
+
+
+def _point(rows: pl.DataFrame) -> int | None:
+    """The first epoch from which on the mean drop of a target stays above two points."""
+    drops = _mean_drops(rows)
+    below = [epoch for epoch, drop in drops.items() if not drop > SMALL_METRIC]
+    above = [epoch for epoch in drops if epoch > max(below, default=0)]
+    return min(above, default=None)
 
 
 def _sudden(tables: Mapping[str, pl.DataFrame], rows: Rows) -> Finding:
@@ -106,7 +159,7 @@ def _sudden(tables: Mapping[str, pl.DataFrame], rows: Rows) -> Finding:
     claim = RI_T_BECOMES_CRITICAL_SUDDENLY
     course = rows(tables[claim.table])
     if course.is_empty():
-        return not_measured(claim, "The study has no RI-T over the epochs of its training.")
+        return not_measured(claim, _NO_COURSE)
     epochs = sorted({0, *course["epoch"].to_list()})
     widest = max((after - before for before, after in pairwise(epochs)), default=0)
     if widest > max(epochs) * WINDOW:
@@ -133,11 +186,8 @@ def _suddenness(rows: pl.DataFrame) -> float:
     Returns:
         NaN where the whole rise is smaller than what is called small.
     """
-    import polars as pl
-
-    means = rows.group_by("epoch").agg(pl.col("test_drop").mean()).sort("epoch")
     so_far = {0: 0.0}
-    for epoch, drop in means.iter_rows():
+    for epoch, drop in _mean_drops(rows).items():
         # a drop that is NaN stays NaN from there on
         before = so_far[max(so_far)]
         so_far[epoch] = drop if math.isnan(drop) or drop > before else before

@@ -1,0 +1,53 @@
+"""tools/recompute.py, written from docs/findings.md alone, agrees with the analyses on made-up studies."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from planted_studies import TARGETS, all_planted, study
+
+from transferscope.analyses.contract import all_claims, analysis_module
+from transferscope.analyses.findings import adjusted
+from transferscope.report.workspace import findings_document
+
+PLANTED = all_planted()
+PLAN: Any = SimpleNamespace(study=SimpleNamespace(name="planted", variant=None))
+NO_STUDY: Any = None
+
+
+@pytest.fixture(scope="module")
+def recompute() -> ModuleType:
+    place = Path(__file__).parents[2] / "tools" / "recompute.py"
+    spec = importlib.util.spec_from_file_location("recompute", place)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_claim_has_its_statistic(recompute: ModuleType) -> None:
+    assert set(recompute.STATISTICS) == {claim.id for claim in all_claims()}
+
+
+@pytest.mark.parametrize("num_seeds", [2, 4])
+@pytest.mark.parametrize("name", ["holds", "at the threshold"])
+@pytest.mark.parametrize("analysis", PLANTED)
+def test_it_agrees(recompute: ModuleType, analysis: str, name: str, num_seeds: int) -> None:
+    (scenario,) = (one for one in PLANTED[analysis].SCENARIOS if one.name == name)
+    targets = [replace(target, images=0.5) for target in TARGETS[1:]]
+    tables = study(scenario, np.random.default_rng(2), num_seeds, targets)
+    findings = adjusted(list(analysis_module(analysis).findings(tables, NO_STUDY)))
+    document = json.loads(findings_document(findings, PLAN))
+    assert recompute.differences(document["findings"], tables) == []
+    measured = [entry for entry in document["findings"] if entry["num_seeds"]]
+    measured[0]["effect"] += 0.01
+    measured[0]["evidence"] = "certain"
+    assert len(recompute.differences(document["findings"], tables)) == 2
