@@ -37,12 +37,11 @@ def test_every_claim_has_its_statistic(recompute: ModuleType) -> None:
     assert set(recompute.STATISTICS) == {claim.id for claim in all_claims()}
 
 
-@pytest.mark.parametrize("num_seeds", [2, 4])
-@pytest.mark.parametrize("name", ["holds", "at the threshold"])
+@pytest.mark.parametrize(("name", "num_seeds"), [("holds", 4), ("at the threshold", 2)])
 @pytest.mark.parametrize("analysis", PLANTED)
 def test_it_agrees(recompute: ModuleType, analysis: str, name: str, num_seeds: int) -> None:
     (scenario,) = (one for one in PLANTED[analysis].SCENARIOS if one.name == name)
-    targets = [replace(target, images=0.5) for target in TARGETS[1:]]
+    targets = [replace(target, images=0.5) for target in TARGETS[2:]]
     tables = study(scenario, np.random.default_rng(2), num_seeds, targets)
     findings = adjusted(list(analysis_module(analysis).findings(tables, NO_STUDY)))
     document = json.loads(findings_document(findings, PLAN))

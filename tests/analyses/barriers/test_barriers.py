@@ -347,7 +347,8 @@ def test_what_the_best_epochs_give_stands_beside_the_final_ones(tmp_path: Path) 
     assert f"P-T & P-T: {best:.3f} and" in panels["heights"].summary
     assert all(panel.chart.to_dict() for panel in panels.values())
     other = {**tables, "barriers": tables["barriers"].filter(checkpoint="final")}
-    assert barriers.findings(tables, run.plan.study) == barriers.findings(other, run.plan.study)
+    # as text: NaN is not equal to itself
+    assert repr(barriers.findings(tables, run.plan.study)) == repr(barriers.findings(other, run.plan.study))
 
 
 def test_panels_need_no_table_but_draw_what_there_is(tiny_run: tiny.TinyRun) -> None:
