@@ -24,9 +24,9 @@ class Histories:
     def here(self, key: str) -> Path | None:
         return self.folder / key if (self.folder / key).is_dir() else None
 
-    def put(self, key: str, *test_metrics: float | None) -> None:
+    def put(self, key: str, *test_metrics: float | None, train: float = 0.15) -> None:
         (self.folder / key).mkdir()
-        frame = pl.DataFrame({"train_metric": [0.7] * len(test_metrics), "test_metric": test_metrics})
+        frame = pl.DataFrame({"train_metric": [train] * len(test_metrics), "test_metric": test_metrics})
         frame.write_parquet(self.folder / key / "history.parquet")
 
 
@@ -47,6 +47,7 @@ def test_a_network_near_chance_and_one_without_a_result_are_named(tmp_path: Path
     store.put(keys["train P-T digits seed 1"], 0.1, 0.191)
     store.put(keys["train RI-T scans seed 1"], 0.9, 0.54)  # mean AUC
     store.put(keys["train RI-T scans blocks 4 px seed 0"], 0.551)
+    store.put(keys["train P-T scans seed 0"], 0.5, train=0.6)  # it trained, and does not generalize
     store.put(keys["pre-train on letters"], 0.01)
     failed = rows(the_plan, store, {keys["train RI-T digits blocks 4 px seed 1"]: "the training loss is nan"})
     assert [(row["network"], row["problem"], row["value"]) for row in failed] == [

@@ -19,9 +19,10 @@ from transferscope.study.plan import Plan
 from transferscope.study.task import Task
 
 MARGIN = 0.1
-"""A network is near chance if its test metric is below chance + MARGIN * (1 - chance): less than a tenth of the way
-from what needs no image (the share of the commonest class, or an AUC of 0.5) to 1. Ten even classes: 0.19. Mean AUC:
-0.55."""
+"""A network is near chance if its metric is below chance + MARGIN * (1 - chance), on the test images and on the
+training images: less than a tenth of the way from what needs no image (the share of the commonest class, or an AUC of
+0.5) to 1. Ten even classes: 0.19. Mean AUC: 0.55. One that is near chance on test images alone did train, but does not
+generalize."""
 NEAR_CHANCE = "near chance"
 NO_RESULT = "no result"
 
@@ -64,6 +65,7 @@ def failed_trainings(
         facts: of the targets whose data are decoded.
         reasons: why tasks failed, by key.
     """
+    values = {"test_metric": "value", "train_metric": "train_value"}
     for target, task, run in _trainings(plan):
         if target not in facts:
             continue
@@ -82,9 +84,9 @@ def failed_trainings(
             yield {**row, **nothing, "reason": reasons[task.key]}
             continue
         last = _last_epoch(store, task.key)
-        if last is not None and near_chance(last["test_metric"], about.baseline):
-            values = {"value": last["test_metric"], "train_value": last["train_metric"]}
-            yield {**row, **values, "problem": NEAR_CHANCE, "reason": None}
+        if last is not None and all(near_chance(last[name], about.baseline) for name in values):
+            found = {own: last[name] for name, own in values.items()}
+            yield {**row, **found, "problem": NEAR_CHANCE, "reason": None}
 
 
 def failures_in_words(rows: list[dict[str, Any]]) -> Iterator[str]:
