@@ -312,7 +312,7 @@ def words(claim: Numbers, numbers: Numbers, p_adjusted: float = math.nan) -> Num
 def recomputed(claim: Numbers, tables: Mapping[str, Table]) -> Numbers:
     """What the tables say of one claim, on all targets and on each; without the words, which need Holm's p."""
     statistic, table = STATISTICS[claim["id"]], tables[claim["table"]]
-    images = tables.get(f"{claim['table']}_images")
+    images = tables.get(f"{claim['table']}_images") if claim["num_images"] else None
     names = [one["target"] for one in claim["targets"]]
     if claim["across"] == "contrast":
         ranks = table.filter(col("likeness_rank").is_not_null()).sort("likeness_rank")

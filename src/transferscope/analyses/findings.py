@@ -162,14 +162,14 @@ def judge(
         statistic: from the rows of one target to its number: for a ratio its log; NaN where they don't suffice.
         rows: which rows of the table count.
         weights: of the targets, for a contrast between them.
-        num_images: test images behind each row.
+        num_images: test images behind each row; with 0, the claim has no variance over test images.
         note: shown beside the verdict.
         missing: the note where no row counts: which setting would measure the claim.
     """
     table = rows(tables[claim.table])
     if table.is_empty():
         return not_measured(claim, missing or note)
-    images = tables.get(f"{claim.table}_images")
+    images = tables.get(f"{claim.table}_images") if num_images else None
     by_target = _by_target(table, statistic, None if images is None else rows(images))
     null = math.log(claim.threshold) if claim.unit == "x" else claim.threshold
     targets = {name: replace(_result(claim, part, null), target=name) for name, part in by_target.items()}

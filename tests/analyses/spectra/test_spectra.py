@@ -112,7 +112,8 @@ def rows(p_t: list[float], ri_t: list[float]) -> pl.DataFrame:
             "seed": seed,
             "convolution": f"conv{depth}",
             "starts_at_zero": depth == 1,
-            "mean_relative": value + 0.001 * (seed - 1) * (kind == "P-T"),
+            "mean": value * (1 + 0.001 * (seed - 1) * (kind == "P-T")),
+            "mean_relative": value,
         }
         for kind, values in (("P-T", p_t), ("RI-T", ri_t))
         for seed in range(3)
@@ -125,13 +126,13 @@ def finding(table: pl.DataFrame) -> Any:
     return spectra.findings({"spectra": table}, None)[0]  # type: ignore[arg-type]
 
 
-def test_the_claim_and_the_same_without_what_starts_at_zero() -> None:
-    found = finding(rows(p_t=[0.5, 0.9, 0.3], ri_t=[0.4, 0.1, 0.3]))
-    assert found.effect == pytest.approx((0.1 + 0.8 + 0.0) / 3)
+def test_the_claim_is_about_the_singular_values_themselves() -> None:
+    found = finding(rows(p_t=[0.5, 0.8, 0.3], ri_t=[0.25, 0.1, 0.3]))
+    assert found.effect == pytest.approx(2 ** ((1 + 3 + 0) / 3), rel=1e-4)
     assert found.verdict == "holds"
-    assert "Without the 1 convolutions that start at 0: +0.05 (" in found.note
+    assert "over the largest one of their convolution: 2.52x" in found.note
 
 
 def test_a_convolution_without_a_spectrum_in_one_kind_counts_for_neither() -> None:
-    found = finding(rows(p_t=[0.5, 0.9, 0.3], ri_t=[0.4, math.nan, 0.3]))
-    assert found.effect == pytest.approx(0.05)
+    found = finding(rows(p_t=[0.5, 0.9, 0.3], ri_t=[0.25, 0.0, 0.3]))
+    assert found.effect == pytest.approx(2**0.5, rel=1e-4)

@@ -65,7 +65,7 @@ def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Findi
         judge(
             P_T_SIMILARITY_FALLS_WITH_DEPTH,
             tables,
-            lambda rows: -mean_slope(rows, "depth_a", "linear_cka", by=("a", "b")),
+            lambda rows: -mean_slope(rows, "depth_a", "linear_cka", by=("seed_a", "seed_b")),
             rows=of_p_t,
             num_images=n,
             missing="The study has no pair P-T & P-T.",
