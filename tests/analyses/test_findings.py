@@ -138,7 +138,7 @@ def test_two_seeds_have_an_interval_over_test_images_and_decide_nothing() -> Non
     groups = pl.concat(
         [instances([5.0 + 0.01 * group] * 2).with_columns(without_group=group) for group in range(20)]
     )
-    found = judged(claim(), instances([5.0, 5.1]), images=groups)
+    found = judged(claim(), instances([5.0, 5.1]), images=groups, num_images=100)
     assert found.low > 0
     assert found.over == "test images"
     assert (found.evidence, found.verdict) == ("open", "undecided")
@@ -204,7 +204,7 @@ def test_the_variance_of_test_images_is_added() -> None:
             for g, move in enumerate(groups)
         ]
     )
-    found = judged(claim(0.1), instances(values), images=images)
+    found = judged(claim(0.1), instances(values), images=images, num_images=100)
     over_seeds, over_images = np.var(values, ddof=1) / 4, 19 * groups.var()
     df = (over_seeds + over_images) ** 2 / (over_seeds**2 / 3 + over_images**2 / 19)
     error = math.sqrt(over_seeds + over_images)

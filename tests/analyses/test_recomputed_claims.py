@@ -76,7 +76,9 @@ def test_claims_are_what_their_words_say(analysis: str, name: str, targets: Any)
         claim = found.claim
         table, statistic = PLANTED[analysis].STATISTICS[claim.id]
         rows = tables[table].to_dicts()
-        images = tables[f"{table}_images"].to_dicts() if f"{table}_images" in tables else []
+        images = (
+            tables[f"{table}_images"].to_dicts() if found.num_images and f"{table}_images" in tables else []
+        )
         names = [target.name for target in targets]
         each = [on_one_target(statistic, of(rows, target=own), of(images, target=own)) for own in names]
         weights = [1 / len(names)] * len(names)

@@ -21,7 +21,7 @@ def test_two_runs_side_by_side(tiny_run: TinyRun, tmp_path: Path) -> None:
     shutil.copytree(tiny_run.out, other, ignore=shutil.ignore_patterns("store", "figures"))
     findings = json.loads((other / "findings.json").read_text())
     measured = next(entry for entry in findings["findings"] if entry["num_seeds"])
-    measured["verdict"] = "does not hold" if measured["verdict"] != "does not hold" else "holds"
+    measured |= {"p_value": 0.3 if measured["verdict"] != "undecided" else 0.001, "p_adjusted": 1.0}
     (other / "findings.json").write_text(json.dumps(findings))
     study = other / "study.yaml"
     study.write_text(study.read_text().replace("momentum: 0.9", "momentum: 0.8"))
@@ -66,6 +66,6 @@ def test_what_cannot_be_compared_is_said(tiny_run: TinyRun, tmp_path: Path) -> N
     with pytest.raises(BadInput, match="transferscope report"):
         transferscope.compare_studies(broken, tiny_run.out, out=tmp_path / "out")
     (broken / "findings.json").write_text("{}")
-    with pytest.raises(BadInput, match="another version"):
+    with pytest.raises(BadInput, match="schema version"):
         transferscope.compare_studies(broken, tiny_run.out, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -168,7 +168,7 @@ def judge(
     """
     table = rows(tables[claim.table])
     if table.is_empty():
-        return not_measured(claim, missing or note)
+        return not_measured(claim, missing or note or "The study has no data for it.")
     images = tables.get(f"{claim.table}_images") if num_images else None
     by_target = _by_target(table, statistic, None if images is None else rows(images))
     null = math.log(claim.threshold) if claim.unit == "x" else claim.threshold

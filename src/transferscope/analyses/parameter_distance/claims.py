@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from transferscope.analyses.claims import Claim, Finding
-from transferscope.analyses.findings import judge, log_ratio, mean_over_targets, mean_slope
+from transferscope.analyses.findings import judge, largest, log_ratio, mean_over_targets, mean_slope
 from transferscope.analyses.parameter_distance.tables import WHOLE
 from transferscope.core.config import Study
 
@@ -42,7 +42,7 @@ def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Findi
     """The two claims about distances."""
     import polars as pl
 
-    head = tables["parameter_distance"]["depth"].max()
+    head = largest(tables["parameter_distance"], "depth")
 
     def body(table: pl.DataFrame) -> pl.DataFrame:
         return table.filter((pl.col("pair") == "P-T & P-T") & (pl.col("depth") < head))
