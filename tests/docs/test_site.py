@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from file_modules import module_of
 
 import transferscope
 from transferscope.analyses.contract import analysis_module, analysis_names
@@ -18,12 +18,7 @@ PACKAGE = ROOT / "src" / "transferscope"
 
 @pytest.fixture(scope="module")
 def site() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("docs_site", ROOT / "tools" / "docs_site.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_of(ROOT / "tools" / "docs_site.py")
 
 
 @pytest.fixture(scope="module")

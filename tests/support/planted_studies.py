@@ -6,7 +6,6 @@ noise of its own. Numbers of pairs share the noise of both of their seeds, as th
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, permutations
@@ -15,6 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 import polars as pl
+from file_modules import module_of
 from scipy import stats
 
 from transferscope.analyses.contract import all_claims
@@ -213,12 +213,7 @@ def planted(name: str) -> Any:
     claims that no test image decides."""
     place = Path(__file__).parents[1] / "analyses" / name / "planted.py"
     assert place.exists(), f"{name} has claims: plant studies in which they are true and false in {place}"
-    spec = importlib.util.spec_from_file_location(f"planted_{name}", place)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_of(place)
 
 
 def all_planted() -> dict[str, Any]:

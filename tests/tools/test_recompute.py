@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from file_modules import module_of
 from planted_studies import TARGETS, all_planted, study
 
 from transferscope.analyses.contract import all_claims, analysis_module
@@ -24,13 +24,7 @@ NO_STUDY: Any = None
 
 @pytest.fixture(scope="module")
 def recompute() -> ModuleType:
-    place = Path(__file__).parents[2] / "tools" / "recompute.py"
-    spec = importlib.util.spec_from_file_location("recompute", place)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_of(Path(__file__).parents[2] / "tools" / "recompute.py")
 
 
 def test_every_claim_has_its_statistic(recompute: ModuleType) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import dataclasses
 import gzip
-import importlib.util
 import math
 import re
 from collections import Counter
@@ -15,6 +14,7 @@ from types import ModuleType
 
 import polars as pl
 import pytest
+from file_modules import module_of
 from made_findings import made_finding
 
 from transferscope.analyses.claims import not_measured
@@ -73,13 +73,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def synthetic() -> ModuleType:
-    file = Path(__file__).parents[2] / "browser" / "synthetic_report.py"
-    spec = importlib.util.spec_from_file_location("synthetic_report", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_of(Path(__file__).parents[2] / "browser" / "synthetic_report.py")
 
 
 @pytest.fixture(scope="module")
