@@ -28,7 +28,8 @@ def barriers(
             "pair": pair,
             "seed_a": a,
             "seed_b": b,
-            "barrier_metric": height + SPREAD[a + b - 1] / 10,
+            "barrier_metric": max(0.0, height + SPREAD[a + b - 1] / 10),
+            "interior_drop_metric": height + SPREAD[a + b - 1] / 10,
             "metric_a": 0.7,
             "metric_b": 0.8,
             "metric_midpoint": midpoint,
@@ -147,3 +148,12 @@ def test_averaging_is_advised_on_each_target_alone() -> None:
     safe, unsafe = advice({"barriers": {"barriers_averaging": pl.concat([table, far])}})
     assert safe.startswith("On near, the weights of two fine-tuned networks can be averaged.")
     assert unsafe.startswith("On far, don't average")
+
+
+def test_paths_above_the_line_everywhere_have_no_barrier() -> None:
+    """The barrier is 0 in every pair and has no spread; the drop between the ends, which claims test, has one."""
+    made = on_page(barriers({"P-T & P-T": -0.01}))
+    assert made.summary[-1].startswith(
+        "On the straight line between two fine-tuned networks, no barrier was found on"
+    )
+    assert made.headlines[0].detail.startswith("no barrier")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from transferscope.analyses.barriers.tables import AVERAGED
 from transferscope.analyses.claims import SMALL_METRIC, Claim, Finding
@@ -19,53 +19,40 @@ _DROP = "largest drop of the metric below the line, strictly between the ends"
 OTHER_P = "P-T & P-T, other P"
 """The kind of pair of two P-T whose pre-trainings differ; a study with one P has none."""
 
-NO_BARRIER_BETWEEN_P_T = Claim(
-    id="no_barrier_between_p_t",
-    analysis="barriers",
-    statement="There is no performance barrier between two P-T.",
-    table="barriers",
-    statistic=f"{_DROP}, mean over P-T & P-T",
+
+def _barrier(id: str, statement: str, pair: str, **other: Any) -> Claim:
+    """A claim about the barriers between the pairs of a kind."""
+    return Claim(
+        id=id,
+        analysis="barriers",
+        statement=statement,
+        table="barriers",
+        statistic=f"{_DROP}, mean over {pair}",
+        threshold=SMALL_METRIC,
+        reason=_TWO_POINTS,
+        **other,
+    )
+
+
+NO_BARRIER_BETWEEN_P_T = _barrier(
+    "no_barrier_between_p_t",
+    "There is no performance barrier between two P-T.",
+    "P-T & P-T",
     across="each",
-    threshold=SMALL_METRIC,
     side="below",
-    reason=_TWO_POINTS,
 )
-BARRIER_P_T_RI_T = Claim(
-    id="barrier_p_t_ri_t",
-    analysis="barriers",
-    statement="There is a barrier between a P-T and an RI-T.",
-    table="barriers",
-    statistic=f"{_DROP}, mean over P-T & RI-T",
-    threshold=SMALL_METRIC,
-    reason=_TWO_POINTS,
+BARRIER_P_T_RI_T = _barrier("barrier_p_t_ri_t", "There is a barrier between a P-T and an RI-T.", "P-T & RI-T")
+BARRIER_RI_T_RI_T = _barrier("barrier_ri_t_ri_t", "There is a barrier between two RI-T.", "RI-T & RI-T")
+BARRIER_RI_T_SAME_INIT = _barrier(
+    "barrier_ri_t_same_init",
+    "There is a barrier even between two RI-T from the same random initialization.",
+    SAME_INIT,
 )
-BARRIER_RI_T_RI_T = Claim(
-    id="barrier_ri_t_ri_t",
-    analysis="barriers",
-    statement="There is a barrier between two RI-T.",
-    table="barriers",
-    statistic=f"{_DROP}, mean over RI-T & RI-T",
-    threshold=SMALL_METRIC,
-    reason=_TWO_POINTS,
-)
-BARRIER_RI_T_SAME_INIT = Claim(
-    id="barrier_ri_t_same_init",
-    analysis="barriers",
-    statement="There is a barrier even between two RI-T from the same random initialization.",
-    table="barriers",
-    statistic=f"{_DROP}, mean over RI-T & RI-T, same init",
-    threshold=SMALL_METRIC,
-    reason=_TWO_POINTS,
-)
-BARRIER_BETWEEN_SEVERAL_P = Claim(
-    id="barrier_between_several_p",
-    analysis="barriers",
+BARRIER_BETWEEN_SEVERAL_P = _barrier(
+    "barrier_between_several_p",
+    "There is a barrier between two P-T that start from different pre-trainings.",
+    OTHER_P,
     origin="transferscope",
-    statement="There is a barrier between two P-T that start from different pre-trainings.",
-    table="barriers",
-    statistic=f"{_DROP}, mean over P-T & P-T, other P",
-    threshold=SMALL_METRIC,
-    reason=_TWO_POINTS,
 )
 P_T_SHARE_A_BASIN = Claim(
     id="p_t_share_a_basin",

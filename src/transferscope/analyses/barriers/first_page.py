@@ -43,8 +43,7 @@ def _barrier(tables: Mapping[str, pl.DataFrame], findings: Sequence[Finding]) ->
     """Whether a barrier lies between two fine-tuned networks, and what averaging them gives."""
     import polars as pl
 
-    is_line = (pl.col("definition") == "line") & (pl.col("checkpoint") == "final")
-    table = rows_of(tables, "barriers", (pl.col("target") == pl.col("target_b")) & is_line)
+    table = _on_the_line(tables, pl.col("target") == pl.col("target_b"))
     if table is None:
         return "", None
     by_kind = {
@@ -55,15 +54,11 @@ def _barrier(tables: Mapping[str, pl.DataFrame], findings: Sequence[Finding]) ->
     if "P-T & P-T" not in by_kind:
         return "", None
     height = by_kind.pop("P-T & P-T")
-    short = {
-        -1: "no barrier",
-        1: "a barrier",
-        0: "seeds can't decide",
-    }[side(height, SMALL_METRIC)]
-    if math.isnan(height.low):
-        short = (
-            "the same in all seeds: no interval" if height.standard_error == 0 else "too few seeds to decide"
-        )
+    p_t = table.filter(pl.col("pair") == "P-T & P-T")
+    decided = _decided(p_t)
+    short = {-1: "no barrier", 1: "a barrier", 0: "seeds can't decide"}[decided]
+    if height.seeds is None:
+        short = "too few seeds to decide"
     others = [
         f"{points(found.effect, signed=False)} {interval(found)} for {kind}"
         for kind, found in by_kind.items()
@@ -78,7 +73,7 @@ def _barrier(tables: Mapping[str, pl.DataFrame], findings: Sequence[Finding]) ->
         -1: "No barrier was found there.",
         1: "That is a barrier.",
         0: "These seeds do not decide whether that is a barrier.",
-    }[side(height, SMALL_METRIC)]
+    }[decided]
     text += {
         "holds": " They lie in one basin of the loss: flat on the line, with walls around it.",
         "does not hold": " That they lie in one basin of the loss, flat on the line and with walls around it, does not "
@@ -87,7 +82,7 @@ def _barrier(tables: Mapping[str, pl.DataFrame], findings: Sequence[Finding]) ->
         "undecided.",
         "not measured": "",
     }[_basin_verdict(findings)]
-    middle = _averaged(table.filter(pl.col("pair") == "P-T & P-T"))
+    middle = _averaged(p_t)
     return text + middle, Headline(
         value=points(height.effect, signed=False),
         label="barrier between two fine-tuned networks",
@@ -95,12 +90,24 @@ def _barrier(tables: Mapping[str, pl.DataFrame], findings: Sequence[Finding]) ->
     )
 
 
+def _on_the_line(tables: Mapping[str, pl.DataFrame], where: pl.Expr) -> pl.DataFrame | None:
+    """Barriers between final networks above the line between them."""
+    import polars as pl
+
+    is_line = (pl.col("definition") == "line") & (pl.col("checkpoint") == "final")
+    return rows_of(tables, "barriers", where & is_line)
+
+
+def _decided(pairs: pl.DataFrame) -> int:
+    """1 where there is a barrier, -1 where there is none, 0 where seeds can't tell: by the number of the claims."""
+    return side(mean_estimate(pairs, "interior_drop_metric"), SMALL_METRIC)
+
+
 def _across_targets(tables: Mapping[str, pl.DataFrame]) -> str:
     """Whether a barrier lies between networks that were fine-tuned on different targets; empty if not measured."""
     import polars as pl
 
-    is_line = (pl.col("definition") == "line") & (pl.col("checkpoint") == "final")
-    table = rows_of(tables, "barriers", (pl.col("target") != pl.col("target_b")) & is_line)
+    table = _on_the_line(tables, pl.col("target") != pl.col("target_b"))
     if table is None:
         return ""
     sentences = []
@@ -110,7 +117,7 @@ def _across_targets(tables: Mapping[str, pl.DataFrame]) -> str:
             -1: "No barrier was found there.",
             1: "That is a barrier.",
             0: "These seeds do not decide whether that is a barrier.",
-        }[side(height, SMALL_METRIC)]
+        }[_decided(part)]
         sentences.append(
             f"On the test images of {target}, between a network fine-tuned on {target} and one fine-tuned on {other}, "
             f"the metric drops by at most {_cost(height)} below the line between the two. {verdict}"
@@ -150,15 +157,15 @@ def _cost(found: Estimate) -> str:
 def _in_short(tables: Mapping[str, pl.DataFrame], findings: Sequence[Finding]) -> str:
     import polars as pl
 
-    is_line = (pl.col("definition") == "line") & (pl.col("checkpoint") == "final")
-    own = (pl.col("target") == pl.col("target_b")) & (pl.col("pair") == "P-T & P-T")
-    table = rows_of(tables, "barriers", own & is_line)
+    is_p_t = (pl.col("target") == pl.col("target_b")) & (pl.col("pair") == "P-T & P-T")
+    table = _on_the_line(tables, is_p_t)
     if table is None:
         return ""
     decided: dict[int, list[str]] = {-1: [], 1: [], 0: []}
     for target in targets_of(table):
-        height = mean_estimate(table.filter(pl.col("target") == target), "barrier_metric")
-        decided[side(height, SMALL_METRIC)].append(f"{target} ({points(height.effect, signed=False)})")
+        own = table.filter(pl.col("target") == target)
+        height = mean_estimate(own, "barrier_metric")
+        decided[_decided(own)].append(f"{target} ({points(height.effect, signed=False)})")
     line = "On the straight line between two fine-tuned networks,"
     parts = [
         f"{words} {listed(decided[sign])}"
@@ -176,23 +183,31 @@ def _in_short(tables: Mapping[str, pl.DataFrame], findings: Sequence[Finding]) -
 
 def advice(tables: Mapping[str, pl.DataFrame]) -> Iterator[Advice]:
     """Whether the mean of two networks' weights is as good as the networks, on each target."""
-    averaged = _pairs(tables.get("barriers_averaging"), "P-T")
-    if averaged is None or averaged.is_empty():
+    import polars as pl
+
+    pairs = rows_of(
+        tables,
+        "barriers_averaging",
+        (pl.col("what") == AVERAGED)
+        & pl.col("seed_a").is_not_null()
+        & (pl.col("target") == pl.col("target_b")),
+    )
+    if pairs is None:
         return
-    images = _pairs(tables.get("barriers_averaging_images"), "P-T")
-    scratch = _pairs(tables.get("barriers_averaging"), "RI-T")
     safe = {
         1: "On {}, the weights of two fine-tuned networks can be averaged.",
         -1: "On {}, don't average the weights of two fine-tuned networks.",
         0: "On {}, these seeds do not decide whether the weights of two fine-tuned networks can be averaged.",
     }
     found: dict[tuple[int, Evidence, str], list[tuple[str, str]]] = {}
-    for target in targets_of(averaged):
-        own, own_images, ri_t = (_of_target(part, target) for part in (averaged, images, scratch))
-        assert own is not None
-        gain = mean_estimate(own, "metric_gain", own_images)
+    for target in targets_of(pairs):
+        own = pairs.filter(pl.col("target") == target)
+        p_t, ri_t = (own.filter(pl.col("pair").is_in((kind, f"{kind} & {kind}"))) for kind in ("P-T", "RI-T"))
+        if p_t.is_empty():
+            continue
+        gain = mean_estimate(p_t, "metric_gain")
         line = f"{estimated(gain)} against the two on average, as they were trained"
-        if ri_t is not None and not ri_t.is_empty():
+        if not ri_t.is_empty():
             line += f"; two trained from scratch: {estimated(mean_estimate(ri_t, 'metric_gain'))}"
         evidence, why = evidence_of(gain, -SMALL_METRIC)
         found.setdefault((side(gain, -SMALL_METRIC), evidence, why), []).append(
@@ -206,23 +221,3 @@ def advice(tables: Mapping[str, pl.DataFrame]) -> Iterator[Advice]:
             why=why,
             analysis="barriers",
         )
-
-
-def _pairs(table: pl.DataFrame | None, kind: str) -> pl.DataFrame | None:
-    """Averages of two networks of a kind that were trained on the same target."""
-    import polars as pl
-
-    if table is None:
-        return None
-    pairs = table.filter(
-        (pl.col("what") == AVERAGED)
-        & pl.col("seed_a").is_not_null()
-        & (pl.col("target") == pl.col("target_b"))
-    )
-    return pairs.filter(pl.col("pair").is_in((kind, f"{kind} & {kind}")))
-
-
-def _of_target(table: pl.DataFrame | None, target: str) -> pl.DataFrame | None:
-    import polars as pl
-
-    return None if table is None else table.filter(pl.col("target") == target)
