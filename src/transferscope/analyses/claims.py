@@ -1,7 +1,8 @@
 """Claims, and what a study says about them: evidence and size, apart.
 
-The words for evidence go by the p-value of the test against the claim's threshold. How often a verdict with this
-evidence comes out again in an independent study was measured (docs/stability.md).
+The words for evidence go by the p-value of the test against the claim's threshold. How often such a verdict comes out
+again in another study was measured on ten runs of the embedded study with the tests of version 0.1; `make stability`
+measures it for the tests of this version.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ STRONG, SOME, HINT = 0.005, 0.025, 0.05
 STRONG_AMONG_ALL = 0.05
 """Evidence is strong, too, where p adjusted for all claims lies below this."""
 REPEAT_RATES: dict[Evidence, float] = {"strong": 0.9, "some": 0.8, "hint": 0.54}
-"""Share of verdicts with this evidence that came out again in an independent study."""
+"""Share of verdicts with p-values in this range that came out again in another run of the embedded study, with other
+seeds and another pre-training; measured with the tests of version 0.1."""
 SMALL_METRIC = 0.02
 """Two points of accuracy or AUC: below it, a difference is negligible. Frankle et al. (2020) call a path stable
 whose error rises by less."""
@@ -54,18 +56,6 @@ SIZES: dict[str, tuple[float, float, float]] = {
 }
 """Unit of a claim -> where small, medium and large begin: differences of metrics, shares and similarities, which lie
 between 0 and 1; ratios, either way; losses."""
-
-
-def mark_of(standing: Standing) -> Mark:
-    """The mark of a standing.
-
-    >>> mark_of("holds (some)"), mark_of("undecided (hint)")
-    ('holds', 'undecided')
-    """
-    for mark in ("holds", "does not hold", "undecided", "negligible"):
-        if standing.startswith(mark):
-            return mark
-    return "not measurable"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +114,7 @@ class Result:
     p_adjusted: float = math.nan
     """The same, adjusted for all claims of the study (Holm)."""
     is_on_claimed_side: bool = False
+    """Whether the number lies on the claimed side of the threshold."""
     is_negligible: bool = False
     """Whether the 90 % interval lies within the claim's margin around 0."""
     needs_seeds: int | None = None
@@ -151,6 +142,17 @@ class Result:
         return "holds" if self.is_on_claimed_side else "does not hold"
 
     @property
+    def mark(self) -> Mark:
+        """Its colour and symbol: the verdict, but for what has none."""
+        match self.evidence:
+            case "shown to be negligible":
+                return "negligible"
+            case "not measurable here":
+                return "not measurable"
+            case _:
+                return self.verdict
+
+    @property
     def standing(self) -> Standing:
         """Verdict and evidence in a few words."""
         match self.evidence, self.verdict:
@@ -173,7 +175,7 @@ class Result:
 
     @property
     def repeat_rate(self) -> float | None:
-        """Share of such verdicts that came out again in an independent study."""
+        """Share of such verdicts that came out again; see `REPEAT_RATES`."""
         return REPEAT_RATES.get(self.evidence)
 
 

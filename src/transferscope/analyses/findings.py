@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from transferscope.analyses.claims import SOME, Claim, Finding, Result, not_measured, size_of
+from transferscope.analyses.contract import IMAGES
 
 if TYPE_CHECKING:
     import polars as pl
@@ -97,33 +98,25 @@ class Estimate:
         """Tested two-sided, for advice, as the claim that the number lies above `null`."""
         return _result(_ABOVE, self, null)
 
-    def side(self, null: float = 0.0) -> int:
-        """1 where the evidence that the number lies above `null` is strong or some, -1 where below, else 0."""
-        verdict = self.result(null).verdict
-        return 1 if verdict == "holds" else -1 if verdict == "does not hold" else 0
-
 
 def estimate(
     table: pl.DataFrame,
     statistic: Statistic,
     *,
     images: pl.DataFrame | None = None,
-    weights: Mapping[str, float] | None = None,
 ) -> Estimate:
-    """A statistic of each target, and its weighted sum over targets, with the variance of both.
+    """A statistic of each target, and its mean over targets, with the variance of both.
 
     Args:
         table: rows with a column `target`, where there are several, and one or more columns whose name starts with
             "seed"; a row is used while all its seeds are (null means that no seed is involved).
         statistic: from the rows of one target to the number; NaN where the rows don't suffice.
         images: the same rows, computed without one group of test images after the other; `without_group` says which.
-        weights: of the targets; by default all the same, with sum 1.
     """
-    parts = list(_by_target(table, statistic, images).items())
+    parts = _by_target(table, statistic, images).values()
     if not parts:
         return Estimate(effect=math.nan, seeds=None, images=None, num_seeds=0)
-    chosen = weights or {target: 1 / len(parts) for target, _ in parts}
-    return combined([(chosen[target], part) for target, part in parts if target in chosen])
+    return combined([(1 / len(parts), part) for part in parts])
 
 
 def combined(parts: Sequence[tuple[float, Estimate]]) -> Estimate:
@@ -169,7 +162,7 @@ def judge(
     table = rows(tables[claim.table])
     if table.is_empty():
         return not_measured(claim, missing or note or "The study has no data for it.")
-    images = tables.get(f"{claim.table}_images") if num_images else None
+    images = tables.get(claim.table + IMAGES) if num_images else None
     by_target = _by_target(table, statistic, None if images is None else rows(images))
     null = math.log(claim.threshold) if claim.unit == "x" else claim.threshold
     targets = {name: replace(_result(claim, part, null), target=name) for name, part in by_target.items()}
@@ -185,7 +178,7 @@ def judge(
         claim=claim,
         targets=() if claim.across == "contrast" else tuple(targets.values()),
         num_images=num_images,
-        note=f"{note} {_why_open(result, rests_on or [overall], null, num_images)}".strip(),
+        note=f"{note} {why_open(result, rests_on or [overall], null, num_images)}".strip(),
     )
 
 
@@ -310,14 +303,14 @@ def _of_each(mean: Result, targets: Sequence[Result]) -> Result:
     )
 
 
-def _why_open(result: Result, parts: Sequence[Estimate], null: float, num_images: int) -> str:
+def why_open(result: Result, parts: Sequence[Estimate], null: float, num_images: int = 0) -> str:
     """Why a claim is open, and what would decide it; empty where it is decided.
 
     Args:
         result: of the claim.
         parts: the estimate that it rests on, or those of the targets that are open.
         null: what they are tested against.
-        num_images: test images behind each network's number.
+        num_images: test images behind each network's number; 0 if that isn't to be said.
     """
     if result.evidence in ("strong", "some", "shown to be negligible"):
         return ""

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from transferscope.analyses.claims import Finding, Mark, Result, mark_of
+from transferscope.analyses.claims import Finding, Mark, Result
 from transferscope.execute.loop import Outcome
 
 _COLORS: Mapping[Mark, str] = {"holds": "green", "does not hold": "red"}
@@ -26,7 +26,7 @@ _SYMBOLS: Mapping[Mark, str] = {
 
 def marked(result: Result) -> str:
     """Symbol, verdict and evidence, such as ✓ holds (strong)."""
-    return f"{_SYMBOLS[mark_of(result.standing)]} {result.standing}"
+    return f"{_SYMBOLS[result.mark]} {result.standing}"
 
 
 def print_findings(findings: Sequence[Finding], console: Console, over: str = "seed") -> None:
@@ -53,7 +53,7 @@ def print_findings(findings: Sequence[Finding], console: Console, over: str = "s
         claim = finding.claim.statement
         if finding.targets_that_hold and finding.verdict == "undecided":
             claim += f" ({finding.targets_that_hold})"
-        words = Text(marked(finding), style=_COLORS.get(mark_of(finding.standing), ""))
+        words = Text(marked(finding), style=_COLORS.get(finding.mark, ""))
         table.add_row(claim, words, finding.size, effect, interval, str(finding.num_seeds))
     if measured:
         console.print(table)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import polars as pl
 
-from transferscope.analyses.claims import SMALL_METRIC, Evidence
-from transferscope.analyses.findings import MIN_SEEDS, Estimate, estimate, mean_over_targets
+from transferscope.analyses.claims import REPEAT_RATES, SMALL_METRIC, Evidence
+from transferscope.analyses.findings import Estimate, estimate, mean_over_targets, why_open
 
 MINUS = "−"
 
@@ -47,7 +47,7 @@ def estimated(found: Estimate) -> str:
 
 def side(found: Estimate, threshold: float = 0.0) -> int:
     """1 where the evidence that it lies above the threshold is strong or some, -1 below, 0 where seeds can't tell."""
-    return found.side(threshold)
+    return {"holds": 1, "does not hold": -1, "undecided": 0}[found.result(threshold).verdict]
 
 
 def listed(names: Sequence[str]) -> str:
@@ -70,20 +70,12 @@ def targets_of(table: pl.DataFrame) -> list[str]:
 def evidence_of(found: Estimate, threshold: float = 0.0) -> tuple[Evidence, str]:
     """The evidence that an estimate lies on its side of the threshold, and what that means."""
     result = found.result(threshold)
-    if result.repeat_rate is not None and result.verdict != "undecided":
-        return (
-            result.evidence,
-            f"{10 * result.repeat_rate:.0f} in 10 such verdicts come out again in another study",
-        )
+    if result.verdict != "undecided":
+        return result.evidence, f"{10 * REPEAT_RATES[result.evidence]:.0f} in 10 such verdicts came out again"
     if result.evidence == "shown to be negligible":
         return result.evidence, f"its 90 % interval lies within {100 * SMALL_METRIC:g} points of 0"
-    if found.num_seeds < MIN_SEEDS:
-        return "open", f"{counted(found.num_seeds, 'seed')}; at least {MIN_SEEDS} are needed to decide"
-    if result.needs_seeds is not None:
-        return result.evidence, f"about {result.needs_seeds} seeds would decide it"
-    if not math.isfinite(found.low):
-        return "open", f"there is no interval over {counted(found.num_seeds, 'seed')}"
-    return result.evidence, "it lies at the threshold: more seeds would hardly decide it"
+    why = why_open(result, [found], threshold).removesuffix(".")
+    return result.evidence, f"{why[:1].lower()}{why[1:]}"
 
 
 def rows_of(

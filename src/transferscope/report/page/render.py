@@ -19,7 +19,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-from transferscope.analyses.claims import REPEAT_RATES, Finding, Mark, Result, Standing, mark_of
+from transferscope.analyses.claims import REPEAT_RATES, Finding, Mark, Result, Standing
 from transferscope.analyses.contract import AdviceEvidence, Gallery
 from transferscope.report.page import numbers
 from transferscope.report.page.content import DrawnPanel, ReportContent, Section
@@ -132,8 +132,9 @@ def words(text: str) -> Markup:
 def _tally(findings: Sequence[Finding]) -> list[tuple[Mark, str]]:
     """How many claims stand how, in words."""
     counts = Counter(finding.standing for finding in findings)
+    marks: dict[Standing, Mark] = {finding.standing: finding.mark for finding in findings}
     return [
-        (mark_of(standing), f"{counts[standing]} {words[counts[standing] > 1]}")
+        (marks[standing], f"{counts[standing]} {words[counts[standing] > 1]}")
         for standing, words in _TALLY.items()
         if counts[standing]
     ]
@@ -234,7 +235,7 @@ def _result_on_page(result: Result, unit: str) -> dict[str, Any]:
         "has_effect": not numbers.is_missing(result.effect),
         "interval": interval,
         "standing": result.standing,
-        "mark": mark_of(result.standing),
+        "mark": result.mark,
         "size": "" if result.size == "unknown" else result.size,
     }
 
