@@ -75,8 +75,8 @@ class Claim:
     statistic: str
     """The number, in words, on one target."""
     across: Literal["mean", "each", "contrast"] = "mean"
-    """What is said of several targets: that it holds for their mean; that it holds on each; or it is a difference
-    between targets."""
+    """How several targets count: the claim is about their mean, about each of them, or about a difference between
+    targets."""
     threshold: float = 0.0
     """The claim holds if the number lies on the right side of this."""
     side: Literal["above", "below"] = "above"
@@ -85,7 +85,7 @@ class Claim:
     """Why this threshold."""
     unit: str = ""
     """Of the effect: "" for metrics, shares and similarities; "x" for a ratio, which is tested on a log scale. For a
-    unit that `SIZES` doesn't have, nothing is said of the size."""
+    unit that `SIZES` doesn't have, the size is unknown."""
 
     @property
     def margin(self) -> float:

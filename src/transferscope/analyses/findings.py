@@ -261,7 +261,7 @@ def needs_seeds(found: Estimate, null: float) -> int | None:
         null: what it is tested against.
 
     Returns:
-        None where it can't be told, or beyond `MOST_SEEDS`.
+        None if the variance between seeds is unknown or 0, or if more than `MOST_SEEDS` seeds would be needed.
     """
     import numpy as np
     from scipy import special

@@ -1,6 +1,6 @@
 """The trainings of a study that failed: those that diverged, and networks that are hardly better than no network.
 
-Their results stay in all tables and verdicts, so that no number changes in silence; readers are told which they are.
+Their results stay in all tables and verdicts. The report names them, so that readers can judge what they do to a mean.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ _TALLY: Mapping[Standing, tuple[str, str]] = {
     "undecided": ("is undecided", "are undecided"),
     "not measurable here": ("is not measurable here", "are not measurable here"),
 }
-"""Standing -> what is said of one claim with it, and of several."""
+"""Standing -> the words behind the number of claims with it: for one claim, and for several."""
 _ADVICE: Mapping[AdviceEvidence, str] = {
     "strong": "Strong evidence:",
     "some": "Some evidence:",
