@@ -123,7 +123,7 @@ def test_a_killed_training_goes_on_to_the_same_bits(tmp_path: Path, name: str) -
     assert any("goes on after epoch" in note for task in noted for note in task.get("notes", ()))
 
 
-def children(pid: int) -> list[int]:
-    """The workers of a run: its children that are at a task."""
+def children(pid: int, command: bytes = b"spawn_main") -> list[int]:
+    """Children of a process whose command line has these words; by default the workers of a run that are at a task."""
     listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(child) for child in listed if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    return [int(child) for child in listed if command in Path(f"/proc/{child}/cmdline").read_bytes()]

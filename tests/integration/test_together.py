@@ -15,6 +15,7 @@ import tiny
 from test_killed_training import (
     EPOCHS,
     TIMEOUT_SECONDS,
+    children,
     environment,
     start,
     tables,
@@ -54,13 +55,10 @@ def disturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     study_file, out = study(folder, 2), folder / "out"
     process = start(study_file, out, workers=2)
     wait_for_epoch(out, 4, process)
-    listed = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
-    rows = [line.split(None, 2) for line in listed.splitlines()[1:]]
-    parents = {int(pid): int(parent) for pid, parent, _ in rows}
     ours = [
-        int(pid)
-        for pid, parent, args in rows
-        if "transferscope.execute.one_rank" in args and parents.get(int(parent)) == process.pid
+        rank
+        for worker in children(process.pid)
+        for rank in children(worker, b"transferscope.execute.one_rank")
     ]
     assert len(ours) >= 2, "of one training, or of both"
     for pid in ours[1::2]:

@@ -14,6 +14,11 @@ X = torch.randn(24, 6, generator=torch.Generator().manual_seed(0), dtype=torch.f
 Y = torch.arange(24) % 3
 
 
+@pytest.fixture(autouse=True)
+def _the_same_networks_in_every_order_of_the_tests() -> None:
+    torch.manual_seed(0)
+
+
 def network(*between: nn.Module) -> nn.Module:
     return nn.Sequential(nn.Linear(6, 8), *between, nn.ReLU(), nn.Linear(8, 3))
 
