@@ -2,8 +2,8 @@
 
 .venv/bin/python tools/stability.py [--runs 10] [--out runs/stability] [--workers 2] [--page FILE] [--quick]
 
-Runs 0 and 1 are the study as it is, with the instructions of AVX-512 and of AVX2. The others have other seeds and
-another pre-training each, half of them with either. What is finished in the folder is not run again.
+Runs 0 and 1 are the study as it is, with the widest instructions of this processor and with the next narrower ones. The
+others have other seeds and another pre-training each. What is finished in the folder is not run again.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ ROOT = Path(__file__).resolve().parent.parent
 INSTRUCTIONS = {
     "AVX-512": ("AVX512_CORE", "avx512", "AVX512"),
     "AVX2": ("AVX2", "avx2", "AVX2"),
+    "AVX": ("AVX", "default", "AVX"),
 }
+"""From the widest to the narrowest: the values of VARIABLES."""
 VARIABLES = ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS")
 DECIDED = ("holds", "does not hold")
 EVIDENCE = ("strong", "some", "hint")
@@ -98,8 +100,11 @@ def execute(folder: Path, number: int, num_seeds: int, options: argparse.Namespa
 
 
 def instructions(number: int) -> str:
-    """The instructions that a run may use."""
-    return list(INSTRUCTIONS)[number % 2]
+    """The instructions that a run may use: the widest that this processor has, or the next narrower ones in run 1."""
+    from transferscope.core.machine import cpu_capability
+
+    widest = 0 if cpu_capability() == "AVX512" else 1
+    return list(INSTRUCTIONS)[widest + (number == 1)]
 
 
 def outcomes(folder: Path) -> dict[str, Outcome]:
