@@ -37,16 +37,16 @@ STUDY: dict[str, Any] = {
     },
 }
 KEYS = {
-    "data letters": "ba2e501ca16684537a0da02dc6f8ec066eb7e1905767b5315fc48ef9701fde04",
-    "data digits": "b5d03e91a59482040eb1e3322310f6ad5093cc9c031bb03418383a1036d69bf6",
-    "pre-train on letters": "33ac017340a17601fc7c1b444addf42d7313c8edb1a2ff7d64cfc18a4a8d24a1",
-    "train P-T digits seed 0": "4d95cf6bf7f7d1cec15c1883b19ff19e5fbe86c71c2963adbefce1497c5879d9",
-    "train RI-T digits seed 0": "d72de700f1037878ba33cf86ffab69cee44b9f6ed5342cb316c5c86c2ba62a09",
-    "train RI-T digits blocks 8 px seed 0": "7ed577050c67253b01fd3eaa86d998d346c37ac194a1badb6b4a618d28ab56c1",
+    "data letters": "80150fe7ee412f548942bb71f0e91f766a80b277a1aac47fba794fcd5eaa8d08",
+    "data digits": "0c85947ca95fd91e5f678add85abe5931482119fa80ea8d41c60c27f3f3fb3e9",
+    "pre-train on letters": "5248f64d897c231773aa2f0968a2316360a511ec948d6ab672e6d595fc793cc9",
+    "train P-T digits seed 0": "446aa9739542ccee286fc94917fa9929e10d3f2a9cf1e9b01fd0c0dfc61948f3",
+    "train RI-T digits seed 0": "6b904ab3741b7098592dc96e424a532f070b6119808879e838c5aeb5c4fcaa5c",
+    "train RI-T digits blocks 8 px seed 0": "c093d3212149b2719a45cc400b21305d9f294e5d03780e2e28cc6d898c3a4d03",
     "train RI-T digits pixels and channels shuffled seed 0": (
-        "4f9feb3e0e90854b5fc28b97359ffba1f49c0a827bcdedf6ae4d4d5cfb517cab"
+        "2d49fa19978231a86b1cc3226020b13d3a2ab7d118308ea41de1a3f41325c7cf"
     ),
-    "mistakes digits": "208c318d19a0ac29acf0f399ff1e9a0d02a3c4c7c7880cd15555dc3ef1d450eb",
+    "mistakes digits": "12d30bddd45cec4312716194a2aba213bb2fef3daf233c413cae2e98702def61",
 }
 
 

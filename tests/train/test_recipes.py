@@ -224,7 +224,7 @@ def test_bf16_trains_and_is_evaluated_in_fp32() -> None:
     losses = [one.history["train_loss"].to_list()[1:] for one in (found, full)]
     assert losses[0] == pytest.approx(losses[1], rel=0.05)
     assert losses[0] != losses[1]
-    model = random_init(NETWORK, 3, 3, 0).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = random_init(NETWORK, 3, 3, 0)
     model.load_state_dict(found.checkpoints[2])
     assert torch.equal(predict(model, split(9, 2).images, "per_image", CPU), found.test_logits)
 
@@ -262,7 +262,7 @@ def test_the_best_epoch_has_the_highest_metric_the_earliest_of_equals(by: str) -
     shorter = trained(own.model_copy(update={"keep_epochs": (best.epoch,)}), held_out_split=held)
     expected = shorter.checkpoints[best.epoch]
     assert all(torch.equal(tensor, expected[name]) for name, tensor in best.state.items())
-    model = random_init(NETWORK, 3, 3, 0).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = random_init(NETWORK, 3, 3, 0)
     model.load_state_dict(best.state)
     assert torch.equal(predict(model, split(9, 2).images, "per_image", CPU), best.test_logits)
     logits = predict(model, (held if by == "held_out" else split(9, 2)).images, "per_image", CPU)

@@ -22,6 +22,7 @@ from transferscope.metrics.evaluation.scores import score
 from transferscope.models.init import random_init
 from transferscope.train.evaluate import predict
 from transferscope.train.loop import learning_rate_at, train
+from transferscope.train.step import memory_format_of
 from transferscope.train.trained import HISTORY_SCHEMA, Trained
 
 
@@ -59,7 +60,7 @@ def literal_sgd(recipe: Recipe, data: ImageSplit, seed: int) -> tuple[nn.Module,
         order = torch.randperm(len(data.images), generator=generator).tolist()
         for i in range(steps):
             rows = order[i * recipe.batch_size : (i + 1) * recipe.batch_size]
-            logits = model(normalize(data.images[rows], "per_image").double())
+            logits = model(normalize(data.images[rows], "per_image", torch.float64))
             loss = torch.stack(
                 [
                     -F.log_softmax(logit, 0)[label]
@@ -114,6 +115,35 @@ def test_training_is_what_a_literal_loop_does(name: str) -> None:
         assert row["train_loss"] == pytest.approx(mean, rel=1e-4)
         last_step = epoch * steps - 1
         assert row["learning_rate"] == pytest.approx(literal_rate(recipe, last_step, recipe.epochs * steps))
+
+
+@pytest.mark.parametrize("name", ["multistep", "decay"])
+def test_a_training_in_fp64_is_the_literal_loop_until_it_is_stored(name: str) -> None:
+    recipe = RECIPES[name].model_copy(update={"precision": "fp64"})
+    reference, losses = literal_sgd(recipe, split(22, 1), seed=5)
+    found = trained(recipe)
+    for key, expected in reference.state_dict().items():
+        assert torch.allclose(
+            found.checkpoints[recipe.epochs][key].double(), expected, rtol=1e-7, atol=1e-12
+        ), key
+    mean = sum(losses[-4:]) / 4
+    assert found.history["train_loss"][-1] == pytest.approx(mean, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("layer", "expected"),
+    [
+        (nn.Conv2d(4, 8, 1, stride=2), torch.contiguous_format),
+        (nn.Conv2d(16, 8, 1, stride=(1, 2), groups=4), torch.contiguous_format),
+        (nn.Conv2d(8, 8, 1, stride=2), torch.channels_last),
+        (nn.Conv2d(4, 8, 1), torch.channels_last),
+        (nn.Conv2d(4, 8, 3, stride=2), torch.channels_last),
+    ],
+)
+def test_networks_with_a_convolution_that_writes_beyond_its_memory_stay_contiguous(
+    layer: nn.Module, expected: torch.memory_format
+) -> None:
+    assert memory_format_of(nn.Sequential(nn.ReLU(), layer)) == expected
 
 
 @pytest.mark.parametrize("name", RECIPES)

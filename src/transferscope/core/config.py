@@ -84,8 +84,10 @@ class Schedule(Frozen):
     """Parameter alpha of mixup's Beta distribution (Zhang et al. 2018; the paper: 0.7); 0 disables mixup."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Label smoothing: the share of each label that is distributed over all classes; single labels only."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """Precision of the forward pass in training; bf16 uses autocast. Weights, loss and evaluation stay in fp32."""
+    precision: Literal["fp32", "bf16", "fp64"] = "fp32"
+    """Precision of the training. bf16: the forward pass uses autocast; weights, loss and evaluation stay in fp32. fp64:
+    everything until the checkpoints, which are stored in fp32; the same networks on every processor, at about three
+    times the cost."""
     compile: bool = False
     """True to use torch.compile in training; worthwhile for long trainings on a GPU."""
     held_out: Annotated[float, Field(ge=0, lt=1)] = 0.0

@@ -13,7 +13,7 @@ PER_IMAGE_FLOOR = 0.1
 """Added to an image's standard deviation, so that a flat image stays flat and its noise isn't blown up."""
 
 
-def normalize(images: Tensor, how: Normalization) -> Tensor:
+def normalize(images: Tensor, how: Normalization, dtype: torch.dtype = torch.float32) -> Tensor:
     """The images as the network sees them.
 
     With x = images / 255:
@@ -29,9 +29,10 @@ def normalize(images: Tensor, how: Normalization) -> Tensor:
     Args:
         images: (n, channels, height, width), uint8; "imagenet" needs 3 channels, MeanStd as many as it has.
         how: one of "per_image", "unit", "imagenet", "centred_64", or a MeanStd.
+        dtype: precision of the computation and of the result.
 
     Returns:
-        (n, channels, height, width), float32, in the memory format of `images`.
+        (n, channels, height, width), of that dtype, in the memory format of `images`.
 
     Raises:
         BadInput: `images` has another dtype, number of axes or of channels, or `how` is unknown.
@@ -48,33 +49,35 @@ def normalize(images: Tensor, how: Normalization) -> Tensor:
             f"{images.dtype} of shape {tuple(images.shape)}."
         )
     if isinstance(how, MeanStd):
-        return _by_constants(images, how, "by mean and std")
+        return _by_constants(images, how, "by mean and std", dtype)
     if how == "per_image":
-        return _per_image(images)
+        return _per_image(images, dtype)
     if how == "unit":
-        return images.float().mul_(2 / 255).sub_(1)
+        return images.to(dtype).mul_(2 / 255).sub_(1)
     if how == "imagenet":
-        return _by_constants(images, IMAGENET, "'imagenet'")
+        return _by_constants(images, IMAGENET, "'imagenet'", dtype)
     if how == "centred_64":
-        return images.float().sub_(128).div_(64)
+        return images.to(dtype).sub_(128).div_(64)
     raise BadInput(f"unknown normalization '{how}'.{did_you_mean(how, NORMALIZATIONS)}")
 
 
-def _per_image(images: Tensor) -> Tensor:
+def _per_image(images: Tensor, dtype: torch.dtype) -> Tensor:
     # In units of 0 to 255 throughout: one pass less over the data.
-    centred = images.float()
+    centred = images.to(dtype)
     centred.sub_(centred.mean(dim=(2, 3), keepdim=True))
     size = centred[0].numel() if len(centred) else 1
     deviation = torch.linalg.vector_norm(centred, dim=(1, 2, 3), keepdim=True).div_(size**0.5)
     return centred.div_(deviation.add_(255 * PER_IMAGE_FLOOR))
 
 
-def _by_constants(images: Tensor, how: MeanStd, what: str) -> Tensor:
+def _by_constants(images: Tensor, how: MeanStd, what: str, dtype: torch.dtype) -> Tensor:
     channels = len(how.mean)
     if images.shape[1] != channels:
         raise BadInput(
             f"the normalization {what} needs {channels} channels; these images have {images.shape[1]}. "
             "Use 'per_image' or 'unit'."
         )
-    mean, std = (torch.tensor(each, device=images.device).view(-1, 1, 1) for each in (how.mean, how.std))
-    return images.float().sub_(255 * mean).div_(255 * std)
+    mean, std = (
+        torch.tensor(each, device=images.device, dtype=dtype).view(-1, 1, 1) for each in (how.mean, how.std)
+    )
+    return images.to(dtype).sub_(255 * mean).div_(255 * std)

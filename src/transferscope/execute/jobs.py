@@ -48,6 +48,7 @@ from transferscope.train.held_out import hold_out
 from transferscope.train.loop import train
 from transferscope.train.ranks import ALONE, Ranks
 from transferscope.train.rate_search import best_rate
+from transferscope.train.step import dtype_of
 from transferscope.train.trained import Diverged
 
 SEED_STRIDE = 1_000_003
@@ -218,13 +219,14 @@ def _settled(task: Task, run: Run, store: Store) -> Recipe:
 
 def _initialized(task: Task, run: Run, store: Store, about: Description) -> nn.Module:
     network = (run.network, about.num_classes, about.channels, seed_for(run.init_seed, run.seeds_of))
+    drawn_in = dtype_of(run.recipe)
     if run.source is None:
-        return random_init(*network, about.image_size_px)
+        return random_init(*network, about.image_size_px, drawn_in)
     epoch = 0 if isinstance(run.source, GivenWeights) else run.source.epoch
     pretrained = read_state(store.result(task.inputs[1]), epoch)
     if run.initialization == "pretrained":
-        return pretrained_init(*network, pretrained, about.image_size_px)
-    return control_init(run.initialization, *network, pretrained, about.image_size_px)
+        return pretrained_init(*network, pretrained, about.image_size_px, drawn_in)
+    return control_init(run.initialization, *network, pretrained, about.image_size_px, drawn_in)
 
 
 def _held_out(run: Run | GivenRun, data: DatasetOptions) -> float:

@@ -16,7 +16,8 @@ the head.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -28,12 +29,35 @@ from transferscope.models.modules.find import drawn_anew, is_under
 
 
 def random_init(
-    options: NetworkOptions, num_classes: int, channels: int, seed: int, image_size_px: int | None = None
+    options: NetworkOptions,
+    num_classes: int,
+    channels: int,
+    seed: int,
+    image_size_px: int | None = None,
+    drawn_in: torch.dtype = torch.float32,
 ) -> nn.Module:
-    """RI: a randomly initialized network; the state of the global generator is restored."""
-    with torch.random.fork_rng(devices=[]):
+    """RI: a randomly initialized network, in float32; the state of the global generator is restored.
+
+    Args:
+        options, num_classes, channels, image_size_px: the network; see `transferscope.models.build.build`.
+        seed: seed of the initialization.
+        drawn_in: float64 to draw the weights in float64 and round them. PyTorch's random numbers in float32 depend on
+            the processor in their last digits, those in float64 do not; they are other numbers for the same seed.
+    """
+    with torch.random.fork_rng(devices=[]), _default_dtype(drawn_in):
         torch.manual_seed(seed)
-        return build(options, num_classes, channels, image_size_px)
+        made = build(options, num_classes, channels, image_size_px)
+    return made if drawn_in == torch.float32 else made.float()
+
+
+@contextmanager
+def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def pretrained_init(
@@ -43,13 +67,16 @@ def pretrained_init(
     seed: int,
     pretrained: Mapping[str, Tensor],
     image_size_px: int | None = None,
+    drawn_in: torch.dtype = torch.float32,
 ) -> nn.Module:
     """P with a new head: RI of the same seed, with everything except the head replaced by the pre-trained state.
+
+    The arguments are those of `control_init`.
 
     Raises:
         TaskFailed: a tensor outside the head is missing, unexpected, or of another shape.
     """
-    model = random_init(options, num_classes, channels, seed, image_size_px)
+    model = random_init(options, num_classes, channels, seed, image_size_px, drawn_in)
     own = model.state_dict()
     head = _head_of(options, model, num_classes, channels, image_size_px)
     model.load_state_dict({**own, **_body_for(own, pretrained, head)})
@@ -64,6 +91,7 @@ def control_init(
     seed: int,
     pretrained: Mapping[str, Tensor],
     image_size_px: int | None = None,
+    drawn_in: torch.dtype = torch.float32,
 ) -> nn.Module:
     """RI of the same seed whose weights outside the head have the statistics of P, but not its features.
 
@@ -72,11 +100,12 @@ def control_init(
         options, num_classes, channels, image_size_px: the network.
         seed: seed of RI and of the control; their random numbers are independent.
         pretrained: the state of P; its statistics are computed in float64.
+        drawn_in: of RI; see `random_init`.
 
     Raises:
         TaskFailed: a tensor outside the head is missing, unexpected, or of another shape.
     """
-    model = random_init(options, num_classes, channels, seed, image_size_px)
+    model = random_init(options, num_classes, channels, seed, image_size_px, drawn_in)
     head = _head_of(options, model, num_classes, channels, image_size_px)
     body = _body_for(model.state_dict(), pretrained, head)
     generator = torch.Generator().manual_seed(_seed_of(control, seed))

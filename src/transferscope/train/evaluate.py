@@ -16,6 +16,7 @@ from transferscope.metrics.evaluation.halving import in_batches
 from transferscope.metrics.evaluation.scores import per_example_loss, score
 from transferscope.train.ranks import ALONE, Ranks
 from transferscope.train.snapshot import State, copied
+from transferscope.train.step import dtype_of
 from transferscope.train.trained import Best, Diverged
 
 BATCH_SIZE = 256
@@ -28,14 +29,16 @@ def predict(
     normalization: Normalization,
     device: torch.device,
     ranks: Ranks = ALONE,
+    dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """Logits (n, num_classes), float32 on the CPU, of uint8 images (n, c, h, w); evaluation mode meanwhile.
+    """Logits (n, num_classes), float32 on the CPU, of uint8 images (n, c, h, w); evaluation mode meanwhile. `dtype` is
+    that of the network.
 
     Several processes share the batches. Each gets all logits, bit-identical to those of a single process.
     """
 
     def logits(chunk: Tensor) -> Tensor:
-        inputs = normalize(chunk.to(device), normalization)
+        inputs = normalize(chunk.to(device), normalization, dtype)
         return model(inputs.contiguous(memory_format=torch.channels_last)).cpu()
 
     def in_parts(chunk: Tensor) -> Tensor:
@@ -102,7 +105,7 @@ class Evaluation:
         for name, split in self._splits.items():
             if not is_kept and recipe.best_by != name:
                 continue
-            logits = predict(self._model, split.images, self._normalization, self._device, self._ranks)
+            logits = self._predicted(split)
             self.an_output = logits[:1]
             if epoch and not logits.isfinite().all():
                 raise Diverged(
@@ -136,7 +139,7 @@ class Evaluation:
         if epoch != self._recipe.epochs:
             self._model.load_state_dict(state)
             test = self._splits["test"]
-            logits = predict(self._model, test.images, self._normalization, self._device)
+            logits = self._predicted(test, ALONE)
             self._model.load_state_dict(last)
         return Best(epoch=epoch, metric=metric, state=state, test_logits=logits)
 
@@ -160,5 +163,23 @@ class Evaluation:
             self._best = (epoch, facts["best"]["metric"], state)
         self.test_logits = test_logits
 
+    def _predicted(self, split: ImageSplit, ranks: Ranks | None = None) -> Tensor:
+        return predict(
+            self._model,
+            split.images,
+            self._normalization,
+            self._device,
+            self._ranks if ranks is None else ranks,
+            dtype_of(self._recipe),
+        )
+
     def _state(self) -> State:
-        return copied(self._model.state_dict()) if self._ranks.is_first else {}
+        """What is stored: in float32, as what reads it computes."""
+        if not self._ranks.is_first:
+            return {}
+        state = copied(self._model.state_dict())
+        if self._recipe.precision != "fp64":
+            return state
+        return {
+            name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()
+        }

@@ -22,7 +22,7 @@ from transferscope.train.evaluate import Evaluation
 from transferscope.train.optimizer import learning_rate_at, moments, restore_moments
 from transferscope.train.ranks import ALONE, Ranks
 from transferscope.train.snapshot import Snapshot, Snapshots, State, copied, prefixed, unprefixed
-from transferscope.train.step import Stepped, Stepper
+from transferscope.train.step import Stepped, Stepper, dtype_of, memory_format_of
 from transferscope.train.trained import HISTORY_SCHEMA, Diverged, Trained
 
 NORMALISED_AT_ONCE = 2**27
@@ -68,8 +68,9 @@ def train(
         Diverged: the loss or the outputs of a kept network are not finite; names the step or epoch, and the rate.
         TaskFailed: no epoch is the best; too little memory; batches too small for the number of processes.
     """
-    # channels_last is what makes small convolutions fast on CPUs and tensor cores alike
-    model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = model.to(device=device, memory_format=memory_format_of(model))  # type: ignore[call-overload]
+    if recipe.precision == "fp64":
+        model = model.double()
     splits = {"held_out": held_out_split, "test": test_split}
     evaluation = Evaluation(model, splits, recipe, normalization, device, ranks)
     training = _Training(model, train_split, recipe, evaluation, normalization, seed, device, ranks)
@@ -120,8 +121,8 @@ class _Training:
         self._images, self._labels = split.images.to(place), split.labels.to(place)
         if recipe.augmentation == "none" and self._images.numel() <= NORMALISED_AT_ONCE:
             # once instead of at every step, and laid out as the network reads: the same to the bit, image by image
-            images = normalize(self._images, normalization)
-            self._images = images.contiguous(memory_format=torch.channels_last)
+            images = normalize(self._images, normalization, dtype_of(recipe))
+            self._images = images.contiguous(memory_format=memory_format_of(model))
         self._batch_size = min(recipe.batch_size, len(self._images))
         self._steps = len(self._images) // self._batch_size
         _check_parts(self._batch_size, recipe, ranks)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from transferscope.core.config import Recipe
+from transferscope.core.config import Recipe, Schedule
 from transferscope.core.options import Normalization
 from transferscope.data.normalize import normalize
 from transferscope.train.augment import drawn_maps, warp
@@ -30,7 +30,7 @@ class Stepped:
     loss: Tensor
     """() float64, the training loss: the sum over this part, divided by the size of the whole batch."""
     outputs: Tensor
-    """(n, num_classes) float32."""
+    """(n, num_classes), of the recipe's precision."""
     labels: Tensor
     """(n, ...), the labels for the score; for mixed images, the label with the larger weight."""
 
@@ -49,6 +49,28 @@ class _Batch:
     """Sizes of the parts whose gradients are accumulated."""
     size: int
     """Images in the whole batch."""
+
+
+def dtype_of(recipe: Schedule) -> torch.dtype:
+    """The precision of initialization, images, weights, outputs and evaluation."""
+    return torch.float64 if recipe.precision == "fp64" else torch.float32
+
+
+def memory_format_of(model: nn.Module) -> torch.memory_format:
+    """The memory format that a network trains in: channels_last makes small convolutions fast on CPUs and tensor cores
+    alike.
+
+    PyTorch 2.13 on processors with AVX2 writes beyond its memory in the gradient of the weights of a channels_last
+    1 x 1 convolution with a stride and fewer than 8 input channels. Networks that have one stay contiguous.
+    """
+    unsafe = any(
+        isinstance(each, nn.Conv2d)
+        and each.kernel_size == (1, 1)
+        and each.stride != (1, 1)
+        and each.in_channels // each.groups < 8
+        for each in model.modules()
+    )
+    return torch.contiguous_format if unsafe else torch.channels_last
 
 
 class Stepper:
@@ -79,6 +101,7 @@ class Stepper:
         self._normalization: Normalization = normalization
         self._generator = generator
         self._device, self._ranks = device, ranks
+        self._dtype, self._format = dtype_of(recipe), memory_format_of(model)
         self.optimizer = optimizer_for(model, recipe)
         self._parameters = list(model.parameters())
         self.data_seconds = 0.0
@@ -132,7 +155,7 @@ class Stepper:
         if theta is not None:
             inputs = warp(inputs, theta)
         if not inputs.is_floating_point():
-            inputs = normalize(inputs, self._normalization)
+            inputs = normalize(inputs, self._normalization, self._dtype)
         others, weight = known, 1.0
         if mix is not None and own is None:
             partner, weight = mix.partner.to(device), mix.weight
@@ -161,7 +184,8 @@ class Stepper:
                 with torch.autocast(
                     part.device.type, torch.bfloat16, enabled=self._recipe.precision == "bf16"
                 ):
-                    output = self._forward(part.contiguous(memory_format=torch.channels_last)).float()
+                    output = self._forward(part.contiguous(memory_format=self._format))
+                output = output.to(self._dtype)
                 each = mixed_loss(
                     output, own, other, weight=batch.weight, smoothing=self._recipe.label_smoothing
                 )

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from transferscope.data.drawn.coordinates import pixel_grid
+from transferscope.data.drawn.random_numbers import normal, uniform
 from transferscope.data.drawn.texture import octave_noise
-from transferscope.data.drawn.warp import uniform
 
 LEAST_SEVERITY = 0.25
 """A finding that is there is drawn with a severity from this to 1."""
@@ -45,7 +45,7 @@ def draw_chests(labels: Tensor, size_px: int, generator: torch.Generator) -> Ten
         generator: draws everything that the labels leave open.
 
     Returns:
-        (n, 1, size_px, size_px), float32, about 0 to 1.
+        (n, 1, size_px, size_px), float64, about 0 to 1.
     """
     count = len(labels)
     severity = labels * uniform(LEAST_SEVERITY, 1, tuple(labels.shape), generator)
@@ -70,7 +70,7 @@ def _sides(count: int, both_share: float, generator: torch.Generator) -> Tensor:
     """(n, 2, 1, 1) of 0 and 1: one of the two sides, or both."""
     right = torch.randint(2, (count, 1, 1, 1), generator=generator)
     both = torch.rand(count, 1, 1, 1, generator=generator) < both_share
-    return (torch.cat((right, 1 - right), dim=1) + both).clamp_(max=1).float()
+    return (torch.cat((right, 1 - right), dim=1) + both).clamp_(max=1).double()
 
 
 def _inside(depth: Tensor, softness: float = 0.04) -> Tensor:
@@ -158,8 +158,8 @@ def _edema(thorax: Thorax, severity: Tensor, generator: torch.Generator) -> Tens
     count, size_px = len(thorax.x), thorax.x.shape[-1]
     wings = torch.exp(-(thorax.u - 0.26).square() / 0.06 - (thorax.y - 0.02).square() / 0.16)
     haze = (wings * thorax.lungs).sum(dim=1, keepdim=True)
-    markings = torch.randn(count, 1, size_px, size_px, generator=generator) * 0.05
-    present = (severity > 0).float()
+    markings = 0.05 * normal((count, 1, size_px, size_px), generator)
+    present = (severity > 0).double()
     return haze * (0.05 * present + 0.17 * severity) + haze * markings * present
 
 
@@ -200,5 +200,5 @@ def _expose(film: Tensor, generator: torch.Generator) -> Tensor:
     film = film + 0.15 * octave_noise(count, 1, size_px, generator)
     film = film.clamp(0, 1).pow(torch.exp(_each(-0.35, 0.35, count, generator)))
     film = film * _each(0.75, 1.15, count, generator) + _each(0, 0.08, count, generator)
-    noise = torch.randn(film.shape, generator=generator)
+    noise = normal(film.shape, generator)
     return film + noise * _each(0.015, 0.04, count, generator)

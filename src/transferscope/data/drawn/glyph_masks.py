@@ -58,7 +58,7 @@ def glyph_masks(
         growth: for each variant, how far its strokes grow on every side, as a fraction of the mask's side.
 
     Returns:
-        (growths, faces, characters, 2 size_px, 2 size_px), float32, 0 to 1. Shared between calls: not to be
+        (growths, faces, characters, 2 size_px, 2 size_px), float64, 0 to 1. Shared between calls: not to be
         written to.
     """
     side_px = MASK_SIDES * size_px
@@ -92,4 +92,4 @@ def _draw(characters: Sequence[str], faces: Sequence[str], side_px: int, em: flo
             corner = ((side_px - left - right) / 2, (side_px - top - bottom) / 2)
             ImageDraw.Draw(image).text(corner, character, fill=255, font=font)
             mask[:] = np.asarray(image)
-    return torch.from_numpy(masks).float().div_(255)
+    return torch.from_numpy(masks).double().div_(255)

@@ -27,7 +27,7 @@ def warped_glyphs(
         warps: what the warps are drawn from.
 
     Returns:
-        (n, 1, size_px, size_px), float32, 0 to 1: how much of each pixel is ink.
+        (n, 1, size_px, size_px), float64, 0 to 1: how much of each pixel is ink.
     """
     count = len(labels)
     masks = glyph_masks(characters, TEXT_FACES, size_px, EM, STROKE_GROWTH)

@@ -41,7 +41,7 @@ class DrawLabels(Protocol):
 
 
 class DrawImages(Protocol):
-    """Draws images of labels: (k, 3 or 1, size_px, size_px), float32, clipped to 0..1 afterwards."""
+    """Draws images of labels: (k, 3 or 1, size_px, size_px), float64, clipped to 0..1 afterwards."""
 
     def __call__(self, labels: Tensor, size_px: int, generator: torch.Generator) -> Tensor: ...
 

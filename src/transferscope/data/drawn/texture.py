@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from transferscope.data.drawn.random_numbers import normal, uniform
+
 MIN_CONTRAST = 1.2
 """Least sum over the channels of |ink - ground|, of at most 3."""
 COLOUR_TRIES = 16
@@ -20,12 +22,12 @@ def octave_noise(count: int, channels: int, size_px: int, generator: torch.Gener
     """Smooth noise of four octaves, with cells of 1/2, 1/4, 1/8 and 1/16 of the side.
 
     Returns:
-        (count, channels, size_px, size_px), float32, mean 0, from -1 to 1.
+        (count, channels, size_px, size_px), float64, mean 0, from -1 to 1.
     """
-    noise = torch.zeros(count, channels, 1, 1)
+    noise = torch.zeros(count, channels, 1, 1, dtype=torch.float64)
     for octave, weight in enumerate(OCTAVE_WEIGHTS):
         side = 2 ** (octave + 1)
-        cells = torch.rand(count, channels, side, side, generator=generator).sub_(0.5).mul_(2 * weight)
+        cells = uniform(-weight, weight, (count, channels, side, side), generator)
         # Each octave is added at its own resolution and enlarged with the coarser ones: one enlargement
         # to full size instead of four.
         noise = interpolate(noise, size=(side, side), mode="bilinear", align_corners=False).add_(cells)
@@ -34,7 +36,7 @@ def octave_noise(count: int, channels: int, size_px: int, generator: torch.Gener
 
 def contrasting_colours(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Colours of ink and ground, each (count, 3, 1, 1), 0 to 1, nearly always `MIN_CONTRAST` apart."""
-    tries = torch.rand(count, COLOUR_TRIES, 2, 3, generator=generator)
+    tries = uniform(0, 1, (count, COLOUR_TRIES, 2, 3), generator)
     contrast = (tries[:, :, 0] - tries[:, :, 1]).abs().sum(dim=2)
     # The first try with enough contrast, or else the one with the most.
     order = torch.arange(COLOUR_TRIES, 0, -1)
@@ -52,4 +54,4 @@ def paint(ground: Tensor, mask: Tensor, ink: Tensor) -> Tensor:
 def textured(images: Tensor, generator: torch.Generator) -> Tensor:
     """The images (n, c, size, size) with texture and a little sensor noise, as letters and digits have it."""
     images = images + octave_noise(len(images), images.shape[1], images.shape[-1], generator).mul_(TEXTURE)
-    return images.add_(torch.randn(images.shape, generator=generator), alpha=NOISE)
+    return images.add_(normal(images.shape, generator), alpha=NOISE)

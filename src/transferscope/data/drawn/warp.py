@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
+from transferscope.data.drawn.random_numbers import uniform
+
 
 @dataclass(frozen=True, kw_only=True)
 class WarpRange:
@@ -22,11 +24,6 @@ class WarpRange:
     """From minus this to this."""
     shift: float
     """From minus this to this in each direction, 1 being half the image's side."""
-
-
-def uniform(low: float, high: float, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """A float32 tensor with numbers between `low` and `high`."""
-    return torch.rand(shape, generator=generator).mul_(high - low).add_(low)
 
 
 def random_warps(count: int, warps: WarpRange, generator: torch.Generator) -> Tensor:

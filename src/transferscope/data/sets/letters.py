@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-VERSION = 1
+VERSION = 2
 
 CHARACTERS = string.ascii_uppercase + "abdeghmnqrt"
 """The capitals, and the small letters that are not just smaller. No digits: those are a target."""

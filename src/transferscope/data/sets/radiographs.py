@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-VERSION = 1
+VERSION = 2
 
 FINDINGS = ("Cardiomegaly", "Edema", "Consolidation", "Atelectasis", "Pleural Effusion")
 PREVALENCES = (0.25, 0.30, 0.25, 0.35, 0.40)
@@ -53,13 +53,15 @@ def _draw_findings(count: int, generator: torch.Generator) -> Tensor:
     """(count, 5) float32 of 0 and 1: a Gaussian copula with two factors and the given prevalences."""
     import torch
 
-    loadings = torch.tensor((HEART_FAILURE, LUNG_DISEASE))
+    from transferscope.data.drawn.random_numbers import normal
+
+    loadings = torch.tensor((HEART_FAILURE, LUNG_DISEASE), dtype=torch.float64)
     own = (1 - loadings.square().sum(dim=0)).sqrt()
-    causes = torch.randn(count, 2, generator=generator)
+    causes = normal((count, 2), generator)
     # Multiplied by hand: a matrix product may round differently from one machine to another.
     common = (causes[:, :, None] * loadings).sum(dim=1)
-    severity = common + own * torch.randn(count, len(FINDINGS), generator=generator)
-    thresholds = torch.special.ndtri(1 - torch.tensor(PREVALENCES))
+    severity = common + own * normal((count, len(FINDINGS)), generator)
+    thresholds = torch.special.ndtri(1 - torch.tensor(PREVALENCES, dtype=torch.float64))
     return (severity > thresholds).float()
 
 

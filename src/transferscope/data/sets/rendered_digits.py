@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-VERSION = 1
+VERSION = 2
 
 NUM_FRAGMENTS = 2
 NUM_STROKES = 1
@@ -50,6 +50,7 @@ def _draw_images(labels: Tensor, size_px: int, generator: torch.Generator) -> Te
     import torch
 
     from transferscope.data.drawn.printed import warped_glyphs
+    from transferscope.data.drawn.random_numbers import uniform
     from transferscope.data.drawn.texture import contrasting_colours, paint, textured
     from transferscope.data.drawn.warp import WarpRange
 
@@ -57,7 +58,7 @@ def _draw_images(labels: Tensor, size_px: int, generator: torch.Generator) -> Te
     ink, images = contrasting_colours(count, generator)
     for distractor in _fragments(count, size_px, generator) + _strokes(count, size_px, generator):
         shown = torch.rand(count, 1, 1, 1, generator=generator) < DISTRACTOR_SHARE
-        images = paint(images, distractor * shown, torch.rand(count, 3, 1, 1, generator=generator))
+        images = paint(images, distractor * shown, uniform(0, 1, (count, 3, 1, 1), generator))
     mask = warped_glyphs(
         string.digits,
         labels,
@@ -74,7 +75,8 @@ def _fragments(count: int, size_px: int, generator: torch.Generator) -> list[Ten
 
     from transferscope.data.drawn.glyph_masks import TEXT_FACES, glyph_masks
     from transferscope.data.drawn.printed import EM, STROKE_GROWTH
-    from transferscope.data.drawn.warp import affine_matrices, uniform, warp
+    from transferscope.data.drawn.random_numbers import uniform
+    from transferscope.data.drawn.warp import affine_matrices, warp
     from transferscope.data.sets.letters import CHARACTERS
 
     masks = glyph_masks(CHARACTERS, TEXT_FACES, size_px, EM, STROKE_GROWTH)[0].flatten(0, 1)
@@ -97,7 +99,7 @@ def _fragments(count: int, size_px: int, generator: torch.Generator) -> list[Ten
 def _strokes(count: int, size_px: int, generator: torch.Generator) -> list[Tensor]:
     """Straight strokes between two random places."""
     from transferscope.data.drawn.coordinates import pixel_grid
-    from transferscope.data.drawn.warp import uniform
+    from transferscope.data.drawn.random_numbers import uniform
 
     x, y = pixel_grid(size_px)
     strokes = []

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-VERSION = 1
+VERSION = 2
 
 GLYPHS = {
     "heart": "♥♡",
@@ -63,6 +63,7 @@ def _draw_images(labels: Tensor, size_px: int, generator: torch.Generator) -> Te
     import torch
 
     from transferscope.data.drawn.glyph_masks import glyph_masks
+    from transferscope.data.drawn.random_numbers import uniform
     from transferscope.data.drawn.texture import contrasting_colours, paint
     from transferscope.data.drawn.warp import WarpRange, random_warps, warp
 
@@ -75,5 +76,5 @@ def _draw_images(labels: Tensor, size_px: int, generator: torch.Generator) -> Te
     body, outline = pair.split(1, dim=1)
     ink, ground = contrasting_colours(count, generator)
     outlined = torch.rand(count, 1, 1, 1, generator=generator) < OUTLINED_SHARE
-    images = paint(ground, outline * outlined, torch.rand(count, 3, 1, 1, generator=generator))
+    images = paint(ground, outline * outlined, uniform(0, 1, (count, 3, 1, 1), generator))
     return paint(images, body, ink)
