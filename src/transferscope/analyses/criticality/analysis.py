@@ -30,12 +30,12 @@ USUAL_SIZE, USUAL_DEPTHS = 1000, (3, 4, 6, 3)
 
 ORDER = 6
 FIRST_PAGE_ORDER = 4
-VERSION = 5
+VERSION = 6
 NEEDS_INIT = True
 COARSER = {
     "alphas": [0, 0.5, 1],
-    "sigmas": [0, 0.05, 0.2],
-    "relative_sigmas": [0, 1],
+    "sigmas": [0, 0.01, 0.05],
+    "relative_sigmas": [0, 0.5],
     "num_images": 128,
 }
 """With the settings of a study the maps would take most of the time of a comparison; mu on a coarser grid is higher or
@@ -82,15 +82,16 @@ class Settings(Frozen):
 
     alphas: tuple[Annotated[float, Field(ge=0, le=1)], ...] = (0, 0.25, 0.5, 0.75, 1)
     """Places between init and final."""
-    sigmas: tuple[Annotated[float, Field(ge=0)], ...] = (0, 0.02, 0.05, 0.1, 0.2)
+    sigmas: tuple[Annotated[float, Field(ge=0)], ...] = (0, 0.01, 0.02, 0.05, 0.1)
     """Scales of the noise in the units of the weights, as in the papers; may be empty."""
-    relative_sigmas: tuple[Annotated[float, Field(ge=0)], ...] = (0, 0.5, 1, 2)
+    relative_sigmas: tuple[Annotated[float, Field(ge=0)], ...] = (0, 0.25, 0.5, 1)
     """Scales of the noise in units of the root mean square of a module's move: comparable between modules; may
     be empty."""
     draws: Annotated[int, Field(ge=1)] = 10
     """Draws of the noise, the same over the whole map and for both scales and splits."""
-    tolerance: Annotated[float, Field(gt=0)] = 0.1
-    """A cell is admissible while the training loss is at most that of the final network plus this, in nats."""
+    relative_tolerance: Annotated[float, Field(gt=0)] = 1.0
+    """A cell is admissible while the training loss exceeds that of the final network by at most this share of it: at 1,
+    up to twice the final loss. An absolute tolerance admits everything once a network fits its training images."""
     num_images: Annotated[int, Field(ge=8)] = 256
     """Training images, and as many test images, of the maps and of mu; all where there are fewer."""
     num_images_over_epochs: Annotated[int, Field(ge=8)] | None = None

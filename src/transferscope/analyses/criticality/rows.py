@@ -94,7 +94,7 @@ class Instance:
             sigmas=settings.sigmas,
             relative_sigmas=settings.relative_sigmas,
             draws=settings.draws,
-            tolerance=settings.tolerance,
+            relative_tolerance=settings.relative_tolerance,
             modules=self.prefixes,
             generator=self.generator,
         )

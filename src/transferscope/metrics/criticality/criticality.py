@@ -86,6 +86,7 @@ def module_criticality(
     draws: int = 10,
     epsilon: float | None = None,
     tolerance: float = 0.1,
+    relative_tolerance: float | None = None,
     modules: Modules | None = None,
     batch_size: int = 256,
     generator: torch.Generator | None = None,
@@ -119,8 +120,9 @@ def module_criticality(
             i), so that they are comparable between modules: with 1, the noise is as long as the module's change.
         test: further examples for which to compute the same map.
         draws: number of noise draws for each cell with sigma > 0; use ten or more.
-        epsilon: largest admissible mean loss, in nats; default: final training loss + `tolerance`.
-        tolerance: see epsilon, in nats.
+        epsilon: largest admissible mean loss, in nats; default: final training loss + `tolerance`, or the final training
+            loss times (1 + `relative_tolerance`) if that is given.
+        tolerance, relative_tolerance: see epsilon; in nats, and as a share of the final training loss.
         modules: module name -> prefixes of the names of its tensors, in the order of the network; default:
             the top-level children with parameters.
         batch_size: examples in one forward pass.
@@ -156,6 +158,8 @@ def module_criticality(
     alphas, sigmas = real_numbers(alphas, "alphas"), real_numbers(sigmas, "sigmas")
     relative_sigmas = real_numbers(relative_sigmas, "relative_sigmas")
     tolerance = real_number(tolerance, "tolerance")
+    if relative_tolerance is not None:
+        relative_tolerance = real_number(relative_tolerance, "relative_tolerance")
     draws = whole_number(draws, "draws")
     _check_grids(alphas, sigmas, relative_sigmas, draws)
     passes = {"train": RepeatedPasses(model, data, batch_size, shortened=shortened)}
@@ -192,7 +196,10 @@ def module_criticality(
                 for scale, sigma, absolute in scales
                 for alpha in alphas
             ]
-    limit = reference["train"].loss + tolerance if epsilon is None else real_number(epsilon, "epsilon")
+    loss = reference["train"].loss
+    limit = loss + tolerance if relative_tolerance is None else loss * (1 + relative_tolerance)
+    if epsilon is not None:
+        limit = real_number(epsilon, "epsilon")
     cells = pl.DataFrame(rows, schema=CELL_COLUMNS)
     on_train = cells.filter(split="train")
     table = pl.DataFrame([_mu(on_train, part, limit) for part in parts], schema=MODULE_COLUMNS)
