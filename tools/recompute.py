@@ -313,6 +313,8 @@ def recomputed(claim: Numbers, tables: Mapping[str, Table]) -> Numbers:
     """What the tables say of one claim, on all targets and on each; without the words, which need Holm's p."""
     statistic, table = STATISTICS[claim["id"]], tables[claim["table"]]
     images = tables.get(f"{claim['table']}_images") if claim["num_images"] else None
+    if claim["table"] == "feature_reuse":
+        table, images = _moved(table, table), None if images is None else _moved(images, table)
     names = [one["target"] for one in claim["targets"]]
     if claim["across"] == "contrast":
         ranks = table.filter(col("likeness_rank").is_not_null()).sort("likeness_rank")
@@ -351,6 +353,25 @@ def recomputed(claim: Numbers, tables: Mapping[str, Table]) -> Numbers:
         numbers["is_on_claimed_side"] = not against
         numbers["is_negligible"] = all(one["is_negligible"] for one in targets.values())
     return {**numbers, "targets": targets}
+
+
+def _moved(rows: Table, table: Table) -> Table:
+    """The rows without those whose permutation moves no block."""
+    if "shuffle_seed" not in table.columns:
+        return rows
+    sizes = dict(table.filter(view="unshuffled").select("target", "block_size_px").iter_rows())
+    still = []
+    for target, block, seed, drawn in (
+        table.filter(view="blocks").select("target", "block_size_px", "seed", "shuffle_seed").iter_rows()
+    ):
+        count = (sizes[target] // block) ** 2
+        if np.array_equal(np.random.RandomState(drawn).permutation(count), np.arange(count)):
+            still.append((target, block, seed))
+    gone = [
+        (row[0], row[1], row[2]) in still and row[3] == "blocks"
+        for row in rows.select("target", "block_size_px", "seed", "view").iter_rows()
+    ]
+    return rows.filter(~pl.Series(gone, dtype=pl.Boolean))
 
 
 def _shuffled(table: Table) -> list[str]:

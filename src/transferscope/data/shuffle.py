@@ -84,6 +84,12 @@ def _source_of_units(height: int, width: int, block_size: int, num_units: int, s
         return torch.from_numpy(source_unit.reshape(-1))
 
 
+def moves_no_block(image_size: int, block_size: int, *, seed: int) -> bool:
+    """True if `block_shuffle` of square images with this seed leaves every block where it is."""
+    count = (image_size // block_size) ** 2
+    return bool((_permutation(count, seed) == np.arange(count)).all())
+
+
 def pixel_channel_shuffle(images: Tensor, *, seed: int) -> Tensor:
     """Permute all values of an image, over channels and pixels, in the same way for all images.
 

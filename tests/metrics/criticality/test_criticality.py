@@ -141,7 +141,9 @@ def test_alpha_zero_admissible_is_zero():
 def test_epsilon_is_the_final_loss_and_a_margin():
     assert quadratic(tolerance=0.3, draws=1).epsilon == pytest.approx(0.4, rel=TOLERANCE)
     assert quadratic(epsilon=0.7, tolerance=0.3, draws=1).epsilon == 0.7
-    assert quadratic(tolerance=0.3, relative_tolerance=2, draws=1).epsilon == pytest.approx(0.3, rel=TOLERANCE)
+    assert quadratic(tolerance=0.3, relative_tolerance=2, draws=1).epsilon == pytest.approx(
+        0.3, rel=TOLERANCE
+    )
     assert quadratic(draws=1).cells.filter(pl.col("sigma") > 0)["loss_se"].is_nan().all()
 
 

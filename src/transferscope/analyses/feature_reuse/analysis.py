@@ -57,7 +57,8 @@ HOW_TO_READ = (
 CAVEATS = (
     "The relative gain can rise when both accuracies fall, so look at the accuracies themselves beside it. A "
     "target that RI-T solves as well as P-T has no gain to lose, and no share of it can survive. A permutation of "
-    "four blocks moves none of them for one seed in 24, seed 0 among them: the paper's permutations are kept. "
+    "four blocks moves none of them for one seed in 24, seed 0 among them: the paper's permutations are kept, and the "
+    "claims leave such networks out. "
     "Both kinds keep the learning rates that were chosen on unshuffled images. In a study that augments, all "
     "networks of this section are trained without: shuffled images can't be cropped or turned."
 )
@@ -131,6 +132,7 @@ def _cell(study: Study, target: str, view: View, seed: int, image_size_px: int) 
         "view": view.kind,
         "block_size_px": image_size_px if view == UNSHUFFLED else view.block_size_px,
         "seed": seed,
+        "shuffle_seed": view.seed,
     }
     subjects = {}
     for kind in KINDS:

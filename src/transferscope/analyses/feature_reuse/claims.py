@@ -63,13 +63,14 @@ def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Findi
     """The claims about shuffled blocks, on the targets whose blocks were shuffled."""
     import polars as pl
 
+    tables, note_on_moves = _with_moved_blocks(tables)
     table = tables["feature_reuse"]
     blocks = table.filter(pl.col("view") == "blocks")
     if blocks.is_empty():
         why = "No blocks were shuffled; see analyses.feature_reuse.block_sizes_px."
         return [not_measured(claim, why) for claim in CLAIMS]
     smallest, n = blocks["block_size_px"].min(), largest(table, "n_test")
-    note = f"Smallest blocks: {smallest} px."
+    note = f"Smallest blocks: {smallest} px. {note_on_moves}".strip()
     is_small = (pl.col("view") == "blocks") & (pl.col("block_size_px") == smallest)
     is_whole = pl.col("view") == "unshuffled"
 
@@ -105,6 +106,34 @@ def findings(tables: Mapping[str, pl.DataFrame], study: Study) -> Sequence[Findi
         weights = ends if claim.across == "contrast" else None
         found.append(judge(claim, tables, statistic, rows=shuffled, weights=weights, num_images=n, note=note))
     return found
+
+
+def _with_moved_blocks(tables: Mapping[str, pl.DataFrame]) -> tuple[Mapping[str, pl.DataFrame], str]:
+    """The tables without the rows whose permutation moves no block, as those images are not shuffled; and a note."""
+    import polars as pl
+
+    from transferscope.data.shuffle import moves_no_block
+
+    table = tables["feature_reuse"]
+    if "shuffle_seed" not in table.columns:  # tables of version 0.1
+        return tables, ""
+    sizes = dict(table.filter(view="unshuffled").select("target", "block_size_px").iter_rows())
+    columns = ["target", "block_size_px", "seed", "shuffle_seed"]
+    unmoved = [
+        row[:3]
+        for row in table.filter(view="blocks").select(columns).unique(maintain_order=True).iter_rows()
+        if row[0] in sizes and moves_no_block(sizes[row[0]], row[1], seed=row[3])
+    ]
+    if not unmoved:
+        return tables, ""
+    keys = pl.DataFrame(unmoved, schema={key: table.schema[key] for key in columns[:3]}, orient="row")
+    rest = {
+        name: table.join(keys.with_columns(view=pl.lit("blocks")), on=[*keys.columns, "view"], how="anti")
+        for name, table in tables.items()
+        if name in ("feature_reuse", "feature_reuse_images")
+    }
+    named = "; ".join(f"{target}, {block} px, seed {seed}" for target, block, seed in unmoved)
+    return {**tables, **rest}, f"Left out, as the permutation moves no block: {named}."
 
 
 def _ends(table: pl.DataFrame) -> dict[str, float]:

@@ -16,7 +16,10 @@ KEYS = (
         "Side of a block; the image's side where unshuffled, null for pixels and channels",
         "px",
     ),
-    Column("seed", "int", "Seed of both instances and of the permutation"),
+    Column("seed", "int", "Seed of both instances"),
+    Column(
+        "shuffle_seed", "int", "Seed of numpy's RandomState that drew the permutation; null where unshuffled"
+    ),
 )
 
 

@@ -120,8 +120,8 @@ def module_criticality(
             i), so that they are comparable between modules: with 1, the noise is as long as the module's change.
         test: further examples for which to compute the same map.
         draws: number of noise draws for each cell with sigma > 0; use ten or more.
-        epsilon: largest admissible mean loss, in nats; default: final training loss + `tolerance`, or the final training
-            loss times (1 + `relative_tolerance`) if that is given.
+        epsilon: largest admissible mean loss, in nats; default: final training loss + `tolerance`, or the final
+            training loss times (1 + `relative_tolerance`) if that is given.
         tolerance, relative_tolerance: see epsilon; in nats, and as a share of the final training loss.
         modules: module name -> prefixes of the names of its tensors, in the order of the network; default:
             the top-level children with parameters.
