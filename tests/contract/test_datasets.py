@@ -138,6 +138,25 @@ def write_huggingface(folder: Path) -> dict[str, object]:
     return {"name": str(folder), "image_size_px": 16, "max_train_size": 12, "max_test_size": 8}
 
 
+def write_table(folder: Path) -> dict[str, object]:
+    """A table with several labels an image, of which more than are asked for, and patients."""
+    rng = np.random.Generator(np.random.PCG64(0))
+    lines = ["file,edema,effusion,patient_id"]
+    for number in range(24):
+        shape = (int(rng.integers(20, 60)), int(rng.integers(20, 60)), 3)
+        Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)).save(folder / f"{number}.png")
+        lines.append(f"{number}.png,{number % 2},{number // 2 % 2},{number // 2}")
+    (folder / "labels.csv").write_text("\n".join(lines))
+    return {
+        "path": folder / "labels.csv",
+        "label_columns": ["edema", "effusion"],
+        "test_share": 0.4,
+        "image_size_px": 16,
+        "max_train_size": 12,
+        "max_test_size": 8,
+    }
+
+
 MODULE = """
 import numpy as np
 
@@ -178,6 +197,7 @@ WRITERS: dict[str, Callable[[Path], dict[str, object]]] = {
     "fashion_mnist": write_fashion_mnist,
     "huggingface": write_huggingface,
     "python": write_python,
+    "table": write_table,
 }
 
 

@@ -61,6 +61,7 @@ def fill(folder: Path) -> None:
     """Everything but the finished run."""
     for name in ("data/source", "data/target", "photos"):
         _images(folder / name, random.Random(name))
+    _table(folder / "scans")
     (folder / "study.yaml").write_text(yaml.safe_dump(study(), sort_keys=False))
     (folder / "my_networks.py").write_text(OWN_MODULE)
     _weights(folder)
@@ -167,6 +168,16 @@ def _images(root: Path, chance: random.Random) -> None:
                     (255, 255, 255), (5 * position, 0, 5 * position + 5, chance.randrange(4, SIZE_PX))
                 )
                 image.save(place / f"{index}.png")
+
+
+def _table(root: Path) -> None:
+    """Images that a table lists, with patients."""
+    _images(root, random.Random("scans"))
+    lines = ["path,label,split,patient_id"]
+    for number, path in enumerate(sorted(root.rglob("*.png"))):
+        split, label, _ = path.relative_to(root).parts
+        lines.append(f"{path.relative_to(root).as_posix()},{label},{split},{split}{number // 2}")
+    (root / "labels.csv").write_text("\n".join(lines) + "\n")
 
 
 def _weights(folder: Path) -> None:

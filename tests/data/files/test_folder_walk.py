@@ -12,7 +12,7 @@ from PIL import Image
 
 from transferscope.core.datasets import describe, load
 from transferscope.core.errors import BadInput
-from transferscope.data.files.split_share import stratified
+from transferscope.data.files.split_share import divide
 from transferscope.data.sets import imagefolder
 
 
@@ -113,7 +113,7 @@ def test_classes_that_differ_in_case_or_blanks_alone_are_named(root: Path, other
 def test_a_table_of_labels_leads_to_python(tmp_path: Path) -> None:
     write(tmp_path / "images" / "0.png", 0)
     (tmp_path / "labels.csv").write_text("file,label\n0.png,cat\n")
-    with pytest.raises(BadInput, match=r"A table of labels \(labels.csv\) is not read: .* `python`"):
+    with pytest.raises(BadInput, match=r"There is a table \(labels.csv\).* table:"):
         describe(options(tmp_path))
 
 
@@ -153,15 +153,35 @@ def test_a_share_of_each_class_is_for_testing(tmp_path: Path) -> None:
     for name, count in (("cat", 20), ("dog", 10), ("owl", 1)):
         for number in range(count):
             write(tmp_path / name / f"{number}.png", 100 * len(name) + ord(name[0]) * 1000 + number)
-    with pytest.raises(BadInput, match=r"`test_share: 0\.2` takes a fifth"):
-        describe(options(tmp_path))
     first = load(options(tmp_path, test_share=0.2))
+    assert load(options(tmp_path)).test.ids == first.test.ids  # no folder is named as a split
+    assert "the test images are 20 % of each class" in notes(tmp_path)
     assert np.bincount(first.train.labels).tolist() == [16, 8, 1]
     assert np.bincount(first.test.labels).tolist() == [4, 2]
     assert not set(first.train.ids) & set(first.test.ids)
     assert set(load(options(tmp_path, test_share=0.2, seed=5)).test.ids) == set(first.test.ids)
     assert set(load(options(tmp_path, test_share=0.2, split_seed=5)).test.ids) != set(first.test.ids)
     assert "the test images are 20 % of each class" in notes(tmp_path, test_share=0.2)
+
+
+def test_a_folder_named_as_a_split_is_no_class(tmp_path: Path) -> None:
+    for name in ("Train", "cat", "dog"):
+        write(tmp_path / name / "0.png", len(name))
+    with pytest.raises(BadInput, match=r"`test_share: 0\.2` takes a fifth"):
+        describe(options(tmp_path))
+
+
+def test_images_of_one_patient_are_in_one_split(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        for number in range(20):
+            write(tmp_path / name / f"patient{number // 2}_{number}.png", 100 * ord(name[0]) + number)
+    data = load(options(tmp_path, test_share=0.3, group_pattern="(patient[0-9]+)"))
+    patients = [{id_.split("/")[1].split("_")[0] for id_ in split.ids} for split in (data.train, data.test)]
+    assert len(data.test) == 12
+    assert not patients[0] & patients[1]
+    assert "group_pattern" in notes(tmp_path, group_pattern="(patient[0-9]+)")
+    with pytest.raises(ValueError, match="one, as in"):
+        options(tmp_path, group_pattern="patient[0-9]+")
 
 
 def test_a_share_beside_two_folders_is_refused(root: Path) -> None:
@@ -173,7 +193,7 @@ def test_a_share_beside_two_folders_is_refused(root: Path) -> None:
 
 def test_a_share_leaves_an_image_on_both_sides() -> None:
     for share in (0.01, 0.5, 0.99):
-        train, test = stratified("aab", share, seed=0)
+        train, test = divide("aab", "012", share, seed=0)
         assert sorted(train + test) == [0, 1, 2]
         assert (len(test), 2 in train) == (1, True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
@@ -16,11 +17,14 @@ from transferscope.core.options import FileOptions, Frozen, later_option
 from transferscope.data.files.folder_walk import EXTENSIONS, MASK_WORDS, Walk, suspected_masks, walk
 from transferscope.data.files.image_list import Entry, ImageFolder, Listing
 from transferscope.data.files.problems import Problems
-from transferscope.data.files.split_share import stratified
+from transferscope.data.files.split_share import divide, split_note
 
 _ONLY_READ = f"only {', '.join(EXTENSIONS)} are read"
 TEST_NAMES = ("test", "val", "valid", "validation", "testing", "eval")
 """What folders of test images are usually called."""
+NO_CLASSES = {*TEST_NAMES, *MASK_WORDS, "train", "training", "trn", "tst", "images", "imgs", "labels"}
+"""Where a folder below the root has such a name, the folders beside it are not taken as classes."""
+DEFAULT_SHARE = 0.2
 TABLES = (".csv", ".parquet", ".tsv", ".xls", ".xlsx")
 """Suffixes of files that may hold labels."""
 Classes = dict[str, list[Entry]]
@@ -57,10 +61,13 @@ class FolderOptions(FileOptions):
     splits: SplitFolders | None = later_option()
     """Which folders hold the splits, as in {train: training, test: val}."""
     test_share: float | None = later_option(gt=0, lt=1)
-    """For images without a test split, <root>/<class>/<image>: the share of each class that is chosen at random for
-    testing."""
+    """For images without a test split, <root>/<class>/<image>: the share of each class that is for testing. Default:
+    a fifth if no folder below the root is named as a split; see `transferscope.data.files.split_share`."""
     split_seed: int | None = later_option(ge=0)
-    """Seed of that split; default: 0. Images of one patient or scene are not kept together."""
+    """Seed of that split; default: 0."""
+    group_pattern: str | None = later_option()
+    """A regular expression with one group in parentheses, which finds the name of a patient or scene in the path of an
+    image: "(patient[0-9]+)". `test_share` then puts all images of one name into the same split."""
     exclude: tuple[str, ...] = later_option(())
     """Patterns of files and folders to leave out, by their name or their path below the root: "*_mask*"."""
     grey_range: tuple[float, float] | None = later_option()
@@ -71,6 +78,19 @@ class FolderOptions(FileOptions):
     @classmethod
     def _one_pattern(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
+
+    @field_validator("group_pattern", mode="after")
+    @classmethod
+    def _one_group(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            num_groups = re.compile(value).groups
+        except re.error as error:
+            raise ValueError(f"is no regular expression: {error}") from None
+        if num_groups != 1:
+            raise ValueError(f"has {num_groups} groups in parentheses; expected one, as in '(patient[0-9]+)'")
+        return value
 
     @field_validator("grey_range", mode="after")
     @classmethod
@@ -100,6 +120,7 @@ def list_folders(options: FolderOptions, test_folder: str) -> Listing:
     Raises:
         BadInput: the folders are not as expected.
     """
+    options = _with_share(options, test_folder)
     root = options.root
     splits = options.splits or SplitFolders()
     names = {"train": splits.train or "train", "test": splits.test or test_folder}
@@ -132,6 +153,19 @@ def list_folders(options: FolderOptions, test_folder: str) -> Listing:
     )
 
 
+def _with_share(options: FolderOptions, test_folder: str) -> FolderOptions:
+    """The options with the default share, if the root holds folders of classes and nothing named as a split."""
+    chosen = options.test_share is not None or options.splits is not None or test_folder != "test"
+    if chosen or not options.root.is_dir():
+        return options
+    inside = [path for path in options.root.iterdir() if not path.name.startswith(".")]
+    folders = {path.name.lower() for path in inside if path.is_dir()}
+    tables = any(path.suffix.lower() in TABLES for path in inside)
+    if len(folders) < 2 or tables or not folders.isdisjoint(NO_CLASSES):
+        return options
+    return options.model_copy(update={"test_share": DEFAULT_SHARE})
+
+
 def _refuse_missing_folders(root: Path, names: dict[str, str], expected: str) -> None:
     if names["train"] == names["test"]:
         raise BadInput(f"splits: both are the folder '{names['train']}'; expected two. {expected}")
@@ -152,8 +186,8 @@ def _refuse_missing_folders(root: Path, names: dict[str, str], expected: str) ->
     tables = sorted(path.name for path in root.iterdir() if path.suffix.lower() in TABLES)
     if tables:
         how += (
-            f" A table of labels ({tables[0]}) is not read: a few lines of Python do it, as the data set `python`; see "
-            "docs/data.md."
+            f" There is a table ({tables[0]}): if it holds the labels, the data set `table` reads it, as in "
+            f"table:{root / tables[0]}."
         )
     raise BadInput(
         f"{root} has no folder named {' and none named '.join(missing)}; its folders: "
@@ -175,16 +209,22 @@ def _undivided(options: FolderOptions, names: dict[str, str]) -> str:
 
 
 def _divided(classes: Classes, options: FolderOptions) -> tuple[Classes, Classes]:
-    assert options.test_share is not None
     labels = [name for name, entries in classes.items() for _ in entries]
     entries = [entry for of_class in classes.values() for entry in of_class]
     parts: tuple[Classes, Classes] = ({}, {})
-    for part, rows in zip(
-        parts, stratified(labels, options.test_share, options.split_seed or 0), strict=True
-    ):
+    groups = [_group(entry.id, options.group_pattern) for entry in entries]
+    assert options.test_share is not None
+    divided = divide(labels, groups, options.test_share, options.split_seed or 0)
+    for part, rows in zip(parts, divided, strict=True):
         for row in rows:
             part.setdefault(labels[row], []).append(entries[row])
     return parts
+
+
+def _group(id_: str, pattern: str | None) -> str:
+    """The group of an image: what its path has for the pattern; the path itself where it has nothing."""
+    match = re.search(pattern, id_) if pattern is not None else None
+    return id_ if match is None else match[1]
 
 
 def _by_name(test: Classes, train: Classes, problems: Problems) -> Classes:
@@ -260,10 +300,9 @@ def _notes(
     """What of the folders was read in a way that one should know, and what was not read."""
     notes = []
     if options.test_share is not None:
-        notes.append(
-            f"the test images are {100 * options.test_share:g} % of each class, drawn at random by `split_seed` "
-            f"{options.split_seed or 0}; images of one person or scene may be in both splits"
-        )
+        assert options.test_share is not None
+        groups = f"`group_pattern` {options.group_pattern}" if options.group_pattern else ""
+        notes.append(split_note(options.test_share, options.split_seed or 0, "each class", groups))
     if found.num_deep:
         notes.append(
             f"{found.num_deep:,} images are in folders within the folder of a class, and count as images of the class"

@@ -102,11 +102,11 @@ class ImageFolder:
         self.linked: list[str] = []
         """The first of them."""
         self._follow_links = follow_links
-        self._root = os.fspath(root)
+        self.root = os.fspath(root)
         self._real_root = os.path.realpath(root)
         self._inside = os.path.join(self._real_root, "")
         self._problems = problems
-        self._real_folders = {self._root: self._real_root}
+        self._real_folders = {self.root: self._real_root}
 
     def entry(self, relative: str, label: Label, id: str | None = None) -> Entry | None:
         """The file at a path relative to the root, or None, and a problem noted, where it can't be used."""
@@ -118,7 +118,7 @@ class ImageFolder:
             return None
         if "./" in relative or "//" in relative:
             relative = PurePath(relative).as_posix()  # one name a file
-        path = os.path.join(self._root, relative)
+        path = os.path.join(self.root, relative)
         try:
             real, state = self._look_at(path)
         except (OSError, RuntimeError) as error:  # RuntimeError: links that lead in a circle

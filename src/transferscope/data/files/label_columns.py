@@ -9,7 +9,7 @@ from typing import Any
 from transferscope.core.class_order import plain_name
 from transferscope.core.errors import BadInput, did_you_mean
 from transferscope.core.options import SeveralLabels
-from transferscope.data.files.image_list import constant_labels
+from transferscope.data.files.image_list import Entry, constant_labels
 from transferscope.data.files.problems import Problems
 
 Columns = list[int]
@@ -57,6 +57,34 @@ def without_constant(
     if not kept:
         raise BadInput(["each label is the same in all images of a split: none is left.", *problems.lines()])
     return kept
+
+
+def chosen_labels(
+    names: tuple[str, ...], entries: dict[str, list[Entry]], options: SeveralLabels, problems: Problems
+) -> tuple[str, ...]:
+    """The labels that are left, of several an image; the entries are changed to have no others.
+
+    Args:
+        names: of all labels.
+        entries: of each split.
+        options: which labels are left out.
+        problems: what is left out is noted there.
+    """
+    names = _with_labels(kept_columns(names, options), names, entries)
+    labels = {split: [entry.label for entry in of_split] for split, of_split in entries.items()}
+    return _with_labels(without_constant(names, labels, options, problems), names, entries)
+
+
+def _with_labels(
+    kept: Sequence[int], names: tuple[str, ...], entries: dict[str, list[Entry]]
+) -> tuple[str, ...]:
+    for split, of_split in entries.items():
+        entries[split] = [
+            entry._replace(label=tuple(entry.label[column] for column in kept))
+            for entry in of_split
+            if isinstance(entry.label, tuple)
+        ]
+    return tuple(names[column] for column in kept)
 
 
 def is_missing(value: Any) -> bool:

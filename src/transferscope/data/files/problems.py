@@ -13,6 +13,7 @@ Kind = Literal[
     "outside",
     "bad_name",
     "missing",
+    "listed_again",
     "bad_label",
     "missing_label",
     "constant_label",
@@ -27,6 +28,10 @@ WORDS: dict[Kind, tuple[str, str]] = {
     "outside": ("path(s) that lead out of the root", "Copy the images to their place below it."),
     "bad_name": ("image(s) whose name is no text in Unicode", "Rename them, or their folder."),
     "missing": ("listed image(s) that are not there", "Add them, or take them off the list."),
+    "listed_again": (
+        "row(s) with an image that an earlier row lists",
+        "Keep one row per image; for several labels of an image, use one column for each label.",
+    ),
     "bad_label": ("image(s) with a label that can't be", "Fix the labels."),
     "missing_label": (
         "image(s) of which one label or more is missing (NaN)",

@@ -17,10 +17,10 @@ from transferscope.core.errors import BadInput, did_you_mean
 from transferscope.core.options import SeveralLabels, later_option
 from transferscope.data.files.file_heads import HEAD_BYTES, read_otherwise
 from transferscope.data.files.image_list import Entry, Label, Listing, file_fingerprint
-from transferscope.data.files.label_columns import kept_columns, without_constant
+from transferscope.data.files.label_columns import chosen_labels
 from transferscope.data.files.label_types import Numbered, number_labels
 from transferscope.data.files.problems import Problems
-from transferscope.data.files.split_share import stratified
+from transferscope.data.files.split_share import divide, split_note
 
 VERSION = 1
 TEXT_KEY = "name"
@@ -65,9 +65,12 @@ class Options(SeveralLabels):
     seed: int = Field(default=0, ge=0)
     """Seed of the selection and of the order of the images."""
     test_share: float | None = later_option(gt=0, lt=1)
-    """For data with one split alone: this share of each class of train_split, drawn at random, is for testing."""
+    """For data with one split alone: this share of each class of train_split is for testing; see
+    `transferscope.data.files.split_share`."""
     split_seed: int | None = later_option(ge=0)
-    """Seed of that draw; 0 by default."""
+    """Seed of that split; default: 0."""
+    group_column: str | None = later_option()
+    """The column that names the patient or scene of an image. `test_share` puts all images of one into one split."""
     grey_range: tuple[float, float] | None = later_option()
     """As in the data set `imagefolder`."""
 
@@ -125,9 +128,7 @@ def _list(options: Options) -> tuple[Listing, dict[str, Any]]:
     )
     rows = {split: range(len(known)) for split, known in numbered.rows.items()}
     if options.test_share is not None:
-        train, test = stratified(
-            _labels_of(numbered.rows["train"]), options.test_share, options.split_seed or 0
-        )
+        train, test = _divided(options, found[names["train"]], numbered.rows["train"])
         rows = {"train": train, "test": test}
     entries: dict[str, list[Entry]] = {}
     for split, maximum in (("train", options.max_train_size), ("test", options.max_test_size)):
@@ -140,7 +141,7 @@ def _list(options: Options) -> tuple[Listing, dict[str, Any]]:
         ]
     class_names = numbered.names
     if numbered.multi_label:
-        class_names = _chosen_labels(class_names, entries, options, problems)
+        class_names = chosen_labels(class_names, entries, options, problems)
     splits = {split: _undecoded(found[name], image) for split, name in names.items()}
     listing = Listing(
         class_names=class_names,
@@ -156,30 +157,18 @@ def _list(options: Options) -> tuple[Listing, dict[str, Any]]:
     return listing, splits
 
 
-def _labels_of(rows: Sequence[Label | None]) -> list[Label]:
-    """The labels by which a share is drawn; rows without one are a class of their own."""
-    return [-1 if row is None else row for row in rows]
-
-
-def _chosen_labels(
-    names: tuple[str, ...], entries: dict[str, list[Entry]], options: Options, problems: Problems
-) -> tuple[str, ...]:
-    """The labels that are left, of several an image; the entries are changed to have no others."""
-    names = _with_labels(kept_columns(names, options), names, entries)
-    labels = {split: [entry.label for entry in of_split] for split, of_split in entries.items()}
-    return _with_labels(without_constant(names, labels, options, problems), names, entries)
-
-
-def _with_labels(
-    kept: Sequence[int], names: tuple[str, ...], entries: dict[str, list[Entry]]
-) -> tuple[str, ...]:
-    for split, of_split in entries.items():
-        entries[split] = [
-            entry._replace(label=tuple(entry.label[column] for column in kept))
-            for entry in of_split
-            if isinstance(entry.label, tuple)
-        ]
-    return tuple(names[column] for column in kept)
+def _divided(options: Options, rows: Any, labels: Sequence[Label | None]) -> tuple[list[int], list[int]]:
+    """Rows for training and testing; rows without a usable label are a class of their own."""
+    assert options.test_share is not None
+    groups = list(map(str, range(len(labels))))
+    if options.group_column is not None:
+        if options.group_column not in rows.features:
+            known = did_you_mean(options.group_column, rows.features)
+            raise BadInput(f"group_column: there is no column '{options.group_column}'.{known}")
+        groups = list(map(str, rows[options.group_column][:]))
+    return divide(
+        [-1 if one is None else one for one in labels], groups, options.test_share, options.split_seed or 0
+    )
 
 
 def _notes(options: Options, numbered: Numbered) -> list[str]:
@@ -189,9 +178,11 @@ def _notes(options: Options, numbered: Numbered) -> list[str]:
             "the test split numbers its classes otherwise than the training split: labels go by their names"
         )
     if options.test_share is not None:
+        groups = "" if options.group_column is None else f"`group_column` {options.group_column}"
         notes.append(
-            f"the test images are {100 * options.test_share:g} % of each class of '{options.train_split}', drawn at "
-            f"random by `split_seed` {options.split_seed or 0}"
+            split_note(
+                options.test_share, options.split_seed or 0, f"each class of '{options.train_split}'", groups
+            )
         )
     return notes
 
