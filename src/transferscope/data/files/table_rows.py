@@ -160,7 +160,7 @@ def _labels(options: TableOptions, table: pl.DataFrame, is_train: Sequence[bool]
 
 def _stated_splits(
     options: TableOptions, table: pl.DataFrame, num_first: int | None, paths: Paths
-) -> tuple[list[str | None], list[str]]:
+) -> tuple[Sequence[str | None], list[str]]:
     """Of each row train, test, another text if it is of neither, or None if `test_share` decides; and notes."""
     if num_first is not None:
         return ["train"] * num_first + ["test"] * (table.height - num_first), []
@@ -189,7 +189,7 @@ def _stated_splits(
     return [words.get(cell or "", "other") for cell in cells], notes
 
 
-def _by_list(options: TableOptions, paths: Paths) -> tuple[list[str | None], list[str]]:
+def _by_list(options: TableOptions, paths: Paths) -> tuple[Sequence[str | None], list[str]]:
     assert options.test_list is not None
     try:
         listed = {line.strip() for line in lines_of(options.test_list)} - {""}
