@@ -62,6 +62,7 @@ def fill(folder: Path) -> None:
     for name in ("data/source", "data/target", "photos"):
         _images(folder / name, random.Random(name))
     _table(folder / "scans")
+    _films(folder / "films")
     (folder / "study.yaml").write_text(yaml.safe_dump(study(), sort_keys=False))
     (folder / "my_networks.py").write_text(OWN_MODULE)
     _weights(folder)
@@ -177,6 +178,21 @@ def _table(root: Path) -> None:
     for number, path in enumerate(sorted(root.rglob("*.png"))):
         split, label, _ = path.relative_to(root).parts
         lines.append(f"{path.relative_to(root).as_posix()},{label},{split},{split}{number // 2}")
+    (root / "labels.csv").write_text("\n".join(lines) + "\n")
+
+
+def _films(root: Path) -> None:
+    """DICOM files that a table lists, with two labels."""
+    from pydicom import examples
+
+    lines = ["path,edema,effusion,patient_id"]
+    root.mkdir()
+    film = examples.ct
+    film.Rows = film.Columns = 24
+    for number in range(20):
+        film.PixelData = random.Random(number).randbytes(24 * 24 * 2)
+        film.save_as(root / f"{number}.dcm")
+        lines.append(f"{number}.dcm,{number % 2},{number // 2 % 2},p{number // 2}")
     (root / "labels.csv").write_text("\n".join(lines) + "\n")
 
 

@@ -69,7 +69,7 @@ def test_files_that_are_passed_over_are_counted_by_kind(root: Path) -> None:
     assert "1 (files beside the folders of classes)" in found
 
 
-@pytest.mark.parametrize("name", ["s.dcm", "s.nii.gz", "s.tga", "s.TIF"])
+@pytest.mark.parametrize("name", ["s.nii.gz", "s.tga", "s.GIF"])
 def test_images_of_other_formats_are_a_problem(root: Path, name: str) -> None:
     (root / "train" / "cat" / name).write_bytes(b"x")
     with pytest.raises(BadInput, match=f"train/cat/{name}"):

@@ -150,14 +150,14 @@ def test_a_class_that_is_not_in_train(root: Path) -> None:
 
 def test_an_empty_class(root: Path) -> None:
     (root / "train" / "emu").mkdir()
-    assert "1 class(es) without images: train/emu (only .bmp, .jfif" in problems(root)
+    assert "1 class(es) without images: train/emu (only .bmp, .dcm, .dicom, .jfif" in problems(root)
     assert imagefolder.describe(Options(root=root, on_bad="skip")).class_names == ("cat", "dog")
 
 
 def test_images_of_formats_that_are_not_read_are_not_passed_over(root: Path) -> None:
-    (root / "train" / "cat" / "2.TIF").write_bytes(b"II*\0")
+    (root / "train" / "cat" / "2.GIF").write_bytes(b"II*\0")
     (root / "train" / "cat" / "notes.txt").write_text("no image")
-    assert "1 file(s) that can't be decoded as an image: train/cat/2.TIF (only .bmp, .jfif" in problems(root)
+    assert "1 file(s) that can't be decoded as an image: train/cat/2.GIF (only .bmp" in problems(root)
     skipped = imagefolder.load(Options(root=root, image_size_px=8, on_bad="skip", keep_duplicates=True))
     assert skipped.left_out == {"undecodable": 1}
 
@@ -197,7 +197,9 @@ def test_a_file_is_of_the_format_of_its_content(root: Path) -> None:
 
 def test_formats_whose_readers_call_programs_are_not_opened(root: Path) -> None:
     (root / "train" / "cat" / "2.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n")
-    assert "train/cat/2.png (not an image of the kinds BMP, JPEG, PNG, WEBP)" in problems(root, decode=True)
+    assert "train/cat/2.png (not an image of the kinds BMP, JPEG, PNG, WEBP, DICOM, TIFF, NumPy)" in problems(
+        root, decode=True
+    )
 
 
 def noise(path: Path, seed: int) -> Path:
@@ -303,10 +305,7 @@ def test_many_problems_are_counted(root: Path) -> None:
     for number in range(30):
         (root / "train" / f"empty{number:02d}").mkdir()
     assert "30 class(es) without images: train/empty00" in problems(root)
-    assert (
-        "train/empty04 (only .bmp, .jfif, .jpe, .jpeg, .jpg, .png, .webp are read) and 25 more."
-        in problems(root)
-    )
+    assert ".webp are read) and 25 more." in problems(root)
 
 
 def test_the_fingerprint_is_of_names_labels_and_contents(root: Path) -> None:

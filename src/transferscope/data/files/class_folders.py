@@ -7,14 +7,11 @@ import re
 from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, Literal
-
-from pydantic import Field, field_validator
 
 from transferscope.core.class_order import plain_name, refuse_repeated
 from transferscope.core.errors import BadInput, did_you_mean
-from transferscope.core.options import FileOptions, Frozen, later_option
-from transferscope.data.files.folder_walk import EXTENSIONS, MASK_WORDS, Walk, suspected_masks, walk
+from transferscope.data.files.folder_options import FolderOptions, SplitFolders
+from transferscope.data.files.folder_walk import ARRAYS, EXTENSIONS, MASK_WORDS, Walk, suspected_masks, walk
 from transferscope.data.files.image_list import Entry, ImageFolder, Listing
 from transferscope.data.files.problems import Problems
 from transferscope.data.files.split_share import divide, split_note
@@ -29,77 +26,6 @@ TABLES = (".csv", ".parquet", ".tsv", ".xls", ".xlsx")
 """Suffixes of files that may hold labels."""
 Classes = dict[str, list[Entry]]
 """The images of each class, both sorted by name; labels are set later."""
-
-
-class SplitFolders(Frozen):
-    """Names of the folders of the two splits, below the root."""
-
-    train: str | None = None
-    """The folder of the training images; by default train."""
-    test: str | None = None
-    """The folder of the test images; by default test (val for ImageNet)."""
-
-
-class FolderOptions(FileOptions):
-    """The options of images in folders."""
-
-    root: Path
-    """The folder that holds those of the splits."""
-    image_size_px: int = Field(default=224, ge=8, le=1024)
-    """Side of the square images."""
-    resize: Literal["crop", "pad", "stretch", "evaluation"] = "crop"
-    """crop: the short side is resized to image_size_px and the middle is kept. pad: the long side is, and the
-    rest is filled with the image's mean colour, so that nothing is cut off. stretch: both sides are, whatever the
-    proportions, as torchvision's Resize((side, side)) does. evaluation: the short side is resized to 256/224 of
-    image_size_px and the middle is kept, as ImageNet networks are evaluated."""
-    max_train_size: int | None = Field(default=None, ge=2)
-    """Maximum number of training images, spread evenly over the classes; default: all."""
-    max_test_size: int | None = Field(default=None, ge=2)
-    """Maximum number of test images, spread evenly over the classes; default: all."""
-    seed: int = Field(default=0, ge=0)
-    """Seed of the selection and of the order of the images."""
-    splits: SplitFolders | None = later_option()
-    """Which folders hold the splits, as in {train: training, test: val}."""
-    test_share: float | None = later_option(gt=0, lt=1)
-    """For images without a test split, <root>/<class>/<image>: the share of each class that is for testing. Default:
-    a fifth if no folder below the root is named as a split; see `transferscope.data.files.split_share`."""
-    split_seed: int | None = later_option(ge=0)
-    """Seed of that split; default: 0."""
-    group_pattern: str | None = later_option()
-    """A regular expression with one group in parentheses, which finds the name of a patient or scene in the path of an
-    image: "(patient[0-9]+)". `test_share` then puts all images of one name into the same split."""
-    exclude: tuple[str, ...] = later_option(())
-    """Patterns of files and folders to leave out, by their name or their path below the root: "*_mask*"."""
-    grey_range: tuple[float, float] | None = later_option()
-    """The grey values that become black and white, for 16-bit images. Default: 0 and 65535 if the training images
-    use at least half of this range, otherwise their lowest and highest value."""
-
-    @field_validator("exclude", mode="before")
-    @classmethod
-    def _one_pattern(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else value
-
-    @field_validator("group_pattern", mode="after")
-    @classmethod
-    def _one_group(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        try:
-            num_groups = re.compile(value).groups
-        except re.error as error:
-            raise ValueError(f"is no regular expression: {error}") from None
-        if num_groups != 1:
-            raise ValueError(f"has {num_groups} groups in parentheses; expected one, as in '(patient[0-9]+)'")
-        return value
-
-    @field_validator("grey_range", mode="after")
-    @classmethod
-    def _black_below_white(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
-        if value is not None and value[0] >= value[1]:
-            raise ValueError(
-                "the first value becomes black and must be less than the second, which becomes white"
-            )
-        return value
 
 
 def layout(train: str = "train", test: str = "test") -> str:
@@ -281,7 +207,8 @@ def _classes(
                 found.passed_over["files beside the folders of classes"] += 1
             continue
         before = len(found.unread), len(found.loops)
-        files = walk(root, path, options.exclude, found)
+        extensions = EXTENSIONS if options.channels is None else (*EXTENSIONS, ARRAYS)
+        files = walk(root, path, options.exclude, found, extensions)
         for image in found.unread[before[0] :] if files else ():
             problems.add("undecodable", image, _ONLY_READ)
         for loop in found.loops[before[1] :]:

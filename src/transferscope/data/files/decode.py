@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Lock
 from typing import IO, Any
 
@@ -18,13 +19,24 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from transferscope.core.errors import BadInput
 from transferscope.core.machine import usable_cores
 from transferscope.data.files.file_heads import HEAD_BYTES, head_of, png_depth
-from transferscope.data.files.grey_levels import GreyLevels, GreyRange, grey_kind
+from transferscope.data.files.grey_levels import GreyLevels, GreyRange, grey_kind, to_8_bits
 from transferscope.data.files.problems import Kind
-from transferscope.data.files.squares import MAX_PIXELS, Originals, Resize, TooManyPixels, square, to_rgb
+from transferscope.data.files.raw_images import SUFFIXES, RawImage, raw_format, read_raw
+from transferscope.data.files.squares import (
+    MAX_PIXELS,
+    Originals,
+    Resize,
+    TooManyPixels,
+    square,
+    square_channels,
+    to_rgb,
+)
 
 READ = ("BMP", "JPEG", "PNG", "WEBP")
 """A file is of the format that its content says, whatever its name. Other formats are never opened: some of Pillow's
 readers call other programs."""
+RAW = ("DICOM", "TIFF", "NumPy")
+"""Formats that are read by other libraries than Pillow."""
 JPEG = ("JPEG", "MPO")
 """MPO: the JPEG files of some cameras, with a second picture behind the first."""
 LEAST_UPPER_BYTES = 64
@@ -38,7 +50,7 @@ MAX_SCANS = 100
 
 _large = Lock()
 Decoder = Callable[[str], np.ndarray]
-"""From a file's path to its pixels: (side, side) or (side, side, 3), uint8."""
+"""From a file's path to its pixels: (side, side) or (side, side, channels), uint8."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +79,12 @@ def decode_into(images: np.ndarray, paths: Sequence[str], decode: Decoder) -> li
             pixels = decode(paths[number])
         except (Image.DecompressionBombWarning, Image.DecompressionBombError):
             return Failure("too_many_pixels", f"more than {Image.MAX_IMAGE_PIXELS:,}")
+        except BadInput:  # a library is missing: the same for all files
+            raise
         except TooManyPixels as error:
             return Failure("too_many_pixels", str(error))
         except UnidentifiedImageError:
-            return Failure("undecodable", f"not an image of the kinds {', '.join(READ)}")
+            return Failure("undecodable", f"not an image of the kinds {', '.join((*READ, *RAW))}")
         except Exception as error:  # on broken files Pillow raises nearly any kind
             return Failure("undecodable", str(error) or type(error).__name__)
         images[number] = pixels if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
@@ -150,6 +164,8 @@ class SquareDecoder:
         resize: as in `FolderOptions.resize`.
         grey_range: the grey values that become black and white; None: as the training images have them.
         read: the file, or its content, of each key that is decoded; keys are paths by default.
+        channels: 3 for colours, of which grey images fill all; 1 for grey values, to which colours are converted;
+            other numbers for TIFF and NumPy files that have so many.
     """
 
     def __init__(
@@ -158,7 +174,10 @@ class SquareDecoder:
         resize: Resize,
         grey_range: GreyRange | None = None,
         read: Callable[[str], str | IO[bytes]] = lambda key: key,
+        channels: int = 3,
     ) -> None:
+        self.channels = channels
+        self._num_windows = 0
         self.levels = GreyLevels(grey_range)
         self.originals = Originals(size_px, resize)
         self._read = read
@@ -182,45 +201,103 @@ class SquareDecoder:
                 )
 
     def __call__(self, key: str) -> np.ndarray:
-        """(size_px, size_px, 3), uint8."""
-        size_px = self.originals.size_px
-        with open_image(self._read(key)) as file:
-            opened = file.size
-            # JPEG files can be decoded at a fraction of their size; twice the size that is needed loses nothing.
-            file.draft("RGB", (2 * size_px, 2 * size_px))
-            with one_if_large(file):
-                self.originals.add(file, opened)
-                ImageOps.exif_transpose(file, in_place=True)  # in place: no copy of the many that are upright
-                pixels = square(to_rgb(file, self.levels), size_px, self.originals.resize)
+        """(size_px, size_px, channels), or (size_px, size_px) for one channel; uint8."""
+        content = self._read(key)
+        try:
+            file = open_image(content)
+        except UnidentifiedImageError:
+            kind = raw_format(_head(content))
+            if kind is None or (isinstance(content, str) and Path(content).suffix.lower() not in SUFFIXES):
+                raise
+            pixels = self._raw_square(read_raw(content, kind, self.channels))
+        else:
+            with file:
+                pixels = self._square(file)
         self.originals.add_square(pixels)
         return pixels
 
+    def _square(self, file: Image.Image) -> np.ndarray:
+        size_px, resize = self.originals.size_px, self.originals.resize
+        if self.channels not in (1, 3):
+            raise ValueError(
+                f"it is an image of colours; expected {self.channels} channels, as in TIFF or NumPy files"
+            )
+        opened = file.size
+        # JPEG files can be decoded at a fraction of their size; twice the size that is needed loses nothing.
+        file.draft("RGB", (2 * size_px, 2 * size_px))
+        with one_if_large(file):
+            self.originals.add(file, opened)
+            ImageOps.exif_transpose(file, in_place=True)  # in place: no copy of the many that are upright
+            image = to_rgb(file, self.levels)
+            return square(image if self.channels == 3 else image.convert("L"), size_px, resize)
+
+    def _raw_square(self, raw: RawImage) -> np.ndarray:
+        values = raw.values
+        self.originals.add_shape(*values.shape[:2])
+        if self.levels.stated is None and raw.window is not None:
+            values = to_8_bits(values, raw.window)
+        elif raw.kind is not None:
+            values = to_8_bits(values, self.levels.range_of(raw.kind))
+        size_px, resize = self.originals.size_px, self.originals.resize
+        if values.ndim == 3:
+            return square_channels(values, size_px, resize)
+        pixels = square(Image.fromarray(values), size_px, resize)
+        return pixels if self.channels == 1 else np.repeat(pixels[:, :, None], 3, axis=2)
+
     def notes(self) -> list[str]:
         """What the images were like, and what became of it."""
-        return [*self.originals.notes(), *self.levels.notes()]
+        return [*self.originals.notes(), *self._windows(), *self.levels.notes()]
 
     def warnings(self) -> list[str]:
         """Those of `notes` that a run says too."""
-        return [*self.originals.warnings(), *self.levels.warnings()]
+        return [*self.originals.warnings(), *self._windows(), *self.levels.warnings()]
+
+    def _windows(self) -> list[str]:
+        if not self._num_windows or self.levels.stated is not None:
+            return []
+        return [
+            f"{self._num_windows:,} of the training images are DICOM files with a window, which decides what is black "
+            "and white; `grey_range: [black, white]` sets one range for all"
+        ]
+
+    def _look_at_raw(self, raw: RawImage) -> None:
+        if raw.window is not None:
+            with _large:
+                self._num_windows += 1
+        elif raw.kind is not None:
+            self.levels.look_at(raw.values, raw.kind)
 
     def _look_at(self, key: str) -> bool:
         """Note the values of an image of 16 bits; True where it is in colour or has alpha."""
         try:
             content = self._read(key)
-            depth = png_depth(head_of(content) if isinstance(content, str) else content.read(HEAD_BYTES))
+            head = _head(content)
+            if (kind := raw_format(head)) is not None:
+                self._look_at_raw(read_raw(content, kind, self.channels))
+                return False
+            depth = png_depth(head)
             if depth is None or depth[0] != 16:
                 return False
-            if not isinstance(content, str):
-                content.seek(0)
             with open_image(content) as file, one_if_large(file):
                 kind = grey_kind(file)
                 if kind is None:
                     self._upper_bytes.look_at(np.asarray(file.convert("RGB")), "I")
                     return True
                 self.levels.look_at(np.asarray(file), kind)
+        except BadInput:
+            raise
         except Exception:  # decoding the image will say what is wrong with it
             return False
         return False
+
+
+def _head(content: str | IO[bytes]) -> bytes:
+    if isinstance(content, str):
+        return head_of(content)
+    content.seek(0)
+    head = content.read(HEAD_BYTES)
+    content.seek(0)
+    return head
 
 
 @contextmanager

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 PNG_START = b"\x89PNG\r\n\x1a\n"
-HEAD_BYTES = 32
-"""Of a file: enough to tell its format and, for PNG, its depth."""
+HEAD_BYTES = 132
+"""Of a file: enough to tell its format (DICOM is the longest) and, for PNG, its depth."""
 
 
 def png_depth(head: bytes) -> tuple[int, int] | None:

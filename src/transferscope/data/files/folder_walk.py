@@ -9,10 +9,14 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import PurePosixPath
 
-EXTENSIONS = (".bmp", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".webp")
+EXTENSIONS = (
+    ".bmp", ".dcm", ".dicom", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp",
+)  # fmt: skip
+ARRAYS = ".npy"
+"""Read if the number of channels is stated: beside images, such files often hold something else."""
 OTHER_IMAGES = (
-    ".avif", ".dcm", ".dicom", ".exr", ".gif", ".hdr", ".heic", ".heif", ".jp2", ".nii", ".nii.gz", ".nrrd", ".pbm",
-    ".pgm", ".ppm", ".svs", ".tga", ".tif", ".tiff",
+    ".avif", ".exr", ".gif", ".hdr", ".heic", ".heif", ".jp2", ".nii", ".nii.gz", ".nrrd", ".pbm", ".pgm", ".ppm",
+    ".svs", ".tga",
 )  # fmt: skip
 """Images of formats that are not read: a problem, and not passed over."""
 MASK_WORDS = frozenset(
@@ -51,7 +55,9 @@ class Walk:
     """Images in folders within the folder of a class."""
 
 
-def walk(root: str, folder: str, exclude: Sequence[str], found: Walk) -> list[str]:
+def walk(
+    root: str, folder: str, exclude: Sequence[str], found: Walk, extensions: tuple[str, ...] = EXTENSIONS
+) -> list[str]:
     """The images below a folder, at any depth, sorted; links are followed. Files and folders named .* are passed over.
 
     Args:
@@ -59,19 +65,25 @@ def walk(root: str, folder: str, exclude: Sequence[str], found: Walk) -> list[st
         folder: where to look, relative to the root.
         exclude: patterns of file names or of paths relative to the root; what fits is left out.
         found: what is found is added to it.
+        extensions: ends of the names of images.
 
     Raises:
         OSError: a folder can't be read.
     """
     parents = [root, *(os.path.join(root, one) for one in PurePosixPath(folder).parents if str(one) != ".")]
-    images = sorted(_images(root, folder, exclude, found, tuple(map(_identity, parents))))
+    images = sorted(_images(root, folder, exclude, found, extensions, tuple(map(_identity, parents))))
     found.images += images
     found.num_deep += sum(image.count("/") > folder.count("/") + 1 for image in images)
     return images
 
 
 def _images(
-    root: str, folder: str, exclude: Sequence[str], found: Walk, above: tuple[tuple[int, int], ...]
+    root: str,
+    folder: str,
+    exclude: Sequence[str],
+    found: Walk,
+    extensions: tuple[str, ...],
+    above: tuple[tuple[int, int], ...],
 ) -> Iterator[str]:
     here = _identity(os.path.join(root, folder))
     if here in above:
@@ -87,8 +99,8 @@ def _images(
         elif name.startswith("."):
             found.passed_over["names that begin with a dot"] += 1
         elif entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and os.path.isdir(entry.path)):
-            yield from _images(root, path, exclude, found, (*above, here))
-        elif name.endswith(EXTENSIONS):
+            yield from _images(root, path, exclude, found, extensions, (*above, here))
+        elif name.endswith(extensions):
             yield path
         elif name.endswith(OTHER_IMAGES):
             found.unread.append(path)

@@ -29,7 +29,7 @@ class TooManyPixels(Exception):
 
 
 def square(image: Image.Image, size_px: int, resize: Resize) -> np.ndarray:
-    """(size_px, size_px, 3) uint8 from an RGB image; see `FolderOptions.resize`."""
+    """(size_px, size_px, 3) uint8 from an RGB image, (size_px, size_px) from a grey one; see `FolderOptions.resize`."""
     size = (size_px, size_px)
     if resize == "crop":
         return np.asarray(ImageOps.fit(image, size, Image.Resampling.BICUBIC))
@@ -37,8 +37,15 @@ def square(image: Image.Image, size_px: int, resize: Resize) -> np.ndarray:
         return np.asarray(image.resize(size, Image.Resampling.BICUBIC))
     if resize == "evaluation":
         return np.asarray(_middle(image, size_px))
-    red, green, blue = np.asarray(image).mean(axis=(0, 1)).round().astype(int).tolist()
-    return np.asarray(ImageOps.pad(image, size, Image.Resampling.BICUBIC, color=(red, green, blue)))
+    mean = np.asarray(image).mean(axis=(0, 1)).round().astype(int).tolist()
+    colour = mean if isinstance(mean, int) else tuple(mean)
+    return np.asarray(ImageOps.pad(image, size, Image.Resampling.BICUBIC, color=colour))
+
+
+def square_channels(pixels: np.ndarray, size_px: int, resize: Resize) -> np.ndarray:
+    """(size_px, size_px, channels) uint8 from (h, w, channels) uint8: each channel by itself as `square` does."""
+    channels = [Image.fromarray(np.ascontiguousarray(pixels[:, :, one])) for one in range(pixels.shape[2])]
+    return np.stack([square(channel, size_px, resize) for channel in channels], axis=2)
 
 
 def to_rgb(image: Image.Image, levels: GreyLevels) -> Image.Image:
@@ -100,6 +107,11 @@ class Originals:
             self.num_transparent += image.has_transparency_data
             # the second picture of MPO files is a preview, or another view of the same
             self.num_animated += image.format != "MPO" and getattr(image, "is_animated", False)
+
+    def add_shape(self, height: int, width: int) -> None:
+        """Note an image that is not of Pillow."""
+        with self._lock:
+            self.sizes[(width, height)] += 1
 
     def add_square(self, pixels: np.ndarray) -> None:
         """Note what is shown of an image."""

@@ -88,6 +88,8 @@ class TableOptions(SeveralLabels):
     patient, patient_id, subject, subject_id, lesion_id."""
     image_size_px: int = Field(default=224, ge=8, le=1024)
     """Side of the square images."""
+    channels: int = Field(default=3, ge=1, le=64)
+    """As in the data set `imagefolder`."""
     resize: Literal["crop", "pad", "stretch", "evaluation"] = "crop"
     """As in the data set `imagefolder`."""
     max_train_size: int | None = Field(default=None, ge=2)

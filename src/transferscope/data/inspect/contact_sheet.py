@@ -77,9 +77,14 @@ def _rows(labels: Tensor, class_names: Sequence[str]) -> list[_Row]:
 
 
 def _thumbnail(image: Tensor) -> Image.Image:
-    """(channels, side, side) as a square of `THUMBNAIL_PX`; small images keep hard edges."""
+    """(channels, side, side) as a square of `THUMBNAIL_PX`; small images keep hard edges.
+
+    Of images that have not three channels, the mean of the channels is shown.
+    """
     pixels = image.permute(1, 2, 0).numpy()
-    picture = Image.fromarray(np.ascontiguousarray(pixels if pixels.shape[2] == 3 else pixels[:, :, 0]))
+    if pixels.shape[2] != 3:
+        pixels = pixels.mean(axis=2).round().astype(np.uint8)
+    picture = Image.fromarray(np.ascontiguousarray(pixels))
     small = image.shape[-1] < THUMBNAIL_PX
     size = (THUMBNAIL_PX, THUMBNAIL_PX)
     return picture.convert("RGB").resize(

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from transferscope.core.datasets import Description, ImageData
-from transferscope.data.files.class_folders import FolderOptions, list_folders
+from transferscope.data.files.class_folders import list_folders
+from transferscope.data.files.folder_options import FolderOptions
 
 VERSION = 2
 TEXT_KEY = "root"
@@ -30,11 +31,11 @@ def describe(options: Options) -> Description:
     """
     listing = list_folders(options, TEST_FOLDER)
     listing.problems.settle(options.on_bad, options.root)
-    return listing.description(options.image_size_px)
+    return listing.description(options.image_size_px, options.channels or 3)
 
 
 def load(options: Options) -> ImageData:
-    """Decode the images to RGB, in random order; ids are paths relative to the root.
+    """Decode the images, in random order; ids are paths relative to the root.
 
     Images are turned upright by their EXIF orientation; transparent pixels become white; grey values of 16 bits are
     mapped to 8 by `grey_range`.
@@ -45,6 +46,7 @@ def load(options: Options) -> ImageData:
     from transferscope.data.files.decode import SquareDecoder
     from transferscope.data.files.load_list import load_list
 
-    decode = SquareDecoder(options.image_size_px, options.resize, options.grey_range)
+    channels = options.channels or 3
+    decode = SquareDecoder(options.image_size_px, options.resize, options.grey_range, channels=channels)
     listing = list_folders(options, TEST_FOLDER)
-    return load_list(listing, decode, options.image_size_px, options, options.root)
+    return load_list(listing, decode, options.image_size_px, options, options.root, channels)

@@ -29,11 +29,11 @@ def describe(options: Options) -> Description:
     table = list_table(options)
     table.listing.problems.settle(options.on_bad, options.path)
     table.listing.check(options.path)
-    return table.listing.description(options.image_size_px, fingerprint_=table.fingerprint)
+    return table.listing.description(options.image_size_px, options.channels, table.fingerprint)
 
 
 def load(options: Options) -> ImageData:
-    """Decode the images to RGB, in random order; ids are the paths, or row numbers, behind the name of the group.
+    """Decode the images, in random order; ids are the paths, or row numbers, behind the name of the group.
 
     Raises:
         BadInput: as `describe`, or there are images that can't be used; see `FileOptions.on_bad`.
@@ -46,8 +46,8 @@ def load(options: Options) -> ImageData:
     def read(key: str) -> str | IO[bytes]:
         return key if table.content is None else _content(table, int(key))
 
-    decode = SquareDecoder(options.image_size_px, options.resize, options.grey_range, read)
-    return load_list(table.listing, decode, options.image_size_px, options, options.path)
+    decode = SquareDecoder(options.image_size_px, options.resize, options.grey_range, read, options.channels)
+    return load_list(table.listing, decode, options.image_size_px, options, options.path, options.channels)
 
 
 def cluster_of(id: str) -> str:
