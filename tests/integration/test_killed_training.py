@@ -106,7 +106,7 @@ def test_a_killed_training_goes_on_to_the_same_bits(tmp_path: Path, name: str) -
     process = start(study_file, out, workers=2 if name == "sgd" else 1)
     wait_for_epoch(out, 4, process)
     if name == "sgd":
-        for child in children(process.pid):
+        for child in workers(process.pid):
             os.kill(child, signal.SIGKILL)
     else:  # the whole run is killed
         os.killpg(process.pid, signal.SIGKILL)
@@ -123,7 +123,12 @@ def test_a_killed_training_goes_on_to_the_same_bits(tmp_path: Path, name: str) -
     assert any("goes on after epoch" in note for task in noted for note in task.get("notes", ()))
 
 
-def children(pid: int, command: bytes = b"spawn_main") -> list[int]:
-    """Children of a process whose command line has these words; by default the workers of a run that are at a task."""
+def workers(pid: int) -> list[int]:
+    """The workers of a run that are at a task: forks of a process that it has started."""
+    return [worker for server in children(pid, b"forkserver") for worker in children(server, b"forkserver")]
+
+
+def children(pid: int, command: bytes) -> list[int]:
+    """Children of a process whose command line has these words."""
     listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [int(child) for child in listed if command in Path(f"/proc/{child}/cmdline").read_bytes()]

@@ -21,6 +21,7 @@ from test_killed_training import (
     tables,
     trainings,
     wait_for_epoch,
+    workers,
 )
 
 from transferscope.study.file import load_study
@@ -57,7 +58,7 @@ def disturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     wait_for_epoch(out, 4, process)
     ours = [
         rank
-        for worker in children(process.pid)
+        for worker in workers(process.pid)
         for rank in children(worker, b"transferscope.execute.one_rank")
     ]
     assert len(ours) >= 2, "of one training, or of both"
