@@ -55,6 +55,18 @@ class Outcome:
 Run = Mapping[str, Outcome]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Basins:
+    """How many pairs of networks of one kind are called a basin."""
+
+    apart: int
+    """Pairs with a barrier of more than ten points."""
+    apart_called: int
+    joined: int
+    """Pairs with a barrier of less than two points."""
+    joined_called: int
+
+
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -70,13 +82,14 @@ def main(arguments: Sequence[str]) -> int:
 
     variant = "quick" if options.quick else None
     num_seeds = len(load_study(embedded_study(), variant=variant).seeds)
-    runs = []
-    for number in range(options.runs + 2):
+    runs, folders = [], []
+    for number in [0, *range(2, options.runs + 2), 1]:  # run 1, with narrower instructions, is the slowest
         folder = options.out / f"run-{number}"
         if not execute(folder, number, num_seeds, options):
             return 1
-        runs.append(outcomes(folder))
-    options.page.write_text(page(runs), encoding="utf-8")
+        runs.insert(number, outcomes(folder))
+        folders.append(folder)
+    options.page.write_text(page(runs, basins(folders)), encoding="utf-8")
     print(f"written: {options.page}")
     return 0
 
@@ -141,9 +154,43 @@ def findings_over_seeds(results: Results) -> dict[str, Finding]:
     return found
 
 
-def page(runs: Sequence[Run]) -> str:
-    """docs/stability.md."""
+def basins(folders: Sequence[Path]) -> dict[str, Basins]:
+    """Of the pairs of each kind, which the test of a basin takes for one, beside the barrier on the line."""
+    import polars as pl
+
+    found = {}
+    for pair in ("P-T & P-T", "RI-T & RI-T"):
+        both = pl.concat(
+            [
+                pl.read_parquet(folder / "tables" / "barriers_basin.parquet").join(
+                    pl.read_parquet(folder / "tables" / "barriers.parquet").filter(
+                        definition="line", checkpoint="final", pair=pair
+                    ),
+                    on=["target", "a", "b"],
+                )
+                for folder in folders
+            ]
+        )
+        drop, is_basin = pl.col("interior_drop_metric"), pl.col("margin") >= 0
+        apart, joined = both.filter(drop > 0.1), both.filter(drop < 0.02)
+        found[pair] = Basins(
+            apart=len(apart),
+            apart_called=len(apart.filter(is_basin)),
+            joined=len(joined),
+            joined_called=len(joined.filter(is_basin)),
+        )
+    return found
+
+
+def page(runs: Sequence[Run], pairs_called: Mapping[str, Basins]) -> str:
+    """docs/stability.md.
+
+    Args:
+        runs: the study as it is, with the widest and with narrower instructions, then those with other seeds.
+        pairs_called: see `basins`.
+    """
     same, others = runs[:2], runs[2:]
+    widest, narrower = instructions(0), instructions(1)
     claims = [claim for claim in runs[0] if all(claim in run for run in runs)]
     pairs = list(combinations(others, 2))
     disagreements = [sum(a[claim].verdict != b[claim].verdict for claim in claims) for a, b in pairs]
@@ -156,8 +203,8 @@ def page(runs: Sequence[Run]) -> str:
         "# Does a verdict come out again?",
         "",
         f"The embedded study was run {len(runs)} times by `make stability`: twice as it is, with the instructions of "
-        f"AVX-512 and of AVX2, and {len(others)} times with other seeds and another pre-training, half of them with "
-        "either. The images are the same in all. Written by `tools/stability.py` on "
+        f"{widest} and of {narrower}, and {len(others)} times with other seeds and another pre-training. The images "
+        "are the same in all. Written by `tools/stability.py` on "
         f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {os.cpu_count()} cores.",
         "",
         "| measured on the runs with other seeds | |",
@@ -170,8 +217,16 @@ def page(runs: Sequence[Run]) -> str:
             f"| {name} evidence: the same verdict in another run | {share(values)} of {len(values)} |"
             for name, values in rates.items()
         ),
-        f"| verdicts that differ between AVX-512 and AVX2, same seeds | {len(changed)}{named(changed)} |",
+        f"| verdicts that differ between {widest} and {narrower}, same seeds | {len(changed)}{named(changed)} |",
         f"| of these with strong evidence in one of the two | {len(weighty)}{named(weighty)} |",
+        *(
+            f"| {pair} with a barrier of {what} that are called a basin | {called} of {count} |"
+            for pair, one in pairs_called.items()
+            for what, count, called in (
+                ("more than 10 points", one.apart, one.apart_called),
+                ("less than 2 points", one.joined, one.joined_called),
+            )
+        ),
         "",
         "A verdict is decided where the evidence is strong or some. For a hint, which decides nothing, the table "
         "counts how often another run has a hint, or a decided verdict, on the same side.",

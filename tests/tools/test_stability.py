@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tools.stability import Outcome, coverage, page, repeat_rates
+from tools.stability import Basins, Outcome, coverage, instructions, page, repeat_rates
 
 
 def outcome(verdict: str, evidence: str = "strong", effect: float = 1.0, p: float = 0.001) -> Outcome:
@@ -47,9 +47,12 @@ def test_a_hint_is_repeated_by_a_hint_or_more_on_the_same_side() -> None:
 def test_the_page_has_the_counts() -> None:
     same = [{"a": HOLDS, "b": HOLDS}, {"a": HOLDS, "b": OPEN}]
     others = [{"a": HOLDS, "b": HOLDS}, {"a": HOLDS, "b": FAILS}, {"a": OPEN, "b": OPEN}]
-    text = page([*same, *others])
+    pairs = {"RI-T & RI-T": Basins(apart=72, apart_called=3, joined=0, joined_called=0)}
+    text = page([*same, *others], pairs)
     assert "| verdicts that differ between two runs, mean | 1.7 |" in text  # 1, 2 and 2 of three pairs
     assert "| claims that hold in one run and do not hold in another | 1 (`b`) |" in text
-    assert "| verdicts that differ between AVX-512 and AVX2, same seeds | 1 (`b`) |" in text
+    narrower = f"{instructions(0)} and {instructions(1)}"
+    assert f"| verdicts that differ between {narrower}, same seeds | 1 (`b`) |" in text
+    assert "| RI-T & RI-T with a barrier of more than 10 points that are called a basin | 3 of 72 |" in text
     assert "| of these with strong evidence in one of the two | 1 (`b`) |" in text
     assert "| `a` | 2 | 0 | 1 | 33 % | 0.2 to 1 |" in text
