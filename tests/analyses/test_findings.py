@@ -400,11 +400,13 @@ def test_a_mean_slope_is_that_of_least_squares_within_each_network() -> None:
     expected = fmean(float(stats.linregress(x, one).slope) * 8 for one in y)
     assert mean_slope(table, "x", "y", by=("seed",)) == pytest.approx(expected)
     assert mean_slope(table, "x", pl.col("y") * 2, by=("seed",)) == pytest.approx(2 * expected)
+    alone = mean_slope(table.head(4), "x", "y", by=("seed",))
+    assert mean_slope(table.head(5), "x", "y", by=("seed",)) == pytest.approx(alone), "one place has no slope"
     for rows in (
         table.with_columns(x=1.0),
         table.with_columns(y=pl.lit(math.nan)),
         table.clear(),
-        table.head(5),
+        table.head(1),
     ):
         assert math.isnan(mean_slope(rows, "x", "y", by=("seed",)))
 

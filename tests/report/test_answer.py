@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import tiny
 from first_page import on_page
 from made_findings import made_finding
 
 from transferscope.analyses.claims import Verdict, not_measured
 from transferscope.analyses.contract import all_claims
+from transferscope.report.answer import _tally
 
 CLAIMS = all_claims()
 
@@ -43,3 +47,10 @@ def test_counts_of_claims_are_in_the_number_that_grammar_asks_for() -> None:
     assert (
         last == "Of the paper's 3 claims, 1 holds, 1 does not hold and 1 is undecided, from 3 seeds a kind."
     )
+
+
+def test_the_seeds_are_those_that_analyses_use(tmp_path: Path) -> None:
+    study = tiny.study(tmp_path, "mistakes", "barriers", seeds=[0, 1, 2, 3])
+    analyses = {**study.analyses, "barriers": study.analyses["barriers"].model_copy(update={"seeds": 2})}
+    assert _tally(study, []).endswith("from 4 seeds a kind.")
+    assert _tally(study.model_copy(update={"analyses": analyses}), []).endswith("from 2 to 4 seeds a kind.")

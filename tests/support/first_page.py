@@ -26,7 +26,7 @@ def on_page(
     tables: Tables, seeds: int = 3, findings: Sequence[Finding] = (), failed: Sequence[str] = ()
 ) -> Answer:
     """The first page; its figures are left as panels."""
-    study: Any = SimpleNamespace(seeds=tuple(range(seeds)), instances=None)
+    study: Any = SimpleNamespace(seeds=tuple(range(seeds)), instances=None, analyses={})
     return answer(study, tables, findings, draw=lambda panel: cast("Any", panel), failed=failed)
 
 

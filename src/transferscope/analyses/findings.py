@@ -363,13 +363,14 @@ def mean_slope(rows: pl.DataFrame, x: str, y: pl.Expr | str, by: Sequence[str]) 
         by: columns that name a network or a pair.
 
     Returns:
-        In the unit of y; NaN without rows, where x is constant or y is NaN.
+        In the unit of y; NaN where y is NaN or no network has two values of x. Those with a single one are left out.
     """
     import polars as pl
 
     y = pl.col(y) if isinstance(y, str) else y
     x_range = pl.col(x).max() - pl.col(x).min()
     slope = pl.cov(pl.col(x), y) / pl.col(x).var() * x_range
+    rows = rows.filter(pl.col(x).n_unique().over(list(by)) > 1)
     slopes = rows.group_by(list(by), maintain_order=True).agg(slope.alias("slope"))["slope"].to_list()
     if not slopes or any(slope is None for slope in slopes):
         return math.nan

@@ -11,7 +11,7 @@ from transferscope.analyses.claims import Finding
 from transferscope.analyses.contract import Panel, analysis_module
 from transferscope.analyses.shared.phrases import counted, listed
 from transferscope.core.config import Study
-from transferscope.core.runs import KIND_NAMES
+from transferscope.core.runs import KIND_NAMES, chosen_seeds, chosen_targets
 from transferscope.report.page.content import Answer, DrawnPanel
 
 if TYPE_CHECKING:
@@ -90,6 +90,12 @@ def _tally(study: Study, findings: Sequence[Finding]) -> str:
 def _instances(study: Study) -> str:
     """How many networks there are of each kind."""
     if study.instances is None:
-        return f"{counted(len(study.seeds), 'seed')} a kind"
+        every = {
+            len(chosen_seeds(study, config, target))
+            for config in study.analyses.values()
+            for target in chosen_targets(study, config)
+        } or {len(study.seeds)}
+        fewest = "" if len(every) == 1 else f"{min(every)} to "
+        return f"{fewest}{counted(max(every), 'seed')} a kind"
     counts = Counter(KIND_NAMES[given.kind] for given in study.instances.values())
     return listed([f"{count} {kind}" for kind, count in counts.items()])
