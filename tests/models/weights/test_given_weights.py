@@ -157,6 +157,14 @@ def test_a_checkpoint_without_tensors_and_a_missing_file_are_said(tmp_path: Path
         read_state_dict(tmp_path / "no.pt")
 
 
+def test_other_channels_are_told_with_the_option_that_changes_them(tmp_path: Path) -> None:
+    state = trained(PLAIN).state_dict()
+    first = next(name for name, tensor in state.items() if tensor.ndim == 4)
+    torch.save({**state, first: state[first].sum(1, keepdim=True)}, tmp_path / "grey.pt")
+    with pytest.raises(BadInput, match=r"with 1 channel, and these data have 3\..*`channels: 1`"):
+        given(tmp_path / "grey.pt")
+
+
 def test_all_that_does_not_fit_is_named_at_once(tmp_path: Path) -> None:
     state = trained(PLAIN).state_dict()
     state["extra.weight"] = state.pop("conv2.bias")

@@ -136,9 +136,25 @@ def match_state(
         outside = " outside its head" if head else ""
         raise BadInput(
             f"the weights in {where} don't fit the network{outside}. {'; '.join(texts)}."
-            + _how_to_fit(missing, unexpected, shapes, head, setting)
+            + (_other_channels(state, own, shapes) or _how_to_fit(missing, unexpected, shapes, head, setting))
         )
     return {name: cast[name].contiguous() if name in cast else tensor.clone() for name, tensor in own.items()}
+
+
+def _other_channels(state: Mapping[str, Tensor], own: Mapping[str, Tensor], shapes: Sequence[str]) -> str:
+    """What to do if, of the body, only the number of input channels of one convolution differs; else empty."""
+    name = shapes[0].partition(" ")[0] if len(shapes) == 1 else ""
+    if not name or state[name].ndim != 4 or own[name].ndim != 4:
+        return ""
+    given, wanted = list(state[name].shape), list(own[name].shape)
+    if given[:1] + given[2:] != wanted[:1] + wanted[2:]:
+        return ""
+    plural = "s" if given[1] > 1 else ""
+    return (
+        f" The weights take images with {given[1]} channel{plural}, and these data have {wanted[1]}. The option "
+        f"`channels: {given[1]}` of the data sets imagefolder and table gives images with {given[1]} (compare: --set "
+        f"data.channels={given[1]}); the normalization then needs {given[1]} mean{plural} and std."
+    )
 
 
 def _how_to_fit(
