@@ -10,6 +10,7 @@ import hashlib
 import struct
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -138,6 +139,15 @@ def write_huggingface(folder: Path) -> dict[str, object]:
     return {"name": str(folder), "image_size_px": 16, "max_train_size": 12, "max_test_size": 8}
 
 
+def write_archive(folder: Path) -> dict[str, object]:
+    """A zip file with folders of classes."""
+    write_folder(folder / "images")
+    with zipfile.ZipFile(folder / "images.zip", "w") as opened:
+        for path in sorted((folder / "images").rglob("*.*")):
+            opened.write(path, path.relative_to(folder))
+    return {"path": str(folder / "images.zip"), "image_size_px": 16, "max_train_size": 12, "max_test_size": 7}
+
+
 def write_table(folder: Path) -> dict[str, object]:
     """A table with several labels an image, of which more than are asked for, and patients."""
     rng = np.random.Generator(np.random.PCG64(0))
@@ -198,6 +208,7 @@ WRITERS: dict[str, Callable[[Path], dict[str, object]]] = {
     "huggingface": write_huggingface,
     "python": write_python,
     "table": write_table,
+    "archive": write_archive,
 }
 
 

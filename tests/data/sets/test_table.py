@@ -127,7 +127,7 @@ def test_missing_files_empty_labels_and_rows_listed_twice_are_named(root: Path) 
         "gone.png",
         "1.png (with another label)",
         "0.png (in both splits)",
-        "the cell is empty",
+        "there is no label",
         "../x.png",
     ):
         assert part in said, part

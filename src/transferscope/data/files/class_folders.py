@@ -14,14 +14,13 @@ from transferscope.data.files.folder_options import FolderOptions, SplitFolders
 from transferscope.data.files.folder_walk import ARRAYS, EXTENSIONS, MASK_WORDS, Walk, suspected_masks, walk
 from transferscope.data.files.image_list import Entry, ImageFolder, Listing
 from transferscope.data.files.problems import Problems
-from transferscope.data.files.split_share import divide, split_note
+from transferscope.data.files.split_share import DEFAULT_SHARE, divide, split_note
 
 _ONLY_READ = f"only {', '.join(EXTENSIONS)} are read"
 TEST_NAMES = ("test", "val", "valid", "validation", "testing", "eval")
 """What folders of test images are usually called."""
 NO_CLASSES = {*TEST_NAMES, *MASK_WORDS, "train", "training", "trn", "tst", "images", "imgs", "labels"}
 """Where a folder below the root has such a name, the folders beside it are not taken as classes."""
-DEFAULT_SHARE = 0.2
 TABLES = (".csv", ".parquet", ".tsv", ".xls", ".xlsx")
 """Suffixes of files that may hold labels."""
 Classes = dict[str, list[Entry]]

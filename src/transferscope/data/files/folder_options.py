@@ -11,6 +11,19 @@ from pydantic import Field, field_validator
 from transferscope.core.options import FileOptions, Frozen, later_option
 
 
+def one_group(pattern: str | None) -> str | None:
+    """The regular expression as it is. Raises ValueError if it is none, or has not one group in parentheses."""
+    if pattern is None:
+        return None
+    try:
+        num_groups = re.compile(pattern).groups
+    except re.error as error:
+        raise ValueError(f"is no regular expression: {error}") from None
+    if num_groups != 1:
+        raise ValueError(f"has {num_groups} groups in parentheses; expected one, as in '(patient[0-9]+)'")
+    return pattern
+
+
 class SplitFolders(Frozen):
     """Names of the folders of the two splits, below the root."""
 
@@ -65,15 +78,7 @@ class FolderOptions(FileOptions):
     @field_validator("group_pattern", mode="after")
     @classmethod
     def _one_group(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        try:
-            num_groups = re.compile(value).groups
-        except re.error as error:
-            raise ValueError(f"is no regular expression: {error}") from None
-        if num_groups != 1:
-            raise ValueError(f"has {num_groups} groups in parentheses; expected one, as in '(patient[0-9]+)'")
-        return value
+        return one_group(value)
 
     @field_validator("grey_range", mode="after")
     @classmethod

@@ -8,6 +8,8 @@ from collections.abc import Hashable, Sequence
 
 ALL = object()
 """The stratum of all images of multi-label data."""
+DEFAULT_SHARE = 0.2
+"""Of the images for testing, if nothing else divides them."""
 TINY = 1e-9
 """Rounding of sums of shares, far below what one image changes."""
 

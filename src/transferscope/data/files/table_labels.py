@@ -57,7 +57,7 @@ def classes_of(cells: Cells, is_train: Sequence[bool], column: str) -> Labels:
     rows: list[Label | BadCell] = []
     for cell in cells:
         if cell is None:
-            rows.append(BadCell("bad_label", "the cell is empty"))
+            rows.append(BadCell("bad_label", "there is no label"))
         elif plain_name(cell) not in numbers:
             rows.append(BadCell("class_not_in_train", f"'{cell}'"))
         else:
@@ -82,7 +82,7 @@ def labels_in_cells(
         present = {plain_name(one) for one in found or () if one != no_label}
         unknown = present - set(map(plain_name, names))
         if found is None:
-            rows.append(BadCell("missing_label", "the cell is empty"))
+            rows.append(BadCell("missing_label", "there is no label"))
         elif unknown:
             rows.append(BadCell("class_not_in_train", f"'{min(unknown)}'"))
         else:

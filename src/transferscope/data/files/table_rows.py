@@ -12,7 +12,8 @@ from transferscope.data.files.image_list import Entry, ImageFolder, Listing, fil
 from transferscope.data.files.label_columns import chosen_labels
 from transferscope.data.files.list_file import lines_of
 from transferscope.data.files.problems import Problems
-from transferscope.data.files.split_share import divide, split_note
+from transferscope.data.files.random_order import in_random_order
+from transferscope.data.files.split_share import DEFAULT_SHARE, divide, split_note
 from transferscope.data.files.table_file import column_named, joined, read_table, texts
 from transferscope.data.files.table_labels import (
     BadCell,
@@ -34,7 +35,6 @@ from transferscope.data.files.table_paths import Paths, paths_by_pattern, paths_
 if TYPE_CHECKING:
     import polars as pl
 
-DEFAULT_SHARE = 0.2
 MAX_NAMED = 5
 GROUP, BEHIND = "group ", ": "
 """Around the name of a group, in front of the id of its images."""
@@ -242,8 +242,6 @@ def _entries(
     problems: Problems,
 ) -> dict[str, list[Entry]]:
     """The usable images of both splits, in random order."""
-    import numpy as np
-
     folder = ImageFolder(options.folder, problems, follow_links=True)
     first: dict[str, int] = {}
     entries: dict[str, list[Entry]] = {"train": [], "test": []}
@@ -261,10 +259,8 @@ def _entries(
             entry = paths.entry(row, folder, label, id_)
             if entry is not None:
                 entries[part].append(entry)
-    for part, maximum in (("train", options.max_train_size), ("test", options.max_test_size)):
-        order = np.random.Generator(np.random.PCG64(options.seed)).permutation(len(entries[part]))[:maximum]
-        entries[part] = [entries[part][place] for place in order.tolist()]
-    return entries
+    sizes = {"train": options.max_train_size, "test": options.max_test_size}
+    return {part: in_random_order(entries[part], options.seed, sizes[part]) for part in entries}
 
 
 def _again(labels: Labels, split: Sequence[str | None], first: int, row: int) -> str:
