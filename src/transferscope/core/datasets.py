@@ -89,6 +89,9 @@ class ImageSplit:
     """(n,) int64 class indices, or (n, num_classes) float32 of 0 and 1 where multi-label."""
     ids: tuple[str, ...]
     """A name for each image that is unique in the data set and stable: by it, images are matched."""
+    larger: Tensor | None = None
+    """(n, channels, k * size, k * size), uint8: the same images at the option `stored_size_px`, from which augmentation
+    takes its crops in training; None without that option. All else looks at `images`."""
 
     def __post_init__(self) -> None:
         n = len(self.images)
@@ -96,6 +99,8 @@ class ImageSplit:
             raise ValueError(
                 f"{n} images, {len(self.labels)} labels, {len(self.ids)} ids: must be as many of each"
             )
+        if self.larger is not None and len(self.larger) != n:
+            raise ValueError(f"{n} images and {len(self.larger)} larger ones: must be as many of each")
 
     def __len__(self) -> int:
         return len(self.images)

@@ -64,22 +64,32 @@ def drawn_maps(
     return affine_maps(n, height_over_width, generator)
 
 
-def warp(images: Tensor, theta: Tensor) -> Tensor:
+def warp(images: Tensor, theta: Tensor, size_px: int | None = None) -> Tensor:
     """Apply a separate affine map to each image, with bilinear sampling.
+
+    Where the result is smaller than the images, each of its pixels is the mean of several samples, at most two pixels
+    of an image apart: without a crop, these are all pixels that it covers.
 
     Args:
         images: (n, channels, height, width), uint8.
         theta: (n, 2, 3) float: maps a position in the result to a position in the image; x, then y. Positions range
             from
             -1 to 1 between the outer edges of the first and the last pixel.
+        size_px: side of the result, which is square; default: the size of the images.
 
     Returns:
         (n, channels, height, width) uint8.
     """
-    places = functional.affine_grid(theta.to(images.device), list(images.shape), align_corners=False)
+    shape, times = list(images.shape), 1
+    if size_px is not None and shape[-1] != size_px:
+        times = math.ceil(shape[-1] / size_px / 2)
+        shape[-2:] = [size_px * times] * 2
+    places = functional.affine_grid(theta.to(images.device), shape, align_corners=False)
     found = functional.grid_sample(
         images.float(), places, mode="bilinear", padding_mode="border", align_corners=False
     )
+    if times > 1:
+        found = functional.avg_pool2d(found, times)
     return found.round_().clamp_(0, 255).to(torch.uint8)
 
 

@@ -69,4 +69,5 @@ def held_out_rows(labels: Tensor, fraction: float) -> list[int]:
 def _part(split: ImageSplit, rows: Sequence[int]) -> ImageSplit:
     index = torch.tensor(rows, dtype=torch.int64)
     ids = tuple(split.ids[row] for row in rows)
-    return ImageSplit(images=rows_of(split.images, index), labels=split.labels[index], ids=ids)
+    larger = None if split.larger is None else rows_of(split.larger, index)
+    return ImageSplit(images=rows_of(split.images, index), labels=split.labels[index], ids=ids, larger=larger)

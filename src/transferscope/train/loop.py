@@ -116,9 +116,11 @@ class _Training:
     ) -> None:
         self._model, self._recipe, self._evaluation, self._ranks = model, recipe, evaluation, ranks
         self._device = device
+        larger = split.larger if recipe.augmentation != "none" else None
+        images = split.images if larger is None else larger
         # more images than a device should hold stay where they are, and go there batch by batch
-        place = device if split.images.nbytes <= ON_DEVICE_BYTES else split.images.device
-        self._images, self._labels = split.images.to(place), split.labels.to(place)
+        place = device if images.nbytes <= ON_DEVICE_BYTES else images.device
+        self._images, self._labels = images.to(place), split.labels.to(place)
         if recipe.augmentation == "none" and self._images.numel() <= NORMALISED_AT_ONCE:
             # once instead of at every step, and laid out as the network reads: the same to the bit, image by image
             images = normalize(self._images, normalization, dtype_of(recipe))
@@ -136,6 +138,7 @@ class _Training:
             generator=self._noise,
             device=device,
             ranks=ranks,
+            size_px=split.images.shape[-1],
         )
         self.epoch = 0
         self.rows: list[dict[str, Any]] = []

@@ -86,6 +86,7 @@ class Stepper:
         generator: torch.Generator,
         device: torch.device | None = None,
         ranks: Ranks = ALONE,
+        size_px: int | None = None,
     ) -> None:
         """
         Args:
@@ -96,7 +97,9 @@ class Stepper:
             generator: generator for augmentation and mixup, on the CPU.
             device: the device of the model; default: that of the images.
             ranks: the processes that share every batch.
+            size_px: side of augmented images; default: that of the images.
         """
+        self._size_px = size_px
         self._recipe, self._num_steps = recipe, num_steps
         self._normalization: Normalization = normalization
         self._generator = generator
@@ -153,7 +156,7 @@ class Stepper:
             theta = None if theta is None else theta[needed]
         inputs, known = _taken(images, rows).to(device), labels[rows].to(device)
         if theta is not None:
-            inputs = warp(inputs, theta)
+            inputs = warp(inputs, theta, self._size_px)
         if not inputs.is_floating_point():
             inputs = normalize(inputs, self._normalization, self._dtype)
         others, weight = known, 1.0

@@ -200,6 +200,12 @@ class SquareDecoder:
                     "lost. Save them with 8 bits a channel, or as 16-bit grey images without alpha."
                 )
 
+    def at_size(self, size_px: int) -> SquareDecoder:
+        """The same decoder, prepared as this one is, for squares of another size."""
+        other = SquareDecoder(size_px, self.originals.resize, self.levels.stated, self._read, self.channels)
+        other.levels = self.levels
+        return other
+
     def __call__(self, key: str) -> np.ndarray:
         """(size_px, size_px, channels), or (size_px, size_px) for one channel; uint8."""
         content = self._read(key)

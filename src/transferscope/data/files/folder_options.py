@@ -6,9 +6,10 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from transferscope.core.options import FileOptions, Frozen, later_option
+from transferscope.data.files.stored_size import refuse_stored_size
 
 
 def one_group(pattern: str | None) -> str | None:
@@ -45,6 +46,10 @@ class FolderOptions(FileOptions):
     rest is filled with the image's mean colour, so that nothing is cut off. stretch: both sides are, whatever the
     proportions, as torchvision's Resize((side, side)) does. evaluation: the short side is resized to 256/224 of
     image_size_px and the middle is kept, as ImageNet networks are evaluated."""
+    stored_size_px: int | None = later_option(ge=16, le=2048)
+    """Side at which training images are stored besides, a multiple of image_size_px: augmentation then takes its crops
+    from images of this side, so that a crop has details of its own. Default: crops are taken from images of
+    image_size_px and enlarged."""
     max_train_size: int | None = Field(default=None, ge=2)
     """Maximum number of training images, spread evenly over the classes; default: all."""
     max_test_size: int | None = Field(default=None, ge=2)
@@ -88,3 +93,8 @@ class FolderOptions(FileOptions):
                 "the first value becomes black and must be less than the second, which becomes white"
             )
         return value
+
+    @model_validator(mode="after")
+    def _stored_size(self) -> FolderOptions:
+        refuse_stored_size(self.stored_size_px, self.image_size_px)
+        return self

@@ -24,7 +24,13 @@ Digests = list[bytes | None]
 
 
 def load_list(
-    listing: Listing, decode: Decoder, size_px: int, options: FileOptions, root: Path, channels: int = 3
+    listing: Listing,
+    decode: Decoder,
+    size_px: int,
+    options: FileOptions,
+    root: Path,
+    channels: int = 3,
+    stored_size_px: int | None = None,
 ) -> ImageData:
     """Decode all images of a list.
 
@@ -34,7 +40,8 @@ def load_list(
         size_px: side of the squares that `decode` gives.
         options: the policy.
         root: for messages.
-        channels: 1 or 3; grey images fill all of them.
+        channels: of the images; grey images fill all of them.
+        stored_size_px: if given, training images are also decoded at this size; see `ImageSplit.larger`.
 
     Raises:
         BadInput: under "stop", anything that can't be used; under either, a class without training images left.
@@ -68,6 +75,7 @@ def load_list(
             images=torch.from_numpy(_compacted(images[name], kept[name])),
             labels=torch.tensor(labels, dtype=torch.float32 if listing.multi_label else torch.int64),
             ids=tuple(entry.id for entry in getattr(left, name)),
+            larger=_larger(left.train, decode, stored_size_px, channels) if name == "train" else None,
         )
     shown: list[str] = []
     if isinstance(decode, SquareDecoder):
@@ -79,6 +87,21 @@ def load_list(
         shown=tuple(shown),
         notes=(*notes, *absent_notes(left.class_names, left.labels)),
     )
+
+
+def _larger(
+    entries: Sequence[Entry], decode: Decoder, size_px: int | None, channels: int
+) -> torch.Tensor | None:
+    """The same images at another size; None without one."""
+    if size_px is None:
+        return None
+    if not isinstance(decode, SquareDecoder):
+        raise TypeError("stored_size_px needs a decoder of squares")
+    images = new_array((len(entries), channels, size_px, size_px))
+    problems = Problems()
+    _decode_split(images, entries, decode.at_size(size_px), problems)
+    problems.settle("stop", "the training images, which could be decoded before")
+    return torch.from_numpy(images)
 
 
 def contradictions(
@@ -165,7 +188,10 @@ def take(split: ImageSplit, rows: Sequence[int]) -> ImageSplit:
     """The images in these rows, in the given order."""
     index = torch.tensor(rows, dtype=torch.int64)
     return ImageSplit(
-        images=split.images[index], labels=split.labels[index], ids=tuple(split.ids[row] for row in rows)
+        images=split.images[index],
+        labels=split.labels[index],
+        ids=tuple(split.ids[row] for row in rows),
+        larger=None if split.larger is None else split.larger[index],
     )
 
 

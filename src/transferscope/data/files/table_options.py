@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from transferscope.core.options import SeveralLabels
+from transferscope.data.files.stored_size import refuse_stored_size
 from transferscope.data.files.table_labels import Uncertain
 
 IMAGE_COLUMNS = (
@@ -92,6 +93,10 @@ class TableOptions(SeveralLabels):
     """As in the data set `imagefolder`."""
     resize: Literal["crop", "pad", "stretch", "evaluation"] = "crop"
     """As in the data set `imagefolder`."""
+    stored_size_px: int | None = Field(default=None, ge=16, le=2048)
+    """Side at which training images are stored besides, a multiple of image_size_px: augmentation then takes its crops
+    from images of this side, so that a crop has details of its own. Default: crops are taken from images of
+    image_size_px and enlarged."""
     max_train_size: int | None = Field(default=None, ge=2)
     """Maximum number of training images, chosen at random; default: all."""
     max_test_size: int | None = Field(default=None, ge=2)
@@ -125,6 +130,7 @@ class TableOptions(SeveralLabels):
             raise ValueError("image_column and file_pattern exclude each other; give one of them")
         if self.grey_range is not None and self.grey_range[0] >= self.grey_range[1]:
             raise ValueError("grey_range: the first value becomes black and must be less than the second")
+        refuse_stored_size(self.stored_size_px, self.image_size_px)
         return self
 
     @property

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from transferscope.core.datasets import Description, ImageData
 from transferscope.core.errors import BadInput, is_text
@@ -18,6 +18,7 @@ from transferscope.data.files.image_list import Entry, Listing, file_fingerprint
 from transferscope.data.files.problems import Problems
 from transferscope.data.files.random_order import in_random_order
 from transferscope.data.files.split_share import DEFAULT_SHARE, divide, split_note
+from transferscope.data.files.stored_size import refuse_stored_size
 from transferscope.data.files.table_labels import BadCell, classes_of
 
 VERSION = 1
@@ -48,6 +49,10 @@ class Options(FileOptions):
     """As in the data set `imagefolder`."""
     resize: Literal["crop", "pad", "stretch", "evaluation"] = "crop"
     """As in the data set `imagefolder`."""
+    stored_size_px: int | None = Field(default=None, ge=16, le=2048)
+    """Side at which training images are stored besides, a multiple of image_size_px: augmentation then takes its crops
+    from images of this side, so that a crop has details of its own. Default: crops are taken from images of
+    image_size_px and enlarged."""
     max_train_size: int | None = Field(default=None, ge=2)
     """Maximum number of training images, chosen at random; default: all."""
     max_test_size: int | None = Field(default=None, ge=2)
@@ -61,6 +66,11 @@ class Options(FileOptions):
     @classmethod
     def _one_group(cls, value: Any) -> Any:
         return one_group(value)
+
+    @model_validator(mode="after")
+    def _stored_size(self) -> Options:
+        refuse_stored_size(self.stored_size_px, self.image_size_px)
+        return self
 
 
 def describe(options: Options) -> Description:
@@ -92,7 +102,9 @@ def load(options: Options) -> ImageData:
 
     decode = SquareDecoder(options.image_size_px, options.resize, options.grey_range, read, options.channels)
     where = Path(options.path)
-    return load_list(listing, decode, options.image_size_px, options, where, options.channels)
+    return load_list(
+        listing, decode, options.image_size_px, options, where, options.channels, options.stored_size_px
+    )
 
 
 def _list(options: Options) -> tuple[Listing, list[Member], list[Path]]:

@@ -49,4 +49,6 @@ def load(options: Options) -> ImageData:
     channels = options.channels or 3
     decode = SquareDecoder(options.image_size_px, options.resize, options.grey_range, channels=channels)
     listing = list_folders(options, TEST_FOLDER)
-    return load_list(listing, decode, options.image_size_px, options, options.root, channels)
+    return load_list(
+        listing, decode, options.image_size_px, options, options.root, channels, options.stored_size_px
+    )

@@ -47,7 +47,15 @@ def load(options: Options) -> ImageData:
         return key if table.content is None else _content(table, int(key))
 
     decode = SquareDecoder(options.image_size_px, options.resize, options.grey_range, read, options.channels)
-    return load_list(table.listing, decode, options.image_size_px, options, options.path, options.channels)
+    return load_list(
+        table.listing,
+        decode,
+        options.image_size_px,
+        options,
+        options.path,
+        options.channels,
+        options.stored_size_px,
+    )
 
 
 def cluster_of(id: str) -> str:

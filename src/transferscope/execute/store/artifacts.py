@@ -49,6 +49,8 @@ def write_data(folder: Path, data: ImageData, about: Description) -> None:
     for name in SPLITS:
         split: ImageSplit = getattr(data, name)
         tensors = {"images": split.images.contiguous(), "labels": split.labels.contiguous()}
+        if split.larger is not None:
+            tensors["larger"] = split.larger.contiguous()
         save_file(tensors, folder / f"{name}.safetensors")
     ids = {name: list(getattr(data, name).ids) for name in SPLITS}
     (folder / "ids.json").write_text(json.dumps(ids))
@@ -77,9 +79,21 @@ def read_data(folder: Folder, view: View) -> ImageData:
     for name in SPLITS:
         tensors = load_file(folder / f"{name}.safetensors")
         splits[name] = ImageSplit(
-            images=_shown(tensors["images"], view), labels=tensors["labels"], ids=tuple(ids[name])
+            images=_shown(tensors["images"], view),
+            labels=tensors["labels"],
+            ids=tuple(ids[name]),
+            larger=_larger(tensors, view),
         )
     return ImageData(**splits)
+
+
+def _larger(tensors: Mapping[str, Tensor], view: View) -> Tensor | None:
+    """The larger images with the same blocks at the same places; None where single pixels are shuffled."""
+    if "larger" not in tensors or view.kind == "pixels_and_channels":
+        return None
+    times = tensors["larger"].shape[-1] // tensors["images"].shape[-1]
+    size_px = None if view.block_size_px is None else view.block_size_px * times
+    return _shown(tensors["larger"], view.model_copy(update={"block_size_px": size_px}))
 
 
 def _shown(images: Tensor, view: View) -> Tensor:
