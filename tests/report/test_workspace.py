@@ -16,6 +16,7 @@ from transferscope.analyses.claims import not_measured
 from transferscope.analyses.contract import all_claims
 from transferscope.analyses.findings import judge
 from transferscope.core.errors import BadInput
+from transferscope.report.page.content import Answer
 from transferscope.report.workspace import Workspace, findings_document, outputs_key, read_findings
 from transferscope.report.write import all_findings
 from transferscope.study.file import load_study
@@ -40,7 +41,9 @@ def test_findings_come_back_as_written() -> None:
     )
     unknown = not_measured(CLAIMS[1], "why")
     own = not_measured(replace(CLAIMS[1], id="somebodys_own", statement="Mine.", unit="x"), "why")
-    back = read_findings(findings_document([held, unknown, own], the_plan))
+    back = read_findings(
+        findings_document([held, unknown, own], the_plan, Answer(paragraphs=[], headlines=[]))
+    )
     assert back[2].claim == own.claim
     assert back[0].claim == CLAIMS[0]
     assert (back[0].effect, back[0].low, back[0].verdict, back[0].note) == (0.5, 0.25, "holds", "n")

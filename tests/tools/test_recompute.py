@@ -15,6 +15,7 @@ from planted_studies import TARGETS, all_planted, study
 
 from transferscope.analyses.contract import all_claims, analysis_module
 from transferscope.analyses.findings import adjusted
+from transferscope.report.page.content import Answer
 from transferscope.report.workspace import findings_document
 
 PLANTED = all_planted()
@@ -38,7 +39,7 @@ def test_it_agrees(recompute: ModuleType, analysis: str, name: str, num_seeds: i
     targets = [replace(target, images=0.5) for target in TARGETS[2:]]
     tables = study(scenario, np.random.default_rng(2), num_seeds, targets)
     findings = adjusted(list(analysis_module(analysis).findings(tables, NO_STUDY)))
-    document = json.loads(findings_document(findings, PLAN))
+    document = json.loads(findings_document(findings, PLAN, Answer(paragraphs=[], headlines=[])))
     assert recompute.differences(document["findings"], tables) == []
     measured = [entry for entry in document["findings"] if entry["num_seeds"]]
     measured[0]["effect"] += 0.01

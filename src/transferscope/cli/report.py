@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from transferscope.report.workspace import Workspace
 
 
+MARKDOWN = "md"
+
+
 def command(
     folder: Annotated[
         Path | None, typer.Argument(metavar="DIR", help="The --out folder of a run; none with --compare.")
@@ -28,8 +31,9 @@ def command(
         list[str] | None,
         typer.Option(
             "--format",
-            metavar="pdf|png|svg",
-            help="Figures for a paper in this format, in the size of its column; repeatable.",
+            metavar="pdf|png|svg|md",
+            help="Figures for a paper in this format, in the size of its column; or md: the answer, the advice and the "
+            "claims as Markdown, in report.md. Repeatable.",
         ),
     ] = None,
     latex: Annotated[
@@ -93,7 +97,8 @@ def _draw_report(
 
     Args:
         out: folder of a run.
-        formats: pdf, png or svg (text as paths): the figures so too, in the size of a paper's column.
+        formats: pdf, png or svg (text as paths): the figures so too, in the size of a paper's column; md: the answer,
+            the advice and the claims as Markdown.
         with_latex: the claims and the tables that are short enough in LaTeX too.
         as_json: print the findings as they stand in findings.json too.
         with_images: show test images, and keep them in the tables.
@@ -107,7 +112,7 @@ def _draw_report(
     from transferscope.report.workspace import Workspace
     from transferscope.study.plan import plan
 
-    chosen = _formats(formats)
+    chosen = _formats([name for name in formats if name != MARKDOWN])
     workspace = Workspace(out)
     the_plan = plan(workspace.study())
     workspace.discard_damaged(the_plan, "transferscope run computes it again", console)
@@ -117,6 +122,8 @@ def _draw_report(
     options = RunOptions(out=out, device="cpu", images=with_images)
     exit_code = conclude(the_plan, workspace, outcome, options, console)
     _publish(workspace, chosen, with_latex, console)
+    if MARKDOWN in formats:
+        _write_markdown(workspace, console)
     if as_json:
         print(workspace.findings_file.read_text(encoding="utf-8"), end="")
     return exit_code
@@ -153,8 +160,18 @@ def _formats(names: Sequence[str]) -> list[Format]:
 
     for name in names:
         if name not in FORMATS:
-            raise BadInput(f"--format {name}: unknown. Valid: {', '.join(FORMATS)}.")
+            raise BadInput(f"--format {name}: unknown. Valid: {', '.join((*FORMATS, MARKDOWN))}.")
     return [name for name in FORMATS if name in names]
+
+
+def _write_markdown(workspace: Workspace, console: Console) -> None:
+    from transferscope.core.files import write_atomically
+    from transferscope.report.paper.markdown import markdown
+
+    path = workspace.root / "report.md"
+    with workspace.writing():
+        write_atomically(path, markdown(workspace.findings_file.read_text(encoding="utf-8")))
+    console.print(f"for a model card: {path}", highlight=False, soft_wrap=True)
 
 
 def _publish(workspace: Workspace, formats: Sequence[Format], with_latex: bool, console: Console) -> None:

@@ -31,6 +31,7 @@ from transferscope.execute.loop import Failure, Outcome
 from transferscope.execute.store.local import Store
 from transferscope.execute.store.remote import open_store
 from transferscope.execute.store.snapshot_folders import sweep_snapshots
+from transferscope.report.page.content import Answer
 from transferscope.report.pretrained import pretrained_facts
 from transferscope.study.file import load_study, resolved_yaml
 from transferscope.study.plan import Plan
@@ -173,13 +174,14 @@ def file_name(*parts: str) -> str:
 
 
 def findings_document(
-    findings: list[Finding], plan: Plan, pretrained: Mapping[str, Any] | None = None
+    findings: list[Finding], plan: Plan, answer: Answer, pretrained: Mapping[str, Any] | None = None
 ) -> str:
-    """findings.json: one entry a claim; numbers that aren't finite are null.
+    """findings.json: the answer in words, and one entry a claim; numbers that aren't finite are null.
 
     Args:
         findings: in the order of the report.
         plan: of the study.
+        answer: the report's first page.
         pretrained: which P the study has, from `pretrained_facts`.
     """
     document = {
@@ -187,6 +189,11 @@ def findings_document(
         "study": plan.study.name,
         "variant": plan.study.variant,
         "pretrained": pretrained,
+        "answer": {
+            "summary": list(answer.summary),
+            "paragraphs": list(answer.paragraphs),
+            "advice": [asdict(one) for one in answer.advice],
+        },
         "findings": [_entry(finding) for finding in findings],
     }
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"

@@ -58,6 +58,7 @@ OUTPUTS = (
     "figures/*.svg",
     "figures/*.pdf",
     "figures/*.png",
+    "report.md",
 )
 """Files that an earlier run may have left in the folder."""
 ANSWER = "answer"
@@ -124,7 +125,8 @@ def write_outputs(
         provenance=provenance,
         networks=_networks(plan, workspace),
     )
-    write_atomically(workspace.findings_file, findings_document(findings, plan, provenance.get("pretrained")))
+    document = findings_document(findings, plan, content.answer, provenance.get("pretrained"))
+    write_atomically(workspace.findings_file, document)
     write_atomically(workspace.report, render(content))
     _remove_old(workspace, results, content)
     return Outputs(findings=findings)
