@@ -1,4 +1,4 @@
-# make install | demo | test | test-processors | stability | faults | fuzz | check | docs | notebooks | bench | clean. Needs a Python from 3.11 to 3.13 with venv, nothing else.
+# make install | demo | test | test-processors | stability | faults | fuzz | check | docs | notebooks | bench | dist | clean. Needs a Python from 3.11 to 3.13 with venv, nothing else.
 PYTHON ?= python3
 DEMO_FLAGS ?=
 PYTEST_FLAGS ?=
@@ -7,12 +7,13 @@ FAULTS_FLAGS ?=
 NOTEBOOK_FLAGS ?=
 PROCESSORS_FLAGS ?=
 STABILITY_FLAGS ?=
+DIST_FLAGS ?=
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .PRECIOUS: $(INSTALLED)-%
-.PHONY: install demo test test-processors stability faults fuzz check docs notebooks bench bench-check clean
+.PHONY: install demo test test-processors stability faults fuzz check docs notebooks bench bench-check dist clean
 
 install: $(INSTALLED)-base
 
@@ -65,6 +66,11 @@ bench-check: $(INSTALLED)-benchmark
 
 bench-%: $(INSTALLED)-benchmark
 	$(BIN)/python -m benchmarks $(subst -,_,$*) $(BENCH_FLAGS)
+
+# The wheel and the sdist in dist/, built twice with equal bytes and checked; DIST_FLAGS=--try installs the wheel with pip and
+# with uv into empty environments, and runs the quick demo from there.
+dist: $(INSTALLED)-dist
+	$(BIN)/python tools/dist.py $(DIST_FLAGS)
 
 clean:
 	rm -rf .venv build dist runs/demo .pytest_cache .ruff_cache .import_linter_cache .hypothesis
