@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING, Any
 from transferscope.analyses.contract import analysis_module, analysis_names
 from transferscope.api.results import Results, run
 from transferscope.core.config import Study
+from transferscope.core.datasets import describe
 from transferscope.core.errors import BadInput, did_you_mean
 from transferscope.core.files import write_atomically
+from transferscope.core.options import DatasetOptions
 from transferscope.models.build import network_from_text
 from transferscope.report.workspace import file_name
 from transferscope.study.dataset_text import dataset_from_text
@@ -135,7 +137,9 @@ def comparison_study(
         "description": _description(model, data, instances, init, from_scratch),
         "network": network_from_text(model).model_dump(mode="json"),
         "targets": {
-            data.partition(":")[0]: {"data": dataset_from_text(data, of_data).model_dump(mode="json")}
+            data.partition(":")[0]: {
+                "data": _all_images(dataset_from_text(data, of_data)).model_dump(mode="json")
+            }
         },
         "instances": given,
         "analyses": {
@@ -145,6 +149,17 @@ def comparison_study(
     if init is not None:
         document["source"] = {"weights": _weights(init)}
     return study_of(document, "compare", overrides=of_study)
+
+
+def _all_images(options: DatasetOptions) -> DatasetOptions:
+    """For networks that are trained already: takes all images if nothing but the default divides them."""
+    if getattr(options, "test_share", 0) is not None:
+        return options
+    try:
+        divided = describe(options).divided
+    except BadInput:
+        return options  # the checks of the study say what is wrong
+    return options.model_copy(update={"test_share": "all"}) if divided else options
 
 
 def _check_places(model: Any, instances: Any, init: Any) -> None:

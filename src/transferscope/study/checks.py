@@ -25,6 +25,7 @@ def study_problems(study: Study) -> list[Problem]:
     """All that can be found without decoding an image or importing torch."""
     problems: list[Problem] = []
     problems.extend(_wrong_source(study))
+    problems.extend(_trained_on_test_images(study))
     source, pretraining = None, None if study.source is None else study.source.pretraining
     if study.source is not None and study.source.data is not None and pretraining is not None:
         source = _described(study.source.data, ("source", "data"), problems)
@@ -53,6 +54,22 @@ def study_problems(study: Study) -> list[Problem]:
         if data_are_fine and not wrong_choice:
             problems.extend(_own_check(study, name, config, path))
     return problems
+
+
+def _trained_on_test_images(study: Study) -> Iterator[Problem]:
+    """`test_share: all` takes each image for training and for testing."""
+    data: dict[KeyPath, DatasetOptions] = {}
+    if study.training is not None:
+        data = {("targets", name, "data"): target.data for name, target in study.targets.items()}
+    if study.source is not None and study.source.data is not None and study.source.pretraining is not None:
+        data[("source", "data")] = study.source.data
+    for path, options in data.items():
+        if getattr(options, "test_share", None) == "all":
+            yield Problem(
+                (*path, "test_share"),
+                "all is for networks that were trained elsewhere; here they would be trained on their test images. "
+                "Give a share, as 0.2.",
+            )
 
 
 def _described(options: DatasetOptions, path: KeyPath, problems: list[Problem]) -> Description | None:

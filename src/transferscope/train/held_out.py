@@ -10,6 +10,8 @@ from torch import Tensor
 from transferscope.core.datasets import ImageSplit
 from transferscope.core.errors import TaskFailed
 from transferscope.data.files.decode import pixel_digest
+from transferscope.data.files.group_ids import group_of
+from transferscope.data.files.split_share import divide
 from transferscope.data.files.spool import rows_of
 
 HELD_OUT_SEED = 0
@@ -21,7 +23,8 @@ def hold_out(split: ImageSplit, fraction: float) -> tuple[ImageSplit, ImageSplit
 
     The selection depends only on the labels and their order, so it is the same for every view. The same share of
     each class (of each combination of labels, for multi-label data) is held out, up to rounding. Exact copies of a
-    held-out image are excluded from training, too.
+    held-out image are excluded from training, too. If the ids name groups, such as patients, whole groups are held out;
+    see `transferscope.data.files.split_share.divide`.
 
     Args:
         split: the training images.
@@ -30,7 +33,13 @@ def hold_out(split: ImageSplit, fraction: float) -> tuple[ImageSplit, ImageSplit
     Raises:
         TaskFailed: no image is held out, or none is left to train on.
     """
-    chosen = held_out_rows(split.labels, fraction)
+    groups = [group_of(id_) for id_ in split.ids]
+    if fraction and groups != list(split.ids):
+        labels = split.labels.tolist()
+        of_rows = [tuple(map(int, label)) if isinstance(label, list) else label for label in labels]
+        chosen = divide(of_rows, groups, fraction, HELD_OUT_SEED)[1]
+    else:
+        chosen = held_out_rows(split.labels, fraction)
     if not fraction:
         return split, _part(split, chosen)
     digests = [pixel_digest(image) for image in split.images.numpy()]

@@ -83,6 +83,8 @@ def test_folders_of_classes_without_a_split(tmp_path: Path) -> None:
     }
     assert sum(part == "test" for part, _ in found.values()) == 8
     assert not parts["train"] & parts["test"]
+    both = archive.load(options.model_copy(update={"test_share": "all"}))
+    assert sorted(both.train.ids) == sorted(both.test.ids) == sorted(names)
     assert any("40 % of each class" in note for note in archive.describe(options).notes)
 
 

@@ -15,6 +15,7 @@ from transferscope.core.datasets import ImageData
 from transferscope.core.errors import BadInput
 from transferscope.data.sets import table
 from transferscope.data.sets.table import Options
+from transferscope.train.held_out import hold_out
 
 SIDE = 8
 
@@ -219,3 +220,18 @@ def test_options_that_exclude_each_other(root: Path) -> None:
     ):
         with pytest.raises(ValueError, match=r"give one of them|needs label"):
             Options.model_validate({"path": root / "labels.csv", **fields})
+
+
+def test_all_images_in_both_splits(root: Path) -> None:
+    pl.read_csv(root / "labels.csv").drop("split").write_csv(root / "all.csv")
+    data = load(root / "all.csv", test_share="all")
+    assert sorted(data.train.ids) == sorted(data.test.ids)
+    assert len(data.test) == 10
+
+
+def test_whole_patients_are_held_out_from_training(root: Path) -> None:
+    train = load(root / "labels.csv").train
+    kept, held = hold_out(train, 0.34)
+    patients = [set(map(table.cluster_of, part.ids)) for part in (kept, held)]
+    assert (len(kept), len(held)) == (4, 2)
+    assert not patients[0] & patients[1]

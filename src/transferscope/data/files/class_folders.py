@@ -75,6 +75,7 @@ def list_folders(options: FolderOptions, test_folder: str) -> Listing:
         test=_choose(test, tuple(train), options.max_test_size, options.seed),
         problems=problems,
         notes=tuple(_notes(options, names, tuple(train), found, folder)),
+        divided=options.test_share is not None,
     )
 
 

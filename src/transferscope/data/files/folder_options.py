@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from transferscope.core.options import FileOptions, Frozen, later_option
+from transferscope.data.files.split_share import Share
 from transferscope.data.files.stored_size import refuse_stored_size
 
 
@@ -58,9 +59,10 @@ class FolderOptions(FileOptions):
     """Seed of the selection and of the order of the images."""
     splits: SplitFolders | None = later_option()
     """Which folders hold the splits, as in {train: training, test: val}."""
-    test_share: float | None = later_option(gt=0, lt=1)
+    test_share: Share | None = later_option()
     """For images without a test split, <root>/<class>/<image>: the share of each class that is for testing. Default:
-    a fifth if no folder below the root is named as a split; see `transferscope.data.files.split_share`."""
+    a fifth if no folder below the root is named as a split; see `transferscope.data.files.split_share`. all: each image
+    is in both splits, for networks that were trained elsewhere, as `compare` does by default."""
     split_seed: int | None = later_option(ge=0)
     """Seed of that split; default: 0."""
     group_pattern: str | None = later_option()

@@ -58,7 +58,7 @@ def load_list(
     ids = {name: [entry.id for entry in getattr(listing, name)] for name in ("train", "test")}
     labels = {name: [entry.label for entry in getattr(listing, name)] for name in ("train", "test")}
     notes = contradictions(digests, labels, ids)
-    if not options.keep_duplicates:
+    if not options.keep_duplicates and getattr(options, "test_share", None) != "all":
         drop_duplicates(digests["train"], digests["test"], ids["train"], ids["test"], problems)
     problems.settle(options.on_bad, root)
     kept = {name: [row for row, one in enumerate(digests[name]) if one is not None] for name in digests}

@@ -5,7 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Hashable, Sequence
+from typing import Annotated, Literal
 
+from pydantic import Field
+
+Share = Annotated[float, Field(gt=0, lt=1)] | Literal["all"]
+"""The share for testing; all: each image is in both splits, for networks that were trained elsewhere."""
 ALL = object()
 """The stratum of all images of multi-label data."""
 DEFAULT_SHARE = 0.2
@@ -15,7 +20,7 @@ TINY = 1e-9
 
 
 def divide(
-    labels: Sequence[Hashable], groups: Sequence[str], test_share: float, seed: int
+    labels: Sequence[Hashable], groups: Sequence[str], test_share: Share, seed: int
 ) -> tuple[list[int], list[int]]:
     """Rows for training and for testing, each in order; no group has rows in both.
 
@@ -30,13 +35,15 @@ def divide(
         labels: of each row, hashable. Rows with equal labels are a class; tuples of 0 and 1 are multi-label, and each
             label counts as a class, and all images together as one.
         groups: name of the group of each row, such as its patient; names of the images if there are no groups.
-        test_share: between 0 and 1.
+        test_share: between 0 and 1, or "all" for all rows in both splits.
         seed: of the order.
 
     >>> train, test = divide(["cat"] * 10 + ["dog"] * 5, [str(row) for row in range(15)], 0.2, seed=0)
     >>> len(train), sum(row < 10 for row in test), len(test)
     (12, 2, 3)
     """
+    if test_share == "all":
+        return list(range(len(labels))), list(range(len(labels)))
     members: dict[str, list[int]] = {}
     for row, group in enumerate(groups):
         members.setdefault(group, []).append(row)
@@ -68,7 +75,7 @@ def _strata(label: Hashable) -> list[Hashable]:
     return [ALL, *(column for column, one in enumerate(label) if one)]
 
 
-def split_note(test_share: float, seed: int, of: str, groups: str) -> str:
+def split_note(test_share: Share, seed: int, of: str, groups: str) -> str:
     """How the test images were chosen, for people.
 
     Args:
@@ -76,6 +83,8 @@ def split_note(test_share: float, seed: int, of: str, groups: str) -> str:
         of: what the share is of, such as "each class".
         groups: what names the groups that stay together; empty if there are none.
     """
+    if test_share == "all":
+        return "nothing divides the images: all of them are test images, also those that networks were trained on"
     together = (
         f"all images of a group ({groups}) are in the same split"
         if groups

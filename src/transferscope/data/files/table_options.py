@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from transferscope.core.options import SeveralLabels
+from transferscope.data.files.split_share import Share
 from transferscope.data.files.stored_size import refuse_stored_size
 from transferscope.data.files.table_labels import Uncertain
 
@@ -78,9 +79,9 @@ class TableOptions(SeveralLabels):
     """Cells of split_column that mark test images. Rows with other cells are left out, and a note counts them."""
     test_list: Path | None = None
     """A text file that names the test images, one in a line, as the table does; all others are for training."""
-    test_share: float | None = Field(default=None, gt=0, lt=1)
+    test_share: Share | None = None
     """The share of each class that is for testing. Default: a fifth if nothing else divides the images; see
-    `transferscope.data.files.split_share`."""
+    `transferscope.data.files.split_share`. all: as in the data set `imagefolder`."""
     split_seed: int = Field(default=0, ge=0)
     """Seed of the split by test_share."""
     group_column: str | None = None

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from transferscope.core.errors import BadInput
+from transferscope.data.files.group_ids import id_in_group
 from transferscope.data.files.image_list import Entry, ImageFolder, Listing, file_fingerprint
 from transferscope.data.files.label_columns import chosen_labels
 from transferscope.data.files.list_file import lines_of
 from transferscope.data.files.problems import Problems
 from transferscope.data.files.random_order import in_random_order
-from transferscope.data.files.split_share import DEFAULT_SHARE, divide, split_note
+from transferscope.data.files.split_share import DEFAULT_SHARE, Share, divide, split_note
 from transferscope.data.files.table_file import column_named, joined, read_table, texts
 from transferscope.data.files.table_labels import (
     BadCell,
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
     import polars as pl
 
 MAX_NAMED = 5
-GROUP, BEHIND = "group ", ": "
-"""Around the name of a group, in front of the id of its images."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,8 @@ def list_table(options: TableOptions) -> TableListing:
     labels = _labels(options, table, is_train)
     group_column = column_named("group_column", options.group_column, GROUP_COLUMNS, table)
     groups = None if group_column is None else texts(table, group_column)
-    if None in split:
+    divided = None in split
+    if divided:
         share = DEFAULT_SHARE if options.test_share is None else options.test_share
         split = _by_share(labels, paths.names, groups, share, options.split_seed)
         of = "each label" if labels.multi_label else "each class"
@@ -85,15 +85,11 @@ def list_table(options: TableOptions) -> TableListing:
         problems=problems,
         multi_label=labels.multi_label,
         notes=(*split_notes, *labels.notes, *notes),
+        divided=divided,
     )
     tables = [options.path, *options.join, *filter(None, [options.test_path, options.test_list])]
     fingerprint = None if paths.content is None else file_fingerprint(tables)
     return TableListing(listing, paths.content, fingerprint)
-
-
-def group_of(id_: str) -> str:
-    """The group of the image with this id; the id itself if the table names no groups."""
-    return id_.removeprefix(GROUP).partition(BEHIND)[0] if id_.startswith(GROUP) else id_
 
 
 def _rows(options: TableOptions) -> tuple[pl.DataFrame, int | None]:
@@ -210,13 +206,15 @@ def _by_list(options: TableOptions, paths: Paths) -> tuple[Sequence[str | None],
 
 
 def _by_share(
-    labels: Labels, names: Sequence[str], groups: Sequence[str | None] | None, share: float, seed: int
+    labels: Labels, names: Sequence[str], groups: Sequence[str | None] | None, share: Share, seed: int
 ) -> list[str | None]:
     """Rows without a usable label are a class of their own; images without a group are a group of their own."""
     usable = [-1 if isinstance(label, BadCell) else label for label in labels.rows]
     of_rows = names if groups is None else [group or name for group, name in zip(groups, names, strict=True)]
-    test = set(divide(usable, of_rows, share, seed)[1])
-    return ["test" if row in test else "train" for row in range(len(names))]
+    train, test = map(set, divide(usable, of_rows, share, seed))
+    return [
+        "both" if row in train & test else "test" if row in test else "train" for row in range(len(names))
+    ]
 
 
 def _straddling(split: Sequence[str | None], groups: Sequence[str | None], column: str) -> list[str]:
@@ -246,7 +244,8 @@ def _entries(
     first: dict[str, int] = {}
     entries: dict[str, list[Entry]] = {"train": [], "test": []}
     for row, (name, label, part) in enumerate(zip(paths.names, labels.rows, split, strict=True)):
-        if part not in entries:
+        parts = tuple(entries) if part == "both" else (part,) if part in entries else ()
+        if not parts:
             continue
         if isinstance(label, BadCell):
             problems.add(label.kind, name, label.reason)
@@ -255,10 +254,10 @@ def _entries(
         else:
             first[name] = row
             group = groups[row] if groups is not None else None
-            id_ = name if not group else f"{GROUP}{group.replace(BEHIND, ':')}{BEHIND}{name}"
-            entry = paths.entry(row, folder, label, id_)
+            entry = paths.entry(row, folder, label, id_in_group(name, group))
             if entry is not None:
-                entries[part].append(entry)
+                for one in parts:
+                    entries[one].append(entry)
     sizes = {"train": options.max_train_size, "test": options.max_test_size}
     return {part: in_random_order(entries[part], options.seed, sizes[part]) for part in entries}
 

@@ -12,7 +12,7 @@ from transferscope.core.files import write_atomically
 from transferscope.core.options import DatasetOptions, FileOptions
 from transferscope.data.files.image_list import one_finding_each, one_hot_note
 from transferscope.data.files.name_groups import shared_groups
-from transferscope.data.files.problems import MAX_SHOWN
+from transferscope.data.files.problems import MAX_SHOWN, Problems
 from transferscope.data.inspect.contact_sheet import contact_sheet
 from transferscope.data.inspect.facts import class_notes, split_facts
 from transferscope.data.inspect.near_duplicates import NearDuplicate, near_duplicates
@@ -80,15 +80,26 @@ def check(name: str, options: DatasetOptions, sheet: Path) -> Checked:
     description, data = describe(lenient), load(lenient)
     images = {split: getattr(data, split) for split in SPLITS}
     scans = {split: scanned(images[split]) for split in SPLITS}
-    shared = shared_images(data.train, data.test, scans["train"].digests, scans["test"].digests)
+    in_both = getattr(options, "test_share", None) == "all"  # on purpose
+    shared = (
+        Problems()
+        if in_both
+        else shared_images(data.train, data.test, scans["train"].digests, scans["test"].digests)
+    )
     exact = {problem.where for problem in shared}
-    near = [
-        one
-        for one in near_duplicates(data.train, data.test, scans["train"].thumbnails, scans["test"].thumbnails)
-        if one.test not in exact
-    ]
+    near = (
+        []
+        if in_both
+        else [
+            one
+            for one in near_duplicates(
+                data.train, data.test, scans["train"].thumbnails, scans["test"].thumbnails
+            )
+            if one.test not in exact
+        ]
+    )
     conflicts = conflicting_labels(images, scans)
-    groups = shared_groups(data.train.ids, data.test.ids, description.class_names)
+    groups = [] if in_both else shared_groups(data.train.ids, data.test.ids, description.class_names)
     problems, counts = list(data.problems), dict(data.left_out)
     if not getattr(options, "keep_duplicates", True):
         problems += shared.lines()

@@ -17,7 +17,7 @@ from transferscope.data.files.folder_options import one_group
 from transferscope.data.files.image_list import Entry, Listing, file_fingerprint
 from transferscope.data.files.problems import Problems
 from transferscope.data.files.random_order import in_random_order
-from transferscope.data.files.split_share import DEFAULT_SHARE, divide, split_note
+from transferscope.data.files.split_share import DEFAULT_SHARE, Share, divide, split_note
 from transferscope.data.files.stored_size import refuse_stored_size
 from transferscope.data.files.table_labels import BadCell, classes_of
 
@@ -36,9 +36,9 @@ class Options(FileOptions):
     """The archives of the test images, if they have archives of their own."""
     label_key: str = "label"
     """The key of the label in .json files beside the images."""
-    test_share: float | None = Field(default=None, gt=0, lt=1)
+    test_share: Share | None = None
     """The share of each class that is for testing. Default: a fifth if neither test_path nor folders named train and
-    test divide the images; see `transferscope.data.files.split_share`."""
+    test divide the images; see `transferscope.data.files.split_share`. all: as in the data set `imagefolder`."""
     split_seed: int = Field(default=0, ge=0)
     """Seed of that split."""
     group_pattern: str | None = None
@@ -124,7 +124,7 @@ def _list(options: Options) -> tuple[Listing, list[Member], list[Path]]:
         f"{Path(one.member.archive).name}/{one.member.name}" if several else one.member.name for one in images
     ]
     split, split_notes = _divided(options, images, ids, split)
-    labels = classes_of([one.label for one in images], [one == "train" for one in split], "of the archives")
+    labels = classes_of([one.label for one in images], [one != "test" for one in split], "of the archives")
     problems = Problems()
     entries: dict[str, list[Entry]] = {"train": [], "test": []}
     for row, (id_, label, part) in enumerate(zip(ids, labels.rows, split, strict=True)):
@@ -133,7 +133,8 @@ def _list(options: Options) -> tuple[Listing, list[Member], list[Path]]:
         elif isinstance(label, BadCell):
             problems.add(label.kind, id_, label.reason)
         elif part is not None:
-            entries[part].append(Entry(str(row), id_, label, 0, 0))
+            for name in entries if part == "both" else (part,):
+                entries[name].append(Entry(str(row), id_, label, 0, 0))
     sizes = {"train": options.max_train_size, "test": options.max_test_size}
     chosen = {name: in_random_order(entries[name], options.seed, sizes[name]) for name in entries}
     listing = Listing(
@@ -142,6 +143,7 @@ def _list(options: Options) -> tuple[Listing, list[Member], list[Path]]:
         test=tuple(chosen["test"]),
         problems=problems,
         notes=(*split_notes, *notes),
+        divided=bool(split_notes),
     )
     return listing, [one.member for one in images], [Path(path) for one in paths.values() for path in one]
 
@@ -168,8 +170,9 @@ def _divided(
     pattern = options.group_pattern
     matches = [re.search(pattern, id_) if pattern is not None else None for id_ in ids]
     groups = [id_ if match is None else match[1] for id_, match in zip(ids, matches, strict=True)]
-    test = set(divide([one.label for one in images], groups, share, options.split_seed)[1])
+    train, test = map(set, divide([one.label for one in images], groups, share, options.split_seed))
     note = split_note(
         share, options.split_seed, "each class", f"`group_pattern` {pattern}" if pattern else ""
     )
-    return ["test" if row in test else "train" for row in range(len(ids))], [note]
+    split = ["both" if row in train & test else "test" if row in test else "train" for row in range(len(ids))]
+    return split, [note]

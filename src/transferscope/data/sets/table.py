@@ -6,8 +6,9 @@ import io
 from typing import IO, Literal
 
 from transferscope.core.datasets import Description, ImageData
+from transferscope.data.files.group_ids import group_of
 from transferscope.data.files.table_options import TableOptions
-from transferscope.data.files.table_rows import TableListing, group_of, list_table
+from transferscope.data.files.table_rows import TableListing, list_table
 
 VERSION = 1
 TEXT_KEY = "path"
