@@ -23,7 +23,7 @@ from pydantic import ValidationError
 from transferscope.core import datasets as base
 from transferscope.core.datasets import PACKAGE, ImageData, ImageSplit, dataset_module
 from transferscope.core.errors import BadInput
-from transferscope.core.options import DatasetOptions, plugin_names
+from transferscope.core.options import DatasetOptions, FileOptions, plugin_names
 
 NAMES = plugin_names(PACKAGE)
 SMALL = {"train_size": 80, "test_size": 60}
@@ -329,6 +329,19 @@ def test_describe_needs_no_torch(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_docs_list_every_option(name: str) -> None:
+    """docs/data.md has a row for each data set that reads files, with all of its own options."""
+    options = dataset_module(name).Options
+    if not issubclass(options, FileOptions):
+        pytest.skip("its images are drawn, or it has the options of drawn images")
+    text = (Path(__file__).parents[2] / "docs" / "data.md").read_text()
+    section = text.partition("## Options of data sets that read files")[2]
+    row = next(line for line in section.splitlines() if line.startswith("|") and f"`{name}`" in line)
+    listed = {word.strip() for word in row.split("|")[2].split(",")}
+    assert listed == set(options.model_fields) - set(FileOptions.model_fields) - {"dataset"}
 
 
 def test_another_process_draws_the_same_to_the_bit() -> None:

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from transferscope.core.errors import BadInput
+from transferscope.data.files import archive_members
 from transferscope.data.sets import archive
 from transferscope.data.sets.archive import Options
 
@@ -132,3 +133,20 @@ def test_what_can_not_be_used_is_named(tmp_path: Path) -> None:
     (tmp_path / "c.tar").write_bytes(path.read_bytes()[:700])
     with pytest.raises(BadInput, match=r"can.t be read|are left"):
         archive.describe(Options(path=str(tmp_path / "c.tar"), image_size_px=SIDE))
+
+
+def test_links_and_files_that_exhaust_the_memory_are_not_read(tmp_path: Path) -> None:
+    files = {f"{name}/{n}.png": png(10 * n + len(name)) for n in range(4) for name in ("cat", "horse")}
+    path = write(tmp_path / "a.tar", files)
+    with tarfile.open(path, "a") as tar:
+        link = tarfile.TarInfo("cat/link.png")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(link)
+    data = archive.load(Options(path=str(path), image_size_px=SIDE))
+    assert "cat/link.png" not in data.train.ids + data.test.ids
+    member = archive_members.Member(str(path), "x", 0, archive_members.MAX_MEMBER_BYTES + 1)
+    with pytest.raises(ValueError, match="bytes"):
+        archive_members.Archives().read(member)
+    lying = archive_members.Member(str(path), "x", 0, 10**7)
+    with pytest.raises(ValueError, match="are there"):
+        archive_members.Archives().read(lying)

@@ -6,6 +6,7 @@ import gzip
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from transferscope.core.datasets import dataset_module
@@ -129,3 +130,26 @@ def test_eurosat_rgb(tmp_path: Path) -> None:
     assert about.class_names == ("AnnualCrop", "Forest", "SeaLake")
     assert np.bincount(module.load(options).test.labels).tolist() == [2, 2, 2]
     assert any("20 % of each class" in note for note in about.notes)
+
+
+def test_eurosat_with_13_bands(tmp_path: Path) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    rng = np.random.default_rng(0)
+    made = {}
+    for name in ("AnnualCrop", "Forest"):
+        (tmp_path / "EuroSAT_MS" / name).mkdir(parents=True)
+        for number in range(1, 6):
+            bands = rng.integers(0, 9000, (SIDE, SIDE, 13)).astype(np.uint16)
+            made[f"{name}/{name}_{number}.tif"] = bands
+            path = tmp_path / "EuroSAT_MS" / name / f"{name}_{number}.tif"
+            tifffile.imwrite(path, bands, photometric="minisblack", planarconfig="contig")
+    module = dataset_module("imagefolder")
+    options = module.Options(
+        root=tmp_path / "EuroSAT_MS", image_size_px=SIDE, channels=13, grey_range=(0, 10000)
+    )
+    data = module.load(options)
+    assert described(options).channels == 13
+    assert (len(data.train), len(data.test)) == (8, 2)
+    for id_, image in zip(data.test.ids, data.test.images, strict=True):
+        plain = np.rint(made[id_].astype(float) / 10000 * 255)
+        assert (image.permute(1, 2, 0).numpy() == plain).all()

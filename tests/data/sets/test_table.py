@@ -210,6 +210,18 @@ def test_what_is_wrong_is_named(root: Path, fields: dict[str, object], said: str
     assert said in message(root / "labels.csv", **fields)
 
 
+def test_images_that_are_elsewhere_are_found_for_the_message(root: Path) -> None:
+    (root / "images").mkdir()
+    for path in root.glob("*.png"):
+        path.rename(root / "images" / path.name)
+    assert f"give `root: {root / 'images'}`" in message(root / "labels.csv")
+    assert len(load(root / "labels.csv", root=root / "images").train) == 6
+    text = (root / "labels.csv").read_text().replace(".png,", ",")
+    (root / "labels.csv").write_text(text)
+    assert '`file_pattern: "images/{COLUMN}.png"`' in message(root / "labels.csv")
+    assert len(load(root / "labels.csv", file_pattern="images/{file}.png").train) == 6
+
+
 def test_options_that_exclude_each_other(root: Path) -> None:
     for fields in (
         {"label_column": "a", "label_columns": ["b"]},

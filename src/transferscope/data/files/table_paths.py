@@ -10,11 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from transferscope.core.errors import BadInput, did_you_mean
+from transferscope.data.files.folder_walk import EXTENSIONS
 from transferscope.data.files.image_list import Entry, ImageFolder, Label
 from transferscope.data.files.table_file import texts
 
 if TYPE_CHECKING:
     import polars as pl
+
+ENDINGS = (*EXTENSIONS, *(one.upper() for one in EXTENSIONS))
+MAX_SEARCHED = 100
+"""Folders in which images are searched that are not where the table says."""
 
 
 @dataclass(frozen=True)
@@ -108,3 +113,25 @@ def _found(pattern: str, names: list[str], root: Path) -> list[str]:
     return [
         f"{where[file]}/{file}" if file in where else name for file, name in zip(files, names, strict=True)
     ]
+
+
+def where_they_may_be(paths: Paths, root: Path) -> str:
+    """What to write if not one of the paths is a file: the folder or the ending that the first image has; else empty.
+
+    The root and the folders in it are searched.
+    """
+    if paths.content is not None or not paths.names or any((root / name).is_file() for name in paths.names):
+        return ""
+    folder, _, file = paths.names[0].rpartition("/")
+    inside = sorted(path for path in root.iterdir() if path.is_dir())[:MAX_SEARCHED] if root.is_dir() else []
+    for place in (root, *inside):
+        if place != root and (place / paths.names[0]).is_file():
+            return f"None of the images is below {root}; {paths.names[0]} is below {place}: give `root: {place}`."
+        ending = next((one for one in ENDINGS if (place / folder / f"{file}{one}").is_file()), None)
+        if ending is not None:
+            before = "" if place == root else f"{place.name}/"
+            return (
+                f"None of the images is a file; there is {before}{paths.names[0]}{ending}: give "
+                f'`file_pattern: "{before}{{COLUMN}}{ending}"` with the name of the column.'
+            )
+    return ""

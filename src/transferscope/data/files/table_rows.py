@@ -31,7 +31,7 @@ from transferscope.data.files.table_options import (
     SPLIT_COLUMNS,
     TableOptions,
 )
-from transferscope.data.files.table_paths import Paths, paths_by_pattern, paths_in_column
+from transferscope.data.files.table_paths import Paths, paths_by_pattern, paths_in_column, where_they_may_be
 
 if TYPE_CHECKING:
     import polars as pl
@@ -59,6 +59,8 @@ def list_table(options: TableOptions) -> TableListing:
     table, num_first = _rows(options)
     problems, notes = Problems(), []
     paths = _paths(options, table)
+    if hint := where_they_may_be(paths, options.folder):
+        raise BadInput(f"{options.path}: {hint}")
     split, split_notes = _stated_splits(options, table, num_first, paths)
     is_train = [one == "train" or one is None for one in split]
     labels = _labels(options, table, is_train)
