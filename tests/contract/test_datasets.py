@@ -341,7 +341,9 @@ def test_docs_list_every_option(name: str) -> None:
     section = text.partition("## Options of data sets that read files")[2]
     row = next(line for line in section.splitlines() if line.startswith("|") and f"`{name}`" in line)
     listed = {word.strip() for word in row.split("|")[2].split(",")}
-    without_effect = {"missing_labels"} if name == "huggingface" else set()  # its lists of labels have no gaps
+    without_effect = (
+        {"missing_labels"} if name == "huggingface" else set()
+    )  # its lists of labels have no gaps
     own = set(options.model_fields) - set(FileOptions.model_fields) - {"dataset"}
     assert listed == own - without_effect
 
