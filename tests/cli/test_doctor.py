@@ -60,7 +60,7 @@ def test_facts_name_every_library_and_extra(tmp_path: Path) -> None:
     assert {"extra timm", "extra ray", "processor", "memory", "disk", "store", "browser"} <= set(found)
     assert [fact.name for fact in found.values() if fact.state == "wrong"] == []
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
-    for_developers = {"test", "check", "docs", "benchmark", "notebooks", "fuzz"}
+    for_developers = {"test", "check", "docs", "benchmark", "notebooks", "fuzz", "dist"}
     assert set(facts.EXTRAS) == set(project["optional-dependencies"]) - for_developers
     for extra, names in facts.EXTRAS.items():
         assert [text.partition(">=")[0] for text in project["optional-dependencies"][extra]] == list(names)

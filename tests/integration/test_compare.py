@@ -214,7 +214,7 @@ def test_maps_of_criticality_are_coarse_unless_asked_otherwise(files: dict[str, 
 
     found = of_criticality("analyses.criticality.num_images=64")
     assert isinstance(found, criticality.Config)
-    assert (found.alphas, found.sigmas, found.num_images) == ((0, 0.5, 1), (0, 0.05, 0.2), 64)
+    assert (found.alphas, found.sigmas, found.num_images) == ((0, 0.5, 1), (0, 0.01, 0.05), 64)
     assert len(criticality.Config().alphas) > len(found.alphas), "a study's are finer"
 
 

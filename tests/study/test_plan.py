@@ -78,7 +78,7 @@ def test_a_study_comes_down_to_the_tasks_that_it_needs(tmp_path: Path) -> None:
 
 def test_the_embedded_study() -> None:
     full = plan(load_study(embedded_study()))
-    assert kinds(full) == {"data": 5, "train": 169, "measure": 336}
+    assert kinds(full) == {"data": 5, "train": 139, "measure": 316}
     assert cells(full) == {
         "feature_reuse": 4 * 6 + 3 * 2 * 6,
         "mistakes": 4,
@@ -87,7 +87,7 @@ def test_the_embedded_study() -> None:
         # of 4 seeds: pairs at their last epochs, at their best ones, across targets; sets; planes
         "barriers": 4 * 30 + 30 + 2 * 4 + 4 * 14 + 2,
         "criticality": 8,
-        "checkpoints": 24,
+        "checkpoints": 16,
         "spectra": 4,
         "low_level_statistics": 12,
     }

@@ -141,7 +141,8 @@ def test_influence_names_an_image(table: pl.DataFrame) -> None:
     )
     again = measured({name: subjects[name] for name in (row["a"], row["b"])}, Images(fewer))
     left = again.filter(layer_a="stem", layer_b="stage1")["linear_cka"][0]
-    assert row["influence"] == pytest.approx(left - row["linear_cka"], abs=1e-9)
+    # features are float32, and those of another number of images may be rounded otherwise
+    assert row["influence"] == pytest.approx(left - row["linear_cka"], abs=1e-6)
 
 
 def test_batches_bound_the_memory(table: pl.DataFrame) -> None:

@@ -24,6 +24,8 @@ GIB = 2**30
 EXTRAS = {
     "timm": ("timm", "torchvision"),
     "huggingface": ("datasets",),
+    "dicom": ("pydicom",),
+    "tiff": ("tifffile",),
     "ray": ("ray",),
     "tensorboard": ("tensorboardX",),
     "mlflow": ("mlflow",),
