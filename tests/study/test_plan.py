@@ -80,7 +80,7 @@ def test_the_embedded_study() -> None:
     full = plan(load_study(embedded_study()))
     assert kinds(full) == {"data": 5, "train": 139, "measure": 316}
     assert cells(full) == {
-        "feature_reuse": 4 * 6 + 3 * 2 * 6,
+        "feature_reuse": 4 * 6 + 2 * 2 * 6,
         "mistakes": 4,
         "feature_similarity": 4,
         "parameter_distance": 4,
