@@ -156,7 +156,7 @@ def _all_images(options: DatasetOptions) -> DatasetOptions:
     if getattr(options, "test_share", 0) is not None:
         return options
     try:
-        divided = describe(options).divided
+        divided = bool(describe(options).division)
     except BadInput:
         return options  # the checks of the study say what is wrong
     return options.model_copy(update={"test_share": "all"}) if divided else options

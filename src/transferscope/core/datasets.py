@@ -66,8 +66,8 @@ class Description:
     data."""
     left_out: Mapping[str, int] = field(default_factory=dict)
     """How many images were left out for each kind of problem; see `transferscope.data.files.problems`."""
-    divided: bool = False
-    """True if the option `test_share`, stated or by default, divides the images into training and test images."""
+    division: str = ""
+    """How the test images were chosen, if the option `test_share`, stated or by default, divides the images."""
     notes: tuple[str, ...] = ()
     """Warnings before the training, for example about classes without test images or ignored files."""
 

@@ -10,7 +10,7 @@ from sklearn.metrics import balanced_accuracy_score
 
 from transferscope.core.datasets import Description
 from transferscope.core.errors import BadInput
-from transferscope.data.inspect.facts import DataFacts, split_facts, wilson_interval
+from transferscope.data.inspect.facts import DataFacts, SplitFacts, split_facts, wilson_interval
 from transferscope.metrics.evaluation.balanced_accuracy import balanced_accuracy
 
 
@@ -93,3 +93,9 @@ def test_balanced_accuracy_is_scikit_learns() -> None:
     assert balanced_accuracy(logits[:, :4], labels) == pytest.approx(expected, abs=1e-12)
     with pytest.raises(BadInput):
         balanced_accuracy(logits, torch.zeros(200, 5))
+
+
+def test_the_report_says_how_test_images_were_chosen() -> None:
+    splits = {name: SplitFacts(num_images=40, counts=(20, 20)) for name in ("train", "test")}
+    about = Description(class_names=("cat", "dog"), image_size_px=8, division="the test images are 20 %")
+    assert DataFacts(about=about, splits=splits).notes()[0] == "The test images are 20 %."

@@ -75,7 +75,7 @@ def list_folders(options: FolderOptions, test_folder: str) -> Listing:
         test=_choose(test, tuple(train), options.max_test_size, options.seed),
         problems=problems,
         notes=tuple(_notes(options, names, tuple(train), found, folder)),
-        divided=options.test_share is not None,
+        division=_division(options),
     )
 
 
@@ -145,6 +145,14 @@ def _divided(classes: Classes, options: FolderOptions) -> tuple[Classes, Classes
         for row in rows:
             part.setdefault(labels[row], []).append(entries[row])
     return parts
+
+
+def _division(options: FolderOptions) -> str:
+    """How the test images were chosen; empty if folders say which they are."""
+    if options.test_share is None:
+        return ""
+    groups = f"`group_pattern` {options.group_pattern}" if options.group_pattern else ""
+    return split_note(options.test_share, options.split_seed or 0, "each class", groups)
 
 
 def _group(id_: str, pattern: str | None) -> str:
@@ -226,10 +234,6 @@ def _notes(
 ) -> list[str]:
     """What of the folders was read in a way that one should know, and what was not read."""
     notes = []
-    if options.test_share is not None:
-        assert options.test_share is not None
-        groups = f"`group_pattern` {options.group_pattern}" if options.group_pattern else ""
-        notes.append(split_note(options.test_share, options.split_seed or 0, "each class", groups))
     if found.num_deep:
         notes.append(
             f"{found.num_deep:,} images are in folders within the folder of a class, and count as images of the class"

@@ -52,8 +52,8 @@ class Listing:
     multi_label: bool = False
     notes: tuple[str, ...] = ()
     """Warnings about the lists; see `Description.notes`."""
-    divided: bool = False
-    """True if `test_share` divides the images."""
+    division: str = ""
+    """How the test images were chosen; see `Description.division`."""
     reading: str = ""
     """Marks for labels or files that an earlier version interpreted differently; part of the cache key."""
 
@@ -85,8 +85,8 @@ class Listing:
             num_test=len(self.test),
             fingerprint=" ".join(filter(None, (known, self.reading))),
             left_out=self.problems.counts,
-            divided=self.divided,
-            notes=(*self.notes, *absent_notes(self.class_names, self.labels)),
+            division=self.division,
+            notes=(*filter(None, [self.division]), *self.notes, *absent_notes(self.class_names, self.labels)),
         )
 
 

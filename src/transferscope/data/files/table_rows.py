@@ -66,14 +66,13 @@ def list_table(options: TableOptions) -> TableListing:
     labels = _labels(options, table, is_train)
     group_column = column_named("group_column", options.group_column, GROUP_COLUMNS, table)
     groups = None if group_column is None else texts(table, group_column)
-    divided = None in split
-    if divided:
+    division = ""
+    if None in split:
         share = DEFAULT_SHARE if options.test_share is None else options.test_share
         split = _by_share(labels, paths.names, groups, share, options.split_seed)
         of = "each label" if labels.multi_label else "each class"
-        split_notes = [
-            split_note(share, options.split_seed, of, f"column {group_column}" if group_column else "")
-        ]
+        kept_together = f"column {group_column}" if group_column else ""
+        division = split_note(share, options.split_seed, of, kept_together)
     elif groups is not None:
         notes += _straddling(split, groups, str(group_column))
     entries = _entries(options, paths, labels, groups, split, problems)
@@ -87,7 +86,7 @@ def list_table(options: TableOptions) -> TableListing:
         problems=problems,
         multi_label=labels.multi_label,
         notes=(*split_notes, *labels.notes, *notes),
-        divided=divided,
+        division=division,
     )
     tables = [options.path, *options.join, *filter(None, [options.test_path, options.test_list])]
     fingerprint = None if paths.content is None else file_fingerprint(tables)

@@ -69,8 +69,11 @@ class DataFacts:
         return f"always answering '{self.about.class_names[self.commonest]}' has {self.baseline:.3f}"
 
     def notes(self) -> list[str]:
-        """Notes on these data for readers of an accuracy; see `class_notes`."""
-        return class_notes(self.about, self.splits["train"], self.splits["test"])
+        """Notes on these data for readers of an accuracy: how the test images were chosen, and `class_notes`."""
+        division = (
+            [f"{self.about.division[0].upper()}{self.about.division[1:]}."] if self.about.division else []
+        )
+        return division + class_notes(self.about, self.splits["train"], self.splits["test"])
 
 
 def split_facts(labels: np.ndarray, num_classes: int) -> SplitFacts:

@@ -123,7 +123,7 @@ def _list(options: Options) -> tuple[Listing, list[Member], list[Path]]:
     ids = [
         f"{Path(one.member.archive).name}/{one.member.name}" if several else one.member.name for one in images
     ]
-    split, split_notes = _divided(options, images, ids, split)
+    split, division = _divided(options, images, ids, split)
     labels = classes_of([one.label for one in images], [one != "test" for one in split], "of the archives")
     problems = Problems()
     entries: dict[str, list[Entry]] = {"train": [], "test": []}
@@ -142,16 +142,16 @@ def _list(options: Options) -> tuple[Listing, list[Member], list[Path]]:
         train=tuple(chosen["train"]),
         test=tuple(chosen["test"]),
         problems=problems,
-        notes=(*split_notes, *notes),
-        divided=bool(split_notes),
+        notes=tuple(notes),
+        division=division,
     )
     return listing, [one.member for one in images], [Path(path) for one in paths.values() for path in one]
 
 
 def _divided(
     options: Options, images: list[ArchiveImage], ids: list[str], split: list[str | None]
-) -> tuple[list[str | None], list[str]]:
-    """The split of each image: stated, or by share."""
+) -> tuple[list[str | None], str]:
+    """The split of each image, stated or by share; and how the share was chosen."""
     stated = {one for one in split if one is not None}
     if stated and options.test_share is not None:
         raise BadInput(
@@ -165,7 +165,7 @@ def _divided(
                 f"{sum(one is None for one in split):,} images elsewhere. Expected <train>/<class>/<image> and "
                 "<test>/<class>/<image>, or <class>/<image>, or files .cls or .json beside the images."
             )
-        return split, []
+        return split, ""
     share = DEFAULT_SHARE if options.test_share is None else options.test_share
     pattern = options.group_pattern
     matches = [re.search(pattern, id_) if pattern is not None else None for id_ in ids]
@@ -175,4 +175,4 @@ def _divided(
         share, options.split_seed, "each class", f"`group_pattern` {pattern}" if pattern else ""
     )
     split = ["both" if row in train & test else "test" if row in test else "train" for row in range(len(ids))]
-    return split, [note]
+    return split, note

@@ -149,7 +149,8 @@ def _list(options: Options) -> tuple[Listing, dict[str, Any]]:
         test=tuple(entries["test"]),
         problems=problems,
         multi_label=numbered.multi_label,
-        notes=tuple(_notes(options, numbered)),
+        notes=tuple(_notes(numbered)),
+        division=_division(options),
         reading=" ".join(("labels-by-name" if numbered.by_name else "", *_marks(splits))).strip(),
     )
     problems.settle(options.on_bad, options.name)
@@ -171,20 +172,22 @@ def _divided(options: Options, rows: Any, labels: Sequence[Label | None]) -> tup
     )
 
 
-def _notes(options: Options, numbered: Numbered) -> list[str]:
+def _notes(numbered: Numbered) -> list[str]:
     notes = []
     if numbered.by_name:
         notes.append(
             "the test split numbers its classes otherwise than the training split: labels go by their names"
         )
-    if options.test_share is not None:
-        groups = "" if options.group_column is None else f"`group_column` {options.group_column}"
-        notes.append(
-            split_note(
-                options.test_share, options.split_seed or 0, f"each class of '{options.train_split}'", groups
-            )
-        )
     return notes
+
+
+def _division(options: Options) -> str:
+    """How the test images were chosen; empty if there is a split for them."""
+    if options.test_share is None:
+        return ""
+    groups = "" if options.group_column is None else f"`group_column` {options.group_column}"
+    of = f"each class of '{options.train_split}'"
+    return split_note(options.test_share, options.split_seed or 0, of, groups)
 
 
 def _undecoded(split: Any, image: str) -> Any:
