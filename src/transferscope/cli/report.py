@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -118,6 +119,8 @@ def _draw_report(
     workspace.discard_damaged(the_plan, "transferscope run computes it again", console)
     there = workspace.store.present(task.key for task in the_plan.graph)
     cached = [task for task in the_plan.graph if task.key in there]
+    if not cached and workspace.report.exists():
+        raise BadInput(_made_otherwise(workspace))
     outcome = Outcome(cached=cached, not_run=workspace.missing(the_plan))
     options = RunOptions(out=out, device="cpu", images=with_images)
     exit_code = conclude(the_plan, workspace, outcome, options, console)
@@ -127,6 +130,22 @@ def _draw_report(
     if as_json:
         print(workspace.findings_file.read_text(encoding="utf-8"), end="")
     return exit_code
+
+
+def _made_otherwise(workspace: Workspace) -> str:
+    """The message where a folder has a report, and nothing of what this version would draw it from."""
+    from transferscope import __version__
+
+    versions = {}
+    if workspace.provenance_file.exists():
+        versions = json.loads(workspace.provenance_file.read_text(encoding="utf-8")).get("versions", {})
+    version = versions.get("transferscope", "(unknown version)")
+    return (
+        f"{workspace.root} holds no result of its study as transferscope {__version__} computes it, and the report "
+        f"there was written by transferscope {version}. Nothing was changed. Read "
+        f"{workspace.report.name} as it is, or compute the results anew into another folder: transferscope run "
+        f"{workspace.root / 'study.yaml'} --out NEW_DIR"
+    )
 
 
 def _draw_comparison(a: Path, b: Path, out: Path, *, as_json: bool, console: Console) -> None:
