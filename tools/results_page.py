@@ -166,10 +166,12 @@ def claims(findings: Sequence[Mapping[str, Any]]) -> str:
             "–" if finding["low"] is None else f"{_number(finding['low'])} to {_number(finding['high'])}"
         )
         ps = "–" if finding["p_value"] is None else f"{finding['p_value']:.2g}, {finding['p_adjusted']:.2g}"
-        rows.append([finding["statement"] + ours, verdict, _number(finding["effect"]), interval, ps])
+        evidence = f"{verdict} ({finding['evidence']})" if finding["num_seeds"] else verdict
+        effect = _number(finding["effect"])
+        rows.append([finding["statement"] + ours, evidence, finding["size"], effect, interval, ps])
     names = ["holds", "does not hold", "undecided", *(["not measured"] if count["not measured"] else [])]
     verdicts = ", ".join(f"{count[name]} {name}" for name in names)
-    head = ["claim", "verdict", "effect", "95 % interval over seeds", "p, adjusted (Holm)"]
+    head = ["claim", "verdict (evidence)", "size", "effect", "95 % interval", "p, adjusted (Holm)"]
     return f"## Claims\n\nVerdicts: {verdicts}.\n\n" + _table(head, rows)
 
 

@@ -59,7 +59,7 @@ def _claims(findings: Sequence[Finding]) -> str:
         claim = finding.claim
         effect, interval = numbers.effect(finding.effect, finding.low, finding.high, unit=claim.unit)
         where = f" ({finding.targets_that_hold})" if finding.targets_that_hold else ""
-        shown = f"{effect} ({interval})" if interval else effect
+        shown = " ".join(part for part in (effect, claim.unit, interval) if part)
         rows.append(
             (
                 escaped(claim.statement + where),
