@@ -28,7 +28,7 @@ Numbers = dict[str, Any]
 col = pl.col
 ROUNDING = 1e-12
 SIZES = {"": (0.02, 0.05, 0.15), "x": (1.1, 1.5, 3.0), "nats": (0.05, 0.2, 1.0)}
-REPEAT_RATES = {"strong": 0.9, "some": 0.8, "hint": 0.54}
+REPEAT_RATES = {"strong": 0.94, "some": 0.75, "hint": 0.54}
 
 
 # Statistics of one target
