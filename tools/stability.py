@@ -75,6 +75,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "stability")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "stability.md")
+    parser.add_argument("--widest-only", action="store_true", help="leave run 1 out")
     parser.add_argument("--quick", action="store_true", help="the quick variant, to try this program")
     options = parser.parse_args(arguments)
     from transferscope.study.file import load_study
@@ -83,13 +84,15 @@ def main(arguments: Sequence[str]) -> int:
     variant = "quick" if options.quick else None
     num_seeds = len(load_study(embedded_study(), variant=variant).seeds)
     runs, folders = [], []
-    for number in [0, *range(2, options.runs + 2), 1]:  # run 1, with narrower instructions, is the slowest
+    # run 1, with narrower instructions, is the slowest
+    for number in [0, *range(2, options.runs + 2), *([] if options.widest_only else [1])]:
         folder = options.out / f"run-{number}"
         if not execute(folder, number, num_seeds, options):
             return 1
-        runs.insert(number, outcomes(folder))
+        runs.append(outcomes(folder))
         folders.append(folder)
-    options.page.write_text(page(runs, basins(folders)), encoding="utf-8")
+    narrower = None if options.widest_only else runs.pop()
+    options.page.write_text(page(runs, narrower, basins(folders)), encoding="utf-8")
     print(f"written: {options.page}")
     return 0
 
@@ -182,30 +185,31 @@ def basins(folders: Sequence[Path]) -> dict[str, Basins]:
     return found
 
 
-def page(runs: Sequence[Run], pairs_called: Mapping[str, Basins]) -> str:
+def page(runs: Sequence[Run], narrower: Run | None, pairs_called: Mapping[str, Basins]) -> str:
     """docs/stability.md.
 
     Args:
-        runs: the study as it is, with the widest and with narrower instructions, then those with other seeds.
+        runs: the study as it is, then those with other seeds.
+        narrower: the study as it is, with narrower instructions; None if it was left out.
         pairs_called: see `basins`.
     """
-    same, others = runs[:2], runs[2:]
-    widest, narrower = instructions(0), instructions(1)
-    claims = [claim for claim in runs[0] if all(claim in run for run in runs)]
+    others = runs[1:]
+    every = [*runs, *([] if narrower is None else [narrower])]
+    claims = [claim for claim in runs[0] if all(claim in run for run in every)]
     pairs = list(combinations(others, 2))
     disagreements = [sum(a[claim].verdict != b[claim].verdict for claim in claims) for a, b in pairs]
     opposite = [claim for claim in claims if {run[claim].verdict for run in others} >= set(DECIDED)]
-    changed = [claim for claim in claims if same[0][claim].verdict != same[1][claim].verdict]
-    weighty = [claim for claim in changed if "strong" in {run[claim].evidence for run in same}]
     covered = [value for claim in claims for value in coverage([run[claim] for run in others])]
     rates = repeat_rates(claims, others)
     lines = [
         "# Does a verdict come out again?",
         "",
-        f"The embedded study was run {len(runs)} times by `make stability`: twice as it is, with the instructions of "
-        f"{widest} and of {narrower}, and {len(others)} times with other seeds and another pre-training. The images "
-        "are the same in all. Written by `tools/stability.py` on "
-        f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {os.cpu_count()} cores.",
+        f"The embedded study was run {len(every)} times by `make stability`: as it is, with the instructions of "
+        f"{instructions(0)}"
+        + ("" if narrower is None else f" and once more with those of {instructions(1)}")
+        + f", and {len(others)} times with other seeds and another pre-training. The images are the same in all. "
+        f"Written by `tools/stability.py` on {datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, "
+        f"{os.cpu_count()} cores.",
         "",
         "| measured on the runs with other seeds | |",
         "| --- | --- |",
@@ -217,8 +221,7 @@ def page(runs: Sequence[Run], pairs_called: Mapping[str, Basins]) -> str:
             f"| {name} evidence: the same verdict in another run | {share(values)} of {len(values)} |"
             for name, values in rates.items()
         ),
-        f"| verdicts that differ between {widest} and {narrower}, same seeds | {len(changed)}{named(changed)} |",
-        f"| of these with strong evidence in one of the two | {len(weighty)}{named(weighty)} |",
+        *([] if narrower is None else rows_of_instructions(claims, runs[0], narrower)),
         *(
             f"| {pair} with a barrier of {what} that are called a basin | {called} of {count} |"
             for pair, one in pairs_called.items()
@@ -231,6 +234,9 @@ def page(runs: Sequence[Run], pairs_called: Mapping[str, Basins]) -> str:
         "A verdict is decided where the evidence is strong or some. For a hint, which decides nothing, the table "
         "counts how often another run has a hint, or a decided verdict, on the same side.",
         "",
+        "Each run has a P of its own. The intervals are over the seeds of the fine-tunings and don't hold how much P "
+        "varies, so they cover the mean of the other runs less often than 95 %.",
+        "",
         "## Each claim",
         "",
         "| claim | holds | does not hold | undecided | runs that agree, two by two | effects | covered |",
@@ -239,6 +245,17 @@ def page(runs: Sequence[Run], pairs_called: Mapping[str, Basins]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def rows_of_instructions(claims: Sequence[str], widest: Run, narrower: Run) -> list[str]:
+    """What differs between two runs of the same seeds with different instructions."""
+    changed = [claim for claim in claims if widest[claim].verdict != narrower[claim].verdict]
+    weighty = [claim for claim in changed if "strong" in (widest[claim].evidence, narrower[claim].evidence)]
+    both = f"{instructions(0)} and {instructions(1)}"
+    return [
+        f"| verdicts that differ between {both}, same seeds | {len(changed)}{named(changed)} |",
+        f"| of these with strong evidence in one of the two | {len(weighty)}{named(weighty)} |",
+    ]
 
 
 def claim_row(claim: str, found: Sequence[Outcome]) -> str:

@@ -48,7 +48,7 @@ def test_the_page_has_the_counts() -> None:
     same = [{"a": HOLDS, "b": HOLDS}, {"a": HOLDS, "b": OPEN}]
     others = [{"a": HOLDS, "b": HOLDS}, {"a": HOLDS, "b": FAILS}, {"a": OPEN, "b": OPEN}]
     pairs = {"RI-T & RI-T": Basins(apart=72, apart_called=3, joined=0, joined_called=0)}
-    text = page([*same, *others], pairs)
+    text = page([same[0], *others], same[1], pairs)
     assert "| verdicts that differ between two runs, mean | 1.7 |" in text  # 1, 2 and 2 of three pairs
     assert "| claims that hold in one run and do not hold in another | 1 (`b`) |" in text
     narrower = f"{instructions(0)} and {instructions(1)}"

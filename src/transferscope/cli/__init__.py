@@ -11,7 +11,19 @@ from typing import Annotated
 import typer
 
 from transferscope import __version__
-from transferscope.cli import clean, compare, data_check, demo, init, plan, report, run, status, watch
+from transferscope.cli import (
+    average,
+    clean,
+    compare,
+    data_check,
+    demo,
+    init,
+    plan,
+    report,
+    run,
+    status,
+    watch,
+)
 from transferscope.cli.console import EXIT_BAD_INPUT, unbuffer
 from transferscope.cli.doctor import command as doctor
 from transferscope.core.errors import BadInput
@@ -28,6 +40,7 @@ COMMANDS = {
     "run": run,
     "demo": demo,
     "compare": compare,
+    "average": average,
     "plan": plan,
     "status": status,
     "watch": watch,

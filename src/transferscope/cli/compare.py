@@ -77,14 +77,7 @@ def command(
     """
     from transferscope.api.compare import INIT, comparison_study
 
-    given: dict[str, str] = {}
-    for text in instances:
-        name, equals, place = text.partition("=")
-        if not (name and equals and place):
-            raise BadInput(f"'{text}': expected NAME=WEIGHTS, as in a=a.safetensors.")
-        if name in given:
-            raise BadInput(f"'{name}' is given twice: {given[name]} and {place}.")
-        given[name] = place
+    given = named_places(instances)
     init = given.pop(INIT, None)
     study = comparison_study(
         model=model,
@@ -97,6 +90,19 @@ def command(
         overrides=set_ or (),
     )
     return study, out
+
+
+def named_places(texts: Sequence[str]) -> dict[str, str]:
+    """Name -> where its weights are, of NAME=WEIGHTS texts."""
+    given: dict[str, str] = {}
+    for text in texts:
+        name, equals, place = text.partition("=")
+        if not (name and equals and place):
+            raise BadInput(f"'{text}': expected NAME=WEIGHTS, as in a=a.safetensors.")
+        if name in given:
+            raise BadInput(f"'{name}' is given twice: {given[name]} and {place}.")
+        given[name] = place
+    return given
 
 
 def _expected(texts: Sequence[str]) -> dict[str, float]:
