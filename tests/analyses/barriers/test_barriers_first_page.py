@@ -148,6 +148,8 @@ def test_averaging_is_advised_on_each_target_alone() -> None:
     safe, unsafe = advice({"barriers": {"barriers_averaging": pl.concat([table, far])}})
     assert safe.startswith("On near, the weights of two fine-tuned networks can be averaged.")
     assert unsafe.startswith("On far, don't average")
+    assert "transferscope average" in safe
+    assert "transferscope average" not in unsafe
 
 
 def test_paths_above_the_line_everywhere_have_no_barrier() -> None:

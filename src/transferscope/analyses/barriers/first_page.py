@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     import polars as pl
 
 
+HOW_TO_AVERAGE = "The command transferscope average writes the average as a file."
+
+
 def headline(
     tables: Mapping[str, pl.DataFrame], findings: Sequence[Finding], beside: Mapping[str, str]
 ) -> FirstPage:
@@ -216,7 +219,7 @@ def advice(tables: Mapping[str, pl.DataFrame]) -> Iterator[Advice]:
     for (decided, evidence, why), same in found.items():
         yield Advice(
             text=safe[decided].format(listed([target for target, _ in same])),
-            numbers=" ".join(line for _, line in same),
+            numbers=" ".join([line for _, line in same] + [HOW_TO_AVERAGE] * (decided > 0)),
             evidence=evidence,
             why=why,
             analysis="barriers",
