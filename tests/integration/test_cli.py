@@ -279,7 +279,7 @@ def test_figures_and_tables_for_a_paper(call: Call, drawn: TinyRun, folder: Path
     assert json.loads(told.out) == json.loads((folder / "copy/findings.json").read_text())
     refused = call("report", "copy", "--format", "tiff")
     assert refused.code == 2
-    assert refused.err == "error: --format tiff: unknown. Valid: pdf, png, svg.\n"
+    assert refused.err == "error: --format tiff: unknown. Valid: pdf, png, svg, md.\n"
 
 
 @pytest.mark.parametrize("name", ["tables", "figures", "report.html"])
