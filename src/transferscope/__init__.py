@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from transferscope.metrics.landscape.interpolation import barrier, interpolate
     from transferscope.metrics.landscape.spectrum import conv_singular_values
     from transferscope.metrics.similarity.cka import cka, linear_cka
+    from transferscope.metrics.transferability.forecasts import h_score, leep, log_maximum_evidence
+    from transferscope.metrics.transferability.probes import knn_probe, linear_probe
     from transferscope.models.modules.table import modules
     from transferscope.study.file import load_study
 
@@ -37,10 +39,15 @@ __all__ = [
     "compare",
     "compare_studies",
     "conv_singular_values",
+    "h_score",
     "interpolate",
+    "knn_probe",
     "l2_distance",
+    "leep",
     "linear_cka",
+    "linear_probe",
     "load_study",
+    "log_maximum_evidence",
     "mistakes",
     "module_criticality",
     "modules",
@@ -58,10 +65,15 @@ _HOMES = {
     "compare": "api.compare",
     "compare_studies": "api.compare_studies",
     "conv_singular_values": "metrics.landscape.spectrum",
+    "h_score": "metrics.transferability.forecasts",
     "interpolate": "metrics.landscape.interpolation",
+    "knn_probe": "metrics.transferability.probes",
     "l2_distance": "metrics.landscape.distance",
+    "leep": "metrics.transferability.forecasts",
     "linear_cka": "metrics.similarity.cka",
+    "linear_probe": "metrics.transferability.probes",
     "load_study": "study.file",
+    "log_maximum_evidence": "metrics.transferability.forecasts",
     "mistakes": "metrics.agreement.mistakes",
     "module_criticality": "metrics.criticality.criticality",
     "modules": "models.modules.table",

@@ -21,6 +21,7 @@ ALPHAS = (0.0, 0.5, 1.0)
 GENERATOR = torch.Generator().manual_seed(0)
 INPUTS = torch.randn(24, 3, 8, 8, generator=GENERATOR)
 LABELS = torch.randint(3, (24,), generator=GENERATOR)
+HELD_OUT = torch.arange(24) % 3 == 0
 
 
 def network(seed: int, device: torch.device) -> nn.Module:
@@ -70,6 +71,10 @@ def criticality(device: torch.device, **options: Any) -> object:
     )
 
 
+def features(device: torch.device) -> tuple[Tensor, Tensor]:
+    return INPUTS.mean((2, 3)).to(device), LABELS.to(device)
+
+
 def decisions(device: torch.device) -> dict[str, Tensor]:
     return {name: network(seed, device)(INPUTS.to(device)).argmax(1) for seed, name in enumerate("abc")}
 
@@ -113,6 +118,13 @@ CALLS: dict[str, dict[str, Callable[[torch.device], Any]]] = {
     "l2_distance": {
         "": lambda d: ts.l2_distance(state(0, d), state(1, d)),
         "by module, one on the CPU": lambda d: ts.l2_distance(state(0, d), state(1, CPU), by_module=True),
+    },
+    "log_maximum_evidence": {"": lambda d: ts.log_maximum_evidence(*features(d))},
+    "h_score": {"": lambda d: ts.h_score(*features(d))},
+    "leep": {"": lambda d: ts.leep(features(d)[0].softmax(1), LABELS.to(d))},
+    "linear_probe": {"": lambda d: ts.linear_probe(features(d), features(d), held_out=HELD_OUT.to(d))},
+    "knn_probe": {
+        "": lambda d: ts.knn_probe(features(d), features(CPU), held_out=HELD_OUT, neighbours=[1, 3])
     },
     "mistakes": {"": lambda d: ts.mistakes(decisions(d), LABELS.to(d), bootstrap=50)},
     "conv_singular_values": {

@@ -1,0 +1,1 @@
+"""What features hold of a target: forecasts of transfer, and probes."""
