@@ -24,7 +24,7 @@ from transferscope.metrics.agreement import error_consistency
 from transferscope.metrics.criticality import freezing, rewinding
 from transferscope.metrics.evaluation.repeated_passes import RepeatedPasses
 from transferscope.metrics.inputs.guard import lent
-from transferscope.metrics.landscape import averaging, distance, interpolation, path, plane
+from transferscope.metrics.landscape import averaging, distance, interpolation, path, plane, soup
 
 TOLERANCE = 1e-4
 """Relative, of losses near 1: float32 work of three layers in two orders differs by about 1e-6."""
@@ -259,6 +259,16 @@ def curve(m, a, b, d):
     return interpolation.interpolate(m, a, b, d, alphas=GRID, batch_norm="interpolate")
 
 
+def probed(data):
+    """Arguments of a probe on the first inputs as features."""
+    features = data[0].flatten(1)[:, :2]
+    return {
+        "train": (features, data[1]),
+        "test": (features, data[1]),
+        "held_out": torch.arange(len(features), device="cpu") % 4 == 0,
+    }
+
+
 FUNCTIONS = {
     "interpolate": curve,
     "path_losses": lambda m, a, b, d: (
@@ -309,6 +319,14 @@ FUNCTIONS = {
     "compared_with_mean": lambda m, a, b, d: (
         averaging.compared_with_mean(LOGITS, LOGITS, d[1], draws=10)[0].loss
     ),
+    "soup": lambda m, a, b, d: soup.soup(m, {"a": a, "b": b}, d).held_out.losses,
+    "h_score": lambda m, a, b, d: transferscope.h_score(d[0].flatten(1)[:, :2], d[1]),
+    "log_maximum_evidence": lambda m, a, b, d: transferscope.log_maximum_evidence(
+        d[0].flatten(1)[:, :2], d[1]
+    ),
+    "leep": lambda m, a, b, d: transferscope.leep(LOGITS[0].softmax(1), d[1]),
+    "linear_probe": lambda m, a, b, d: transferscope.linear_probe(**probed(d)).logits,
+    "knn_probe": lambda m, a, b, d: transferscope.knn_probe(**probed(d), neighbours=[1]).logits,
     "block_shuffle": lambda m, a, b, d: transferscope.block_shuffle(d[0].reshape(1, 4, 6, 6), 2, seed=0),
     "pixel_channel_shuffle": lambda m, a, b, d: transferscope.pixel_channel_shuffle(
         d[0].reshape(1, 4, 6, 6), seed=0
@@ -320,6 +338,7 @@ RUN_THE_NETWORK = (
     "basin",
     "plane",
     "averaged_logits",
+    "soup",
     "module_criticality",
     "rewind_to",
     "freezable",

@@ -27,6 +27,7 @@ from transferscope.metrics.similarity.mutual_knn import mutual_knn
 SOURCE = torch.Generator().manual_seed(0)
 X, Y = torch.rand(32, 4, generator=SOURCE), torch.arange(32) % 3
 LOGITS = torch.rand(32, 3, generator=SOURCE)
+HELD_OUT = torch.arange(32) % 4 == 0
 LIST = "is a list of"
 
 
@@ -64,6 +65,11 @@ CALLS: dict[str, tuple[Any, dict[str, Any]]] = {
     "ensemble_logits": (ensemble_logits, {"logits": [LOGITS, LOGITS], "multi_label": False}),
     "error_consistency": (error_consistency, {"predictions": GUESSES, "labels": Y}),
     "freezable": (freezable, {"train": PASSES, "test": PASSES, "init": B, "final": A, "draws": 2}),
+    "h_score": (ts.h_score, {"features": X, "labels": Y}),
+    "knn_probe": (ts.knn_probe, {"train": (X, Y), "test": (X, Y), "held_out": HELD_OUT, "neighbours": [1]}),
+    "leep": (ts.leep, {"probabilities": LOGITS.softmax(1), "labels": Y}),
+    "linear_probe": (ts.linear_probe, {"train": (X, Y), "test": (X, Y), "held_out": HELD_OUT}),
+    "log_maximum_evidence": (ts.log_maximum_evidence, {"features": X, "labels": Y}),
     "interpolate": (ts.interpolate, {"model": A, "a": A, "b": B, "data": (X, Y), "alphas": [0, 1]}),
     "l2_distance": (ts.l2_distance, {"a": A, "b": B}),
     "linear_cka": (ts.linear_cka, {"x": X, "y": LOGITS}),
@@ -136,6 +142,21 @@ WRONG_TENSORS = [X.numpy(), X.tolist(), None, X.to("meta"), X.to_sparse(), torch
 WRONG_IMAGES = [IMAGES.numpy(), IMAGES.tolist(), None, torch.zeros(4, 4), IMAGES.to_sparse()]
 
 WRONG: dict[str, dict[str, list[Any]]] = {
+    "h_score": {"features": WRONG_TENSORS, "labels": WRONG_LABELS},
+    "knn_probe": {
+        "train": [X, None, (X, Y[:9]), (X.numpy(), Y)],
+        "test": [X, None, (X[:, :2], Y), (X, Y[:9])],
+        "held_out": [None, Y, HELD_OUT[:9], torch.zeros(32, dtype=torch.bool)],
+        "neighbours": [[], [0], ["1"]],
+    },
+    "leep": {"probabilities": [*WRONG_TENSORS, LOGITS - 9], "labels": WRONG_LABELS},
+    "linear_probe": {
+        "train": [X, None, (X, Y[:9]), (X.numpy(), Y)],
+        "test": [X, None, (X[:, :2], Y), (X, Y[:9])],
+        "held_out": [None, Y, HELD_OUT[:9], torch.zeros(32, dtype=torch.bool)],
+        "penalties": [[], [0], [-1.0], ["1"]],
+    },
+    "log_maximum_evidence": {"features": WRONG_TENSORS, "labels": WRONG_LABELS},
     "averaged_logits": {
         "model": WRONG_MODELS,
         "states": [*WRONG_LISTS_OF_STATES[:5], [], *WRONG_LISTS_OF_STATES[6:]],
